@@ -1,0 +1,155 @@
+"""Every way in which clinder fails, each with its exit status.
+
+An error bears what happened (`message`), what to do about it (`hint`) and, where a session exists all the
+same, that session. Nothing here prints: `clinder.cli` catches once and `clinder.output` shows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from clinder.session import Session
+
+
+class ClinderError(Exception):
+    """The base of all errors that clinder raises on purpose.
+
+    Attributes:
+        kind: a stable word for programs, the `error.kind` of `--json`.
+        exit_status: the status that the command ends with.
+        retryable: whether launching again, maybe on another hub, can help.
+    """
+
+    kind: ClassVar[str] = "internal"
+    exit_status: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "", session: Session | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.session = session
+
+
+class UsageError(ClinderError):
+    """The command line asks for something that makes no sense."""
+
+    kind = "usage"
+    exit_status = 2
+
+
+class ConfigError(ClinderError):
+    """`clinder.toml`, the environment or the options hold values that will not do.
+
+    Attributes:
+        faults: one sentence for each fault found, in the order of the keys.
+    """
+
+    kind = "config"
+    exit_status = 2
+
+    def __init__(self, message: str, *, faults: Iterable[str] = (), hint: str = "") -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join([message, *(f"  - {fault}" for fault in self.faults)]), hint=hint)
+
+
+class RefusedError(ClinderError):
+    """The hub or the session said no: a wrong token, a banned repository, a launch that is not allowed."""
+
+    kind = "refused"
+    exit_status = 3
+
+
+class LockedError(ClinderError):
+    """Another clinder holds the lock on the state."""
+
+    kind = "locked"
+    exit_status = 4
+
+
+class BuildError(ClinderError):
+    """The image could not be built, or the hub could not make sense of the repository spec."""
+
+    kind = "build-failed"
+    exit_status = 5
+
+
+class LaunchError(ClinderError):
+    """The image is there, but no usable server came of it."""
+
+    kind = "launch-failed"
+    exit_status = 5
+
+
+class LaunchRetryError(LaunchError):
+    """A launch failed in a way that another try may mend: cut off, or a server error of the hub."""
+
+    retryable = True
+
+
+class NoSessionError(ClinderError):
+    """There is no running session."""
+
+    kind = "no-session"
+    exit_status = 6
+
+
+class TimedOutError(ClinderError):
+    """One of the timeouts of `clinder.toml` ran out."""
+
+    kind = "timed-out"
+    exit_status = 7
+
+
+class HubError(ClinderError):
+    """The hub cannot be used as it is: what answers is no BinderHub, or no member of the list is left."""
+
+    kind = "hub"
+    exit_status = 8
+
+
+class UnreachableError(HubError):
+    """The hub or the session did not answer, or not in a way that says anything about the session."""
+
+    kind = "unreachable"
+    retryable = True
+
+
+class RateLimitedError(HubError):
+    """The hub starts no more sessions for now.
+
+    Attributes:
+        retry_after_s: how long the hub asks to wait, in seconds, where it says.
+    """
+
+    kind = "rate-limited"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class StateError(ClinderError):
+    """The state cannot be read or written."""
+
+    kind = "state"
+    exit_status = 9
+
+
+class InterruptedBySignalError(ClinderError):
+    """SIGINT, SIGTERM or SIGHUP asked the command to end.
+
+    Attributes:
+        signal_number: which signal; the exit status is 128 more, as shells have it.
+    """
+
+    kind = "interrupted"
+
+    def __init__(self, signal_number: int, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.signal_number = signal_number
+        self.exit_status = 128 + signal_number  # type: ignore[misc]  # one class, a status for each signal
