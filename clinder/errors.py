@@ -6,7 +6,7 @@ same, that session. Nothing here prints: `clinder.cli` catches once and `clinder
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,9 +23,9 @@ class ClinderError(Exception):
         retryable: whether launching again, maybe on another hub, can help.
     """
 
-    kind: ClassVar[str] = "internal"
-    exit_status: ClassVar[int] = 1
-    retryable: ClassVar[bool] = False
+    kind: str = "internal"
+    exit_status: int = 1
+    retryable: bool = False
 
     def __init__(self, message: str, *, hint: str = "", session: Session | None = None) -> None:
         super().__init__(message)
@@ -152,4 +152,4 @@ class InterruptedBySignalError(ClinderError):
     def __init__(self, signal_number: int, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.signal_number = signal_number
-        self.exit_status = 128 + signal_number  # type: ignore[misc]  # one class, a status for each signal
+        self.exit_status = 128 + signal_number

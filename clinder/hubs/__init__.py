@@ -1,0 +1,1 @@
+"""The hubs: a BinderHub over HTTP, and the embedded one that needs no network."""
