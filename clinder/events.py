@@ -70,11 +70,11 @@ class Event:
             ValueError: the data is no JSON object.
         """
         try:
-            fields = json.loads(data)
+            fields = json.loads(data if isinstance(data, str) else data.decode("utf-8", "replace"))
         except RecursionError as error:
             raise ValueError("JSON nested too deeply") from error
         if not isinstance(fields, dict):
-            raise ValueError(f"an object is expected, not {type(fields).__name__}")  # noqa: TRY004  # one error for one cause
+            raise ValueError(f"an object is expected, not {type(fields).__name__}")
         phase = _phase(fields.get("phase"))
         message = fields.get("message")
         if not isinstance(message, str):

@@ -70,9 +70,7 @@ class RepositorySpec:
         if form is None:
             raise UsageError(f"unknown repository provider {self.provider!r}", hint=_HINT)
         if _CONTROL.search(self.repo) or not re.fullmatch(form, self.repo):
-            raise UsageError(
-                f"{self.repo!r} is not a repository of provider {self.provider}: {example} is expected"
-            )
+            raise UsageError(f"{self.repo!r} is not a repository of provider {self.provider}: {example} is expected")
         if takes_ref(self.provider):
             object.__setattr__(self, "ref", self.ref or DEFAULT_REF)
             if _FORBIDDEN_IN_REF.search(self.ref):
@@ -236,7 +234,7 @@ def _binder_link(text: str, path: str, start: int, query: str) -> RepositoryLink
 
 
 def _page(provider: str, repo: str, page: str) -> RepositoryLink:
-    """Read what follows a repository in its web address: `tree/REF`, `blob/REF/FILE`, `commit/SHA`, `releases/tag/TAG`."""
+    """Read what follows a repository in its web address: `tree/REF`, `blob/REF/FILE`, `commit/SHA`, …"""
     kind, _, rest = page.partition("/")
     if not page or page == "releases":
         return RepositoryLink(provider, repo)
@@ -311,5 +309,4 @@ def _git_page(origin: str, path: str) -> RepositoryLink:
     repo, marker, page = path.partition("/-/")
     if not repo:
         raise UsageError(f"{origin}/{path} is not a repository", hint=_HINT)
-    link = _page("git", f"{origin}/{repo}", page) if marker else RepositoryLink("git", f"{origin}/{path}")
-    return link
+    return _page("git", f"{origin}/{repo}", page) if marker else RepositoryLink("git", f"{origin}/{path}")

@@ -1,0 +1,377 @@
+"""`clinder.toml`, read together with the options and the environment; every value knows where it came from.
+
+A value is taken from the command line, else the environment, else the file, else the default. The models are the
+reference: the JSON schema, the names of options and variables and the documentation are made from them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from clinder.duration import format_duration, parse_duration
+from clinder.errors import ClinderError, ConfigError
+from clinder.repository import LOCAL, RepositoryLink, RepositorySpec, read_repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FILE_NAME = "clinder.toml"
+STATE_DIR_NAME = ".clinder"
+ENVIRONMENT_PREFIX = "CLINDER_"
+LOCAL_HUB = "local"
+_NOT_SETTINGS = ("BUILD_TOKEN", "SESSION", "STATE_DIR", "CONFIG", "CACHE_DIR", "LOCK_TIMEOUT")
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|[dhms]))+$|^\d+(\.\d+)?$"},
+                {"type": "number", "minimum": 0},
+            ]
+        }
+    ),
+]
+
+
+def _check_hub(value: str) -> str:
+    value = value.strip().rstrip("/")
+    if value == LOCAL_HUB:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not value.isprintable() or " " in value:
+        guess = f": did you mean https://{value}?" if value and "://" not in value and "." in value else ""
+        raise ValueError(f'{value!r} is not the URL of a hub (https://…), nor "local"{guess}')
+    if "@" in parts.netloc:
+        raise ValueError("a hub's URL must not hold a user name or password")
+    if parts.query or parts.fragment:
+        raise ValueError(f"{value!r} holds more than the URL of a hub; a Binder link goes into `repo`")
+    return value
+
+
+def _read_hubs(value: object) -> object:
+    if isinstance(value, str):
+        value = [part for part in value.replace(",", " ").split() if part]
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        if not value:
+            raise ValueError("no hub is named")
+        return tuple(_check_hub(part) for part in value)
+    raise ValueError("the URL of a hub is expected, or a list of such")
+
+
+Hubs = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_read_hubs),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=False)
+
+
+class Timeouts(_Table):
+    """How long to wait, and for what."""
+
+    connect: Duration = Field(timedelta(seconds=10), description="Each request: TCP, TLS, first byte.")
+    silence: Duration = Field(timedelta(seconds=90), description="Longest gap without a byte in the build stream.")
+    build: Duration = Field(timedelta(minutes=45), description="Until the image is there.")
+    launch: Duration = Field(timedelta(minutes=10), description="From the image being there to ready.")
+    stop: Duration = Field(timedelta(seconds=60), description="Until the session is seen to be gone.")
+
+
+class Retry(_Table):
+    """How often to launch again, and how patiently."""
+
+    attempts: int = Field(3, ge=1, le=100, description="Launches in all, over every hub.")
+    backoff: Duration = Field(
+        timedelta(seconds=5),
+        description="Pause before the next try, doubled each time, with jitter; "
+        'a hub\'s own "try again in" wins, up to `wait`.',
+    )
+    wait: Duration = Field(timedelta(minutes=2), description="Longest pause.")
+
+
+class SessionSettings(_Table):
+    """What to do with the session."""
+
+    path: str = Field("lab", description="What `clinder open` opens, relative to the session's URL.")
+    warm: str = Field(
+        "auto",
+        description="Before a session counts as up, start this kernel once and stop it again: "
+        '"auto" (the server\'s default), the name of a kernel, or "off".',
+    )
+
+
+class Settings(_Table):
+    """All that `clinder.toml` can say."""
+
+    hub: Hubs = Field(
+        ("https://mybinder.org",),
+        description='The hub, or a list of hubs, tried in order; "local" is the embedded hub.',
+    )
+    repo: str = Field(
+        "",
+        description="The repository: org/name (GitHub), PROVIDER:REPOSITORY, a DOI, a git URL, "
+        "a repository's web page, a Binder link, or a folder (embedded hub).",
+    )
+    ref: str = Field("", description="Branch, tag or commit; HEAD if left out.")
+    timeouts: Timeouts = Field(default_factory=Timeouts)
+    retry: Retry = Field(default_factory=Retry)
+    session: SessionSettings = Field(default_factory=SessionSettings)
+
+
+def setting_keys() -> Iterator[str]:
+    """Name every setting with its dotted key, in the order of the file."""
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Table):
+            yield from (f"{name}.{inner}" for inner in field.annotation.model_fields)
+        else:
+            yield name
+
+
+def option_name(key: str) -> str:
+    """Name the command-line option of a setting: `timeouts.build` is `--timeouts-build`."""
+    return "--" + key.replace(".", "-")
+
+
+def variable_name(key: str) -> str:
+    """Name the environment variable of a setting: `timeouts.build` is `CLINDER_TIMEOUTS_BUILD`."""
+    return ENVIRONMENT_PREFIX + key.replace(".", "_").upper()
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value as it was given, with the place where it was."""
+
+    given: object
+    source: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is declared, wherever it was declared.
+
+    Attributes:
+        settings: every value, checked.
+        sources: by dotted key, where a value came from: `clinder.toml`, `--ref`, `CLINDER_REF`, `default`.
+        link: what the text of `repo` says; `None` where no repository is declared.
+        file: the `clinder.toml` that was read, if any.
+        state_dir: the `.clinder` that goes with it.
+        warnings: what looks wrong but stops nothing.
+    """
+
+    settings: Settings
+    sources: Mapping[str, str]
+    link: RepositoryLink | None
+    file: Path | None
+    state_dir: Path
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def hubs(self) -> tuple[str, ...]:
+        """The hubs to try, in order."""
+        return self.settings.hub
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long to wait, and for what."""
+        return self.settings.timeouts
+
+    def spec(self) -> RepositorySpec:
+        """Say which repository spec is declared.
+
+        Raises:
+            ConfigError: no repository is declared.
+        """
+        if self.link is None:
+            where = f"{self.file.name} names none" if self.file else f"there is no {FILE_NAME}"
+            raise ConfigError(
+                f"no repository is declared: {where}, and neither --repo nor CLINDER_REPO is given",
+                hint="`clinder init` writes a clinder.toml; or give --repo org/name.",
+            )
+        return self.link.spec(self.settings.ref)
+
+    def describe(self, key: str) -> str:
+        """Write a setting with its provenance: `timeouts.build = 45m (clinder.toml)`."""
+        value: Any = self.settings
+        for name in key.split("."):
+            value = getattr(value, name)
+        if isinstance(value, timedelta):
+            value = format_duration(value)
+        elif isinstance(value, tuple):
+            value = ", ".join(value)
+        return f"{key} = {value} ({self.sources[key]})"
+
+
+def find_file(start: Path | None = None) -> Path | None:
+    """Look for `clinder.toml` from a folder (the current one if left out) upwards."""
+    start = start or Path.cwd()
+    return next((folder / FILE_NAME for folder in (start, *start.parents) if (folder / FILE_NAME).is_file()), None)
+
+
+def find_state_dir(file: Path | None, given: Path | None = None) -> Path:
+    """Say where the state is: as given, else `CLINDER_STATE_DIR`, else `.clinder` beside the file or right here."""
+    chosen = given or os.environ.get("CLINDER_STATE_DIR")
+    return Path(chosen).absolute() if chosen else (file.parent if file else Path.cwd()) / STATE_DIR_NAME
+
+
+def load_config(
+    *,
+    options: Mapping[str, object] | None = None,
+    file: Path | None = None,
+    state_dir: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Bring options, environment and file together.
+
+    Args:
+        options: by dotted key, what the command line says; `None` values count as not given.
+        file: the `clinder.toml` to read; none is looked for here (`find_file` does).
+        state_dir: the state folder, where the command line names one.
+        environment: `os.environ` if left out.
+
+    Raises:
+        ConfigError: with every fault that was found, each saying where it stands.
+    """
+    environment = os.environ if environment is None else environment
+    faults: list[str] = []
+    warnings: list[str] = []
+    layers = [
+        {key: Value(given, option_name(key)) for key, given in (options or {}).items() if given is not None},
+        _from_environment(environment, warnings),
+        _from_file(file, faults) if file else {},
+    ]
+    values: dict[str, Value] = {}
+    link: RepositoryLink | None = None
+    for layer in layers:
+        layer_link = _expand_link(layer, file, faults)
+        if link is None:
+            link = layer_link
+        for key, value in layer.items():
+            values.setdefault(key, value)
+    settings = _check(values, faults)
+    if settings and link:
+        _check_together(settings, link, values, faults)
+    if faults or settings is None:
+        where = str(file) if file else "the settings"
+        raise ConfigError(f"{where}: {_count(faults)}", faults=faults, hint="`clinder.toml.example` shows every key.")
+    sources = {key: values[key].source if key in values else "default" for key in setting_keys()}
+    return Config(settings, sources, link, file, find_state_dir(file, state_dir), tuple(warnings))
+
+
+def _count(faults: list[str]) -> str:
+    return "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+
+
+def _from_environment(environment: Mapping[str, str], warnings: list[str]) -> dict[str, Value]:
+    known = {variable_name(key): key for key in setting_keys()}
+    others = {ENVIRONMENT_PREFIX + name for name in _NOT_SETTINGS}
+    layer: dict[str, Value] = {}
+    for name, text in environment.items():
+        if not name.startswith(ENVIRONMENT_PREFIX) or not text:
+            continue
+        if name in known:
+            layer[known[name]] = Value(text, name)
+        elif name not in others and (near := difflib.get_close_matches(name, known, 1, 0.8)):
+            warnings.append(f"{name} is no setting of clinder: did you mean {near[0]}?")
+    return layer
+
+
+def _from_file(file: Path, faults: list[str]) -> dict[str, Value]:
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    known = list(setting_keys())
+    tables = {key.partition(".")[0] for key in known if "." in key}
+    layer: dict[str, Value] = {}
+    for name, given in document.items():
+        if name in tables and isinstance(given, dict):
+            found = {f"{name}.{inner}": value for inner, value in given.items()}
+        elif name in tables:
+            faults.append(f"{name} must be a table, [{name}], not {given!r} ({file.name})")
+            continue
+        else:
+            found = {name: given}
+        for key, value in found.items():
+            if key in known:
+                layer[key] = Value(value, file.name)
+            else:
+                faults.append(f"{key} is not a known key{_nearest(key, known, tables)} ({file.name})")
+    return layer
+
+
+def _nearest(key: str, known: list[str], tables: set[str]) -> str:
+    names = {
+        **{name: name for name in known},
+        **{name.partition(".")[2]: name for name in known if "." in name},
+    }
+    names |= {table: f"[{table}]" for table in tables}
+    near = difflib.get_close_matches(key, known, 1, 0.6) or difflib.get_close_matches(
+        key.rpartition(".")[2], names, 1, 0.6
+    )
+    return f": did you mean {names.get(near[0], near[0])}?" if near else ""
+
+
+def _expand_link(layer: dict[str, Value], file: Path | None, faults: list[str]) -> RepositoryLink | None:
+    """Take hub, ref and path out of the layer's `repo`, where the layer itself does not say otherwise."""
+    repo = layer.get("repo")
+    if repo is None or not isinstance(repo.given, str):
+        return None
+    base = file.parent if file and repo.source == file.name else None
+    try:
+        link = read_repository(repo.given, base=base)
+    except ClinderError as error:
+        hint = f". {error.hint}" if error.hint else ""
+        faults.append(f"repo: {error.message} ({repo.source}){hint}")
+        return None
+    source = f"the link in repo, {repo.source}"
+    for key, given in (("hub", link.hub), ("ref", link.ref), ("session.path", link.path)):
+        if given and key not in layer:
+            layer[key] = Value(given, source)
+    return link
+
+
+def _check(values: Mapping[str, Value], faults: list[str]) -> Settings | None:
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        table, _, name = key.rpartition(".")
+        (nested.setdefault(table, {}) if table else nested)[name] = value.given
+    try:
+        return Settings.model_validate(nested)
+    except ValidationError as error:
+        for fault in error.errors():
+            key = next(
+                (known for known in values if known == ".".join(map(str, fault["loc"][: known.count(".") + 1]))),
+                "",
+            )
+            message = fault["msg"].removeprefix("Value error, ")
+            if fault["type"] != "value_error":
+                message = f"{message[0].lower()}{message[1:]}, not {fault['input']!r}"
+            faults.append(f"{key}: {message} ({values[key].source})" if key else message)
+        return None
+
+
+def _check_together(settings: Settings, link: RepositoryLink, values: Mapping[str, Value], faults: list[str]) -> None:
+    try:
+        link.spec(settings.ref)
+    except ClinderError as error:
+        faults.append(f"ref: {error.message} ({values['ref'].source})")
+    if link.provider == LOCAL and any(hub != LOCAL_HUB for hub in settings.hub):
+        faults.append(
+            f'repo: {link.repo} is a folder, which only the embedded hub can build: set hub = "local" '
+            f"({values['repo'].source})"
+        )

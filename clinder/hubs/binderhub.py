@@ -1,0 +1,274 @@
+"""A BinderHub over HTTP: its event stream for a launch, and what it says of itself.
+
+The stream's ways are measured ones: each GET launches, every answer of the hub itself is a 200, `Accept` must be
+exact, a proxy before the hub answers with plain HTTP errors, and a page of HTML means that the path was not known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+
+from clinder.errors import (
+    BuildError,
+    ClinderError,
+    HubError,
+    LaunchRetryError,
+    RateLimitedError,
+    RefusedError,
+    UnreachableError,
+)
+from clinder.events import Event
+from clinder.hubs.sse import EventDecoder, EventTooLargeError
+from clinder.hubs.stream import EventStream
+from clinder.transport import new_client, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import requests
+
+    from clinder.repository import RepositorySpec
+
+_READ_BYTES = 65536
+_MOST_REDIRECTS = 5
+_MOST_BODY_BYTES = 1024 * 1024
+_REDIRECTS = (301, 302, 303, 307, 308)
+_UNWELL = (502, 503, 504)
+_TRY_AGAIN = re.compile(r"try again in (\d+) (second|minute)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How many launches a hub still allows (`X-Ratelimit-*`); `reset_at` in seconds since the epoch."""
+
+    remaining: int
+    limit: int
+    reset_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class HubReport:
+    """What a hub says of itself.
+
+    Attributes:
+        is_binderhub: whether `/versions` answers as a BinderHub does.
+        is_well: whether `/health` says so.
+        versions: the answer of `/versions`.
+        checks: the checks of `/health`, each with `service` and `ok`.
+        providers: the ids of the repository providers, empty where the hub does not tell.
+        rate_limit: how many launches are left, where the hub tells (most tell only when they launch).
+        problem: what is wrong, in one sentence; empty if nothing is.
+    """
+
+    is_binderhub: bool
+    is_well: bool
+    versions: dict[str, Any]
+    checks: list[dict[str, Any]]
+    providers: list[str]
+    rate_limit: RateLimit | None
+    problem: str
+
+
+class BinderHub:
+    """A BinderHub at a URL.
+
+    Args:
+        url: as declared, without a trailing slash.
+        connect_s: how long each request may take to its first byte, in seconds.
+        build_token: goes into the request where the hub asks for one; never into a message.
+    """
+
+    def __init__(self, url: str, *, connect_s: float, build_token: str | None = None) -> None:
+        self.url = url
+        self.rate_limit: RateLimit | None = None
+        self._connect_s = connect_s
+        self._build_token = build_token
+        self._response: requests.Response | None = None
+
+    def launch(self, spec: RepositorySpec) -> EventStream:
+        """Ask for a launch and hear of it; nothing is sent before the stream is entered."""
+        return EventStream(lambda stream: self._read(spec, stream), close=self._hang_up)
+
+    def _read(self, spec: RepositorySpec, stream: EventStream) -> Iterator[list[Event]]:
+        decoder = EventDecoder()
+        with new_client() as client, translated(self.url), self._request(client, spec) as response:
+            self._response = response
+            self._check(response)
+            yield []
+            while not stream.is_closed and (chunk := response.raw.read1(_READ_BYTES, decode_content=True)):
+                try:
+                    yield [Event.from_json(data) for data in decoder.feed(chunk)]
+                except EventTooLargeError as error:
+                    raise HubError(f"{self.url}: {error}", hint="This is a fault of the hub.") from None
+                except ValueError as error:
+                    raise HubError(
+                        f"{self.url} sent an event that cannot be read: {error}", hint="This is a fault of the hub."
+                    ) from None
+
+    def _request(self, client: requests.Session, spec: RepositorySpec) -> requests.Response:
+        """Send the request, along redirects: a federation's front answers 307, with a cookie for that path."""
+        url = f"{self.url}/build/{spec.build_path}"
+        params = {"build_token": self._build_token} if self._build_token else None
+        for _ in range(_MOST_REDIRECTS + 1):
+            response = client.get(
+                url,
+                params=params,
+                headers={"Accept": "text/event-stream"},
+                stream=True,
+                allow_redirects=False,
+                timeout=(self._connect_s, None),
+            )
+            if response.status_code not in _REDIRECTS or "Location" not in response.headers:
+                return response
+            response.close()
+            following = urljoin(url, response.headers["Location"])
+            if urlsplit(following).scheme not in ("http", "https"):
+                raise HubError(f"{self.url} redirects to something that is no web address")
+            if urlsplit(following)[:2] != urlsplit(url)[:2]:
+                params = None  # the token is for the hub that was named
+            url = following
+        raise HubError(f"{self.url} redirects again and again", hint="This is a fault of the hub.")
+
+    def _check(self, response: requests.Response) -> None:
+        """See that the answer is an event stream.
+
+        Raises:
+            ClinderError: of the kind that the HTTP status, or the lack of a stream, stands for.
+        """
+        self.rate_limit = _rate_limit(response) or self.rate_limit
+        status = response.status_code
+        if status == 429:  # noqa: PLR2004
+            raise RateLimitedError(
+                f"{self.url} takes no more launches for now (HTTP 429)",
+                retry_after_s=_retry_after_s(response),
+                hint="Wait, or name another hub.",
+            )
+        if status in (401, 403):
+            raise RefusedError(f"{self.url} refuses the launch (HTTP {status})")
+        if status >= 500:  # noqa: PLR2004
+            error = UnreachableError if status in _UNWELL else LaunchRetryError
+            raise error(f"{self.url} is unwell (HTTP {status})", hint="`clinder hub check` says more.")
+        content_type = response.headers.get("Content-Type", "")
+        if status != 200 or content_type.partition(";")[0].strip() != "text/event-stream":  # noqa: PLR2004
+            raise HubError(
+                f"{self.url} answered with HTTP {status} and {content_type or 'no content type'}, not with an event "
+                "stream",
+                hint="Is this the URL of a BinderHub? `clinder hub check` says more.",
+            )
+
+    def _hang_up(self) -> None:
+        """Cut the connection under a read that may be blocked; closing the response itself would wait for it."""
+        if self._response is None:
+            return
+        with contextlib.suppress(OSError, ValueError, AttributeError, urllib3.exceptions.HTTPError):
+            connection = socket.fromfd(self._response.raw.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+            with connection:
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def report(self) -> HubReport:
+        """Ask the hub what it is and how it is.
+
+        Raises:
+            UnreachableError: it does not answer at all.
+        """
+        with new_client() as client:
+            versions, response = self._json(client, "/versions")
+            is_binderhub = isinstance(versions, dict) and "binderhub" in versions
+            health, _ = self._json(client, "/health") if is_binderhub else (None, None)
+            listed, _ = self._json(client, "/api/repoproviders") if is_binderhub else (None, None)
+        health = health if isinstance(health, dict) else {}
+        checks = [check for check in health.get("checks", []) if isinstance(check, dict)]
+        failing = [str(check.get("service")) for check in checks if not check.get("ok")]
+        problem = ""
+        if not is_binderhub:
+            problem = f"{self.url} is not a BinderHub: /versions answers HTTP {response.status_code} without one"
+        elif not health.get("ok"):
+            problem = f"{self.url} is unwell" + (f": {', '.join(failing)}" if failing else "")
+        return HubReport(
+            is_binderhub=is_binderhub,
+            is_well=health.get("ok") is True,
+            versions=versions if is_binderhub else {},
+            checks=checks,
+            providers=[str(entry["id"]) for entry in listed or [] if isinstance(entry, dict) and _is_offered(entry)],
+            rate_limit=_rate_limit(response),
+            problem=problem,
+        )
+
+    def _json(self, client: requests.Session, path: str) -> tuple[Any, requests.Response]:
+        with translated(self.url):
+            response = client.get(
+                self.url + path, headers={"Accept": "application/json"}, timeout=self._connect_s, stream=True
+            )
+            body = response.raw.read(_MOST_BODY_BYTES, decode_content=True)
+            response.close()
+        try:
+            import json
+
+            return json.loads(body), response
+        except (ValueError, RecursionError):
+            return None, response
+
+
+def _is_offered(provider: dict[str, Any]) -> bool:
+    return bool(provider.get("id")) and provider.get("enabled", True) is not False
+
+
+def _retry_after_s(response: requests.Response) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdecimal() else None
+
+
+def _rate_limit(response: requests.Response) -> RateLimit | None:
+    values = [response.headers.get(f"X-Ratelimit-{name}", "") for name in ("Remaining", "Limit", "Reset")]
+    if not all(value.isdecimal() for value in values):
+        return None
+    remaining, limit, reset_at = map(int, values)
+    return RateLimit(remaining, limit, reset_at)
+
+
+def failure(event: Event, *, hub: str, is_built: bool) -> ClinderError:
+    """Make the error for a `failed` event.
+
+    Args:
+        event: the one with the message, where the hub sent several.
+        hub: which hub said so.
+        is_built: whether the image was there already: then it is the launch that failed, not the build.
+    """
+    message = event.message.strip() or "the hub gives no reason"
+    status = event.status_code
+    if status == 429:  # noqa: PLR2004
+        return RateLimitedError(
+            f"{hub} takes no more launches for now: {message}",
+            retry_after_s=_named_pause_s(message),
+            hint="Wait, or name another hub.",
+        )
+    if status == 403 or "is not allowed to launch" in message:  # noqa: PLR2004
+        hint = "Set CLINDER_BUILD_TOKEN to the hub's build token." if "token" in message.lower() else ""
+        return RefusedError(f"{hub} refuses the launch: {message}", hint=hint)
+    if status is not None and status >= 500:  # noqa: PLR2004
+        return LaunchRetryError(f"{hub} could not launch the session: {message}")
+    if is_built:
+        return LaunchRetryError(f"{hub} built the image, but started no session: {message}")
+    if status is not None:
+        return HubError(f"{hub} rejects the request ({status}): {message}")
+    return BuildError(f"the build on {hub} failed: {message}", hint=_hint_for(message))
+
+
+def _hint_for(message: str) -> str:
+    if "Could not resolve ref" in message:
+        return "Is the ref pushed, and the repository public? HEAD is always the default branch."
+    if "No provider found" in message:
+        return "`clinder hub check` lists the providers of this hub."
+    return "The log above says more; `clinder logs` shows it again."
+
+
+def _named_pause_s(message: str) -> float | None:
+    found = _TRY_AGAIN.search(message)
+    return float(found[1]) * (60 if found[2].lower() == "minute" else 1) if found else None

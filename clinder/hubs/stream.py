@@ -1,0 +1,102 @@
+"""The events of one launch, read in a thread of their own, so that who waits for them keeps its deadlines.
+
+A blocked read cannot be relied on to end in time (keepalives defeat a read timeout, headers can drip), nor does it
+hear a signal. So the reading is done beside the waiting.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from clinder.errors import ClinderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+
+    from clinder.events import Event
+
+_MOST_WAITING = 4000
+"""How many events may wait to be taken before the reading pauses: bounds memory when the taker is slow."""
+
+
+class EventStream:
+    """The events of one launch as they come; a context manager that leaves the stream when it ends.
+
+    Attributes:
+        last_sign_at: when the hub last gave a sign of life, be it a keepalive, on the monotonic clock; `None` before
+            its first answer.
+    """
+
+    def __init__(self, read: Callable[[EventStream], Iterable[list[Event]]], *, close: Callable[[], None]) -> None:
+        """Prepare to read.
+
+        Args:
+            read: generates the events in batches, an empty one for a mere sign of life; runs in the thread and stops
+                soon after `is_closed`.
+            close: called from another thread, makes a `read` that is blocked return.
+        """
+        self.last_sign_at: float | None = None
+        self.is_closed = False
+        self._read = read
+        self._close = close
+        self._batches: deque[list[Event]] = deque()
+        self._waiting = 0
+        self._error: BaseException | None = None
+        self._has_ended = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="clinder-events", daemon=True)
+
+    def __enter__(self) -> EventStream:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self.is_closed = True
+            self._changed.notify_all()
+        self._close()
+        self._thread.join(timeout=1)
+
+    def _run(self) -> None:
+        try:
+            for batch in self._read(self):
+                with self._changed:
+                    self._changed.wait_for(lambda: self._waiting < _MOST_WAITING or self.is_closed)
+                    if self.is_closed:
+                        return
+                    self.last_sign_at = time.monotonic()
+                    self._batches.append(batch)
+                    self._waiting += len(batch)
+                    self._changed.notify_all()
+        except BaseException as error:  # noqa: BLE001  # handed on to the thread that takes
+            self._error = error
+        finally:
+            with self._changed:
+                self._has_ended = True
+                self._changed.notify_all()
+
+    def take(self, timeout_s: float) -> Iterator[Event] | None:
+        """Take all events that have come, waiting for some at most so many seconds; `None` at the stream's end.
+
+        Raises:
+            ClinderError: what made the reading fail, after all events before it were taken.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._batches or self._has_ended, timeout_s)
+            batches = list(self._batches)
+            self._batches.clear()
+            self._waiting = 0
+            self._changed.notify_all()
+            if not batches and self._has_ended:
+                if isinstance(self._error, ClinderError):
+                    raise self._error
+                if self._error is not None:
+                    raise RuntimeError("reading the events failed") from self._error
+                return None
+        return (event for batch in batches for event in batch)

@@ -1,0 +1,286 @@
+"""What clinder remembers of sessions: `.clinder/state.json`, its schema, its lock and its durable write.
+
+Nothing is decided here. A state that cannot be read is never overwritten, a write either happens whole or not at
+all, and the state before it stays beside it as `state.json.bak`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import shutil
+import socket
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clinder import __version__
+from clinder.errors import LockedError, StateError
+from clinder.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SCHEMA_VERSION = 1
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""For each older schema version, the step to the next one."""
+
+_PRIVATE_DIR = 0o700
+_PRIVATE_FILE = 0o600
+_LOCK_POLL_S = 0.1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Process(_Record):
+    """Who does something: an operation (`up`, `down`, …) in a process, since when."""
+
+    operation: str
+    user: str
+    host: str
+    pid: int
+    since: datetime
+
+    @classmethod
+    def current(cls, operation: str) -> Process:
+        """Describe this process, doing `operation` from now on."""
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container's user without a name
+            user = f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+        return cls(operation=operation, user=user, host=socket.gethostname(), pid=os.getpid(), since=datetime.now(UTC))
+
+    def __str__(self) -> str:
+        since = self.since.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return f"clinder {self.operation} (process {self.pid} of {self.user} on {self.host}, since {since})"
+
+
+class Pending(_Record):
+    """A launch under way. What stands here after its process has ended never reached `ready`."""
+
+    hub: str
+    provider: str
+    repo: str
+    ref: str
+    process: Process
+
+
+class State(_Record):
+    """All that clinder remembers.
+
+    Attributes:
+        version: of this schema.
+        serial: one up at each write.
+        lineage: a UUID, given when the state was first written, and for ever.
+        clinder_version: of the clinder that wrote it.
+        session: what runs, as far as is known.
+        retired: sessions no longer wanted and not yet seen gone.
+        pending: the launch under way.
+    """
+
+    version: Literal[1] = 1
+    serial: int = 0
+    lineage: str = Field(default_factory=lambda: str(uuid.uuid4()))
+    clinder_version: str = __version__
+    session: Session | None = None
+    retired: tuple[Session, ...] = ()
+    pending: Pending | None = None
+
+
+class StateFolder:
+    """The folder `.clinder`: reading and writing the state, and the lock on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = path / "state.json"
+        self.backup = path / "state.json.bak"
+        self.logs = path / "logs"
+        self._lock_file = path / "state.lock"
+        self._holder_file = path / "state.holder.json"
+
+    def read(self) -> State:
+        """Read the state; a folder without one reads as the empty state. Needs no lock.
+
+        Raises:
+            StateError: the state cannot be read, is no state, or was written by a newer clinder.
+        """
+        try:
+            text = self.file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return State()
+        except (OSError, UnicodeDecodeError) as error:
+            raise StateError(f"{self.file} cannot be read: {_reason(error)}", hint=self._recovery()) from error
+        return self._parse(text)
+
+    def _parse(self, text: str) -> State:
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise StateError(f"{self.file} is damaged: {error}", hint=self._recovery()) from error
+        version = document.get("version") if isinstance(document, dict) else None
+        if not isinstance(version, int) or version < 1:
+            raise StateError(f"{self.file} is no state of clinder: it has no version", hint=self._recovery())
+        if version > SCHEMA_VERSION:
+            raise StateError(
+                f"{self.file} was written by clinder {document.get('clinder_version')} (schema {version}); "
+                f"this is clinder {__version__} (schema {SCHEMA_VERSION})",
+                hint="Use that version of clinder, or a newer one: pip install --upgrade clinder",
+            )
+        while document["version"] < SCHEMA_VERSION:
+            document = _MIGRATIONS[document["version"]](document)
+        try:
+            return State.model_validate(document)
+        except ValidationError as error:
+            fault = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(map(str, fault["loc"]))
+            raise StateError(f"{self.file} is damaged: {where}: {fault['msg']}", hint=self._recovery()) from None
+
+    def _recovery(self) -> str:
+        """Say where the last good state is, if there is one."""
+        try:
+            document = json.loads(self.backup.read_text(encoding="utf-8"))
+            serial = State.model_validate(document).serial
+        except (OSError, ValueError):
+            return (
+                f"Nothing was changed. Move {self.file} away to start anew; a session that it named is stopped by "
+                "its hub once idle, or by `clinder stop URI`."
+            )
+        return f"Nothing was changed. The last good state is {self.backup} (serial {serial}): copy it over {self.file}."
+
+    def write(self, state: State) -> State:
+        """Write the state durably, with the next serial, and return what was written. Needs the lock.
+
+        The file is written whole beside the old one, flushed to the disk and put in its place; a crash at any moment
+        leaves the state as before or as after.
+
+        Raises:
+            StateError: it could not be written; the state on the disk is the one before.
+        """
+        written = state.model_copy(update={"serial": state.serial + 1, "clinder_version": __version__})
+        temporary = self.path / f"state.json.{os.getpid()}.tmp"
+        try:
+            self.prepare()
+            _write_durably(temporary, written.model_dump_json(indent=2) + "\n")
+            self._keep_backup()
+            temporary.replace(self.file)
+            _sync_folder(self.path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise StateError(
+                f"{self.file} cannot be written: {_reason(error)}",
+                hint="Make room, or the folder writable; or choose another with --state-dir.",
+            ) from error
+        return written
+
+    def _keep_backup(self) -> None:
+        """Make the present state the backup without its being away for a moment: a second link, else a copy."""
+        if not self.file.exists():
+            return
+        temporary = self.path / f"state.json.bak.{os.getpid()}.tmp"
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(self.file, temporary)
+        except OSError:
+            shutil.copy2(self.file, temporary)
+        temporary.replace(self.backup)
+
+    def prepare(self) -> None:
+        """Make the folder, for its owner alone, ignored by git.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        if not self.path.is_dir():
+            self.path.mkdir(mode=_PRIVATE_DIR, parents=True, exist_ok=True)
+        if self.path.stat().st_mode & 0o077:
+            self.path.chmod(_PRIVATE_DIR)
+        ignore = self.path / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+
+    @contextlib.contextmanager
+    def locked(
+        self,
+        operation: str,
+        *,
+        timeout_s: float,
+        on_wait: Callable[[Process | None], None],
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[None]:
+        """Hold the lock, which every command that writes holds; beside it stands who does.
+
+        Args:
+            operation: what is done under it, for those who wait.
+            timeout_s: how long to wait for it, in seconds; negative: for ever.
+            on_wait: called once if another holds it, with that one's note if it can be read.
+            is_cancelled: asked while waiting; true gives up.
+
+        Raises:
+            LockedError: it was not free within the time.
+            StateError: the folder cannot be made or written.
+        """
+        import filelock
+
+        try:
+            self.prepare()
+            lock = filelock.FileLock(self._lock_file, mode=_PRIVATE_FILE)
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                on_wait(self.holder())
+                lock.acquire(timeout=timeout_s, poll_interval=_LOCK_POLL_S, cancel_check=is_cancelled)
+        except filelock.Timeout as error:
+            holder = self.holder()
+            raise LockedError(
+                f"{self.path} is locked by {holder or 'another clinder'}",
+                hint="Wait until it has ended, or give --lock-timeout a longer time.",
+            ) from error
+        except OSError as error:
+            raise StateError(
+                f"{self.path} cannot be locked: {_reason(error)}", hint="Choose another folder with --state-dir."
+            ) from error
+        try:
+            with contextlib.suppress(OSError):
+                _write_durably(self._holder_file, Process.current(operation).model_dump_json() + "\n")
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                self._holder_file.unlink(missing_ok=True)
+            lock.release()
+
+    def holder(self) -> Process | None:
+        """Read who holds the lock; `None` where that is not told."""
+        try:
+            return Process.model_validate_json(self._holder_file.read_bytes())
+        except (OSError, ValueError):
+            return None
+
+
+def _write_durably(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE_FILE)
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -1,0 +1,85 @@
+"""How clinder speaks HTTP: its User-Agent, and the one border where the errors of the libraries below become its own."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import requests
+import urllib3
+
+from clinder import HOME_PAGE, __version__
+from clinder.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+USER_AGENT = f"clinder/{__version__} (+{HOME_PAGE})"
+
+
+class _NoAuth(requests.auth.AuthBase):
+    """Send no credentials that were not asked for: with an `auth` of its own, requests leaves `.netrc` alone."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+def new_client() -> requests.Session:
+    """Make an HTTP client: clinder's User-Agent, proxies and certificates from the environment, no `.netrc`."""
+    client = requests.Session()
+    client.headers["User-Agent"] = USER_AGENT
+    client.auth = _NoAuth()
+    return client
+
+
+@contextlib.contextmanager
+def translated(who: str) -> Iterator[None]:
+    """Turn what requests and urllib3 raise into clinder's errors.
+
+    Args:
+        who: whom was spoken to, as the message shall name it: `https://mybinder.org`.
+
+    Raises:
+        UnreachableError: no connection, a connection that was cut, or an answer that is no HTTP.
+    """
+    try:
+        yield
+    except requests.exceptions.SSLError as error:
+        raise UnreachableError(
+            f"{who}: its certificate cannot be trusted ({_cause(error)})",
+            hint="If your network has a certificate authority of its own, name it in REQUESTS_CA_BUNDLE.",
+        ) from None
+    except requests.exceptions.ProxyError as error:
+        raise UnreachableError(
+            f"{who} cannot be reached through the proxy ({_cause(error)})",
+            hint="Look at HTTPS_PROXY, HTTP_PROXY and NO_PROXY.",
+        ) from None
+    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
+        raise UnreachableError(f"{who} does not answer in time") from None
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise UnreachableError(f"{who} cannot be reached: {_cause(error)}") from None
+
+
+def _cause(error: BaseException) -> str:
+    """Find the operating system's words at the bottom of a chain of exceptions; they hold no URL, so no token."""
+    seen: BaseException | None = error
+    words = type(error).__name__
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror and not isinstance(seen, requests.exceptions.RequestException):
+            return seen.strerror
+        reason = getattr(seen, "reason", None)
+        inner = next((part for part in seen.args if isinstance(part, BaseException)), None)
+        following = reason if isinstance(reason, BaseException) else inner or seen.__cause__ or seen.__context__
+        words = type(seen).__name__
+        seen = following if following is not seen else None
+    return _WORDS.get(words, words)
+
+
+_WORDS = {
+    "RemoteDisconnected": "the connection was closed without an answer",
+    "IncompleteRead": "the connection was cut",
+    "InvalidChunkLength": "the connection was cut",
+    "ConnectionResetError": "the connection was reset",
+    "gaierror": "its name is unknown",
+    "NameResolutionError": "its name is unknown",
+}
