@@ -14,7 +14,6 @@ import shutil
 import socket
 import uuid
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,6 +24,7 @@ from clinder.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SCHEMA_VERSION = 1
 _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -255,6 +255,20 @@ class StateFolder:
             with contextlib.suppress(OSError):
                 self._holder_file.unlink(missing_ok=True)
             lock.release()
+
+    def is_locked(self) -> bool:
+        """Say whether another holds the lock right now, by trying to take it for a moment."""
+        import filelock
+
+        if not self._lock_file.exists():
+            return False
+        try:
+            with filelock.FileLock(self._lock_file, mode=_PRIVATE_FILE, timeout=0):
+                return False
+        except filelock.Timeout:
+            return True
+        except OSError:
+            return False
 
     def holder(self) -> Process | None:
         """Read who holds the lock; `None` where that is not told."""

@@ -1,4 +1,4 @@
-"""How clinder speaks HTTP: its User-Agent, and the one border where the errors of the libraries below become its own."""
+"""How clinder speaks HTTP: its User-Agent, and the border where the errors of the libraries below become its own."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ exact, a proxy before the hub answers with plain HTTP errors, and a page of HTML
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
 from dataclasses import dataclass
@@ -131,9 +132,7 @@ class BinderHub:
             following = urljoin(url, response.headers["Location"])
             if urlsplit(following).scheme not in ("http", "https"):
                 raise HubError(f"{self.url} redirects to something that is no web address")
-            if urlsplit(following)[:2] != urlsplit(url)[:2]:
-                params = None  # the token is for the hub that was named
-            url = following
+            url, params = following, None  # the build token is for the hub that was named, not for where it sends us
         raise HubError(f"{self.url} redirects again and again", hint="This is a fault of the hub.")
 
     def _check(self, response: requests.Response) -> None:
@@ -209,8 +208,6 @@ class BinderHub:
             body = response.raw.read(_MOST_BODY_BYTES, decode_content=True)
             response.close()
         try:
-            import json
-
             return json.loads(body), response
         except (ValueError, RecursionError):
             return None, response

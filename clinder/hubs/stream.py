@@ -74,7 +74,7 @@ class EventStream:
                     self._batches.append(batch)
                     self._waiting += len(batch)
                     self._changed.notify_all()
-        except BaseException as error:  # noqa: BLE001  # handed on to the thread that takes
+        except BaseException as error:  # handed on to the thread that takes
             self._error = error
         finally:
             with self._changed:

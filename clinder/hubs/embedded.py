@@ -1,0 +1,34 @@
+"""The embedded hub as one hub among others: its events, read beside the waiting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clinder.config import LOCAL_HUB
+from clinder.hubs.local import LocalHub
+from clinder.hubs.stream import EventStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from clinder.events import Event
+    from clinder.repository import RepositorySpec
+
+
+class EmbeddedHub:
+    """The embedded hub, launching on this machine."""
+
+    url = LOCAL_HUB
+
+    def __init__(self, cache_dir: Path | None = None) -> None:
+        self._hub = LocalHub(cache_dir)
+
+    def launch(self, spec: RepositorySpec) -> EventStream:
+        """Build and start, and hear of it; nothing is done before the stream is entered."""
+        return EventStream(lambda stream: self._read(spec, stream), close=lambda: None)
+
+    def _read(self, spec: RepositorySpec, stream: EventStream) -> Iterator[list[Event]]:
+        yield []
+        for event in self._hub.events(spec, is_cancelled=lambda: stream.is_closed):
+            yield [event] if event else []

@@ -1,0 +1,39 @@
+"""How a session was found when somebody looked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Condition(StrEnum):
+    """How a session is, as seen from here. Unreachable is not gone."""
+
+    RUNNING = "running"
+    GONE = "gone"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a look at a session showed.
+
+    Attributes:
+        condition: running, gone or unreachable.
+        reason: why it counts as that, in a few words; empty when running.
+        checked_at: when the look was taken (UTC).
+        last_activity: when the server last did something, in its own words (ISO 8601).
+        kernels: how many kernels run.
+        connections: how many clients are connected to them.
+    """
+
+    condition: Condition
+    reason: str
+    checked_at: datetime
+    last_activity: str | None = None
+    kernels: int | None = None
+    connections: int | None = None
