@@ -1,0 +1,96 @@
+"""Where the embedded hub keeps things: repositories, environments, session folders and the records of its servers.
+
+Everything lies below one folder that only its owner can read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+_ENVIRONMENT = "CLINDER_CACHE_DIR"
+
+
+def default_cache_dir() -> Path:
+    """`CLINDER_CACHE_DIR`, or else clinder's folder where this platform keeps caches."""
+    if given := os.environ.get(_ENVIRONMENT):
+        return Path(given).expanduser().absolute()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+        return Path(base) / "clinder" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "clinder"
+    # The XDG base directory specification has relative paths ignored.
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "clinder"
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The embedded hub's folder, by what lies in it; the folders are made when they are asked for."""
+
+    root: Path
+
+    @property
+    def repositories(self) -> Path:
+        """What was cloned: for each repository a mirror, and a checkout for each commit."""
+        return self._folder("repositories")
+
+    @property
+    def environments(self) -> Path:
+        """Built environments, by the hash of what they are built from."""
+        return self._folder("environments")
+
+    @property
+    def sessions(self) -> Path:
+        """For each session: its working copy, Jupyter's own folders and the server's log."""
+        return self._folder("sessions")
+
+    @property
+    def servers(self) -> Path:
+        """A record for each server that was started; it outlives the session's folder."""
+        return self._folder("servers")
+
+    def _folder(self, name: str) -> Path:
+        private_folder(self.root)
+        return private_folder(self.root / name)
+
+
+def private_folder(path: Path) -> Path:
+    """Make the folder, open to its owner alone; one that is there stays as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def slug(text: str, length: int = 40) -> str:
+    """Letters, digits and dashes that remind of the text, for names of folders and in URLs."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[-length:].strip("-") or "repository"
+
+
+def digest(*parts: str | bytes) -> str:
+    """A hash over the parts, each taken with its length, so that no two lists collide by their borders."""
+    content = sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
+        content.update(len(data).to_bytes(8, "big"))
+        content.update(data)
+    return content.hexdigest()[:24]

@@ -1,0 +1,174 @@
+"""Fetches commits of repositories that git can clone, and keeps them: a mirror for each, a checkout for each commit.
+
+Text that comes from outside never becomes an option: URLs stand after `--`, refs inside of refspecs, and which
+transports git may use is named.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from clinder.hubs.local.cache import Cache, digest, private_folder, slug
+from clinder.hubs.local.processes import ChildFailedError
+from clinder.hubs.local.surroundings import for_git
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from clinder.hubs.local.processes import Children
+    from clinder.repository import RepositorySpec
+
+_NETWORK = "http:https:ssh:git"
+_EVERY = f"{_NETWORK}:file"
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_ABBREVIATED = re.compile(r"[0-9a-f]{4,40}")
+
+
+class UnresolvedError(Exception):
+    """The repository cannot be asked; the message is git's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A repository as git knows it: where it is cloned from, and where it is shown."""
+
+    url: str
+    web: str
+    commit_page: str = ""
+
+    @classmethod
+    def of(cls, spec: RepositorySpec) -> Remote:
+        """The remote of a spec whose provider is `gh`, `gl`, `gist`, `git` or `local`."""
+        sites = {"gh": "https://github.com", "gl": "https://gitlab.com", "gist": "https://gist.github.com"}
+        if site := sites.get(spec.provider):
+            page = f"{site}/{spec.repo}"
+            repo = spec.repo.rpartition("/")[2] if spec.provider == "gist" else spec.repo
+            return cls(f"{site}/{repo}.git", page, page if spec.provider == "gist" else f"{page}/tree")
+        return cls(spec.repo, spec.repo)
+
+    def ref_url(self, commit: str) -> str:
+        """Where the commit is shown: its page, or for a plain git URL that URL, as BinderHub has it."""
+        return f"{self.commit_page}/{commit}" if self.commit_page else self.web
+
+
+class Repository:
+    """One remote and what is kept of it."""
+
+    def __init__(self, remote: Remote, cache: Cache, children: Children) -> None:
+        self._remote = remote
+        self._children = children
+        name = f"{slug(remote.url)}-{digest(remote.url)}"
+        self._folder = cache.repositories / name
+        self._mirror = self._folder / "mirror.git"
+        self._lock = FileLock(cache.repositories / f"{name}.lock", mode=0o600)
+
+    def checkout(self, commit: str) -> Path:
+        """Where this commit lies once it was fetched."""
+        return self._folder / commit
+
+    def resolve(self, ref: str) -> str | None:
+        """The commit that the ref stands for now; `None` where the repository knows no such ref.
+
+        Raises:
+            UnresolvedError: the repository does not answer.
+        """
+        if _COMMIT.fullmatch(ref) and self.checkout(ref).is_dir():
+            return ref
+        listed = self._listed(ref)
+        for name in (
+            ("HEAD",) if ref == "HEAD" else (f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", ref)
+        ):
+            if name in listed:
+                return listed[name]
+        return self._commit(ref) if _ABBREVIATED.fullmatch(ref) else None
+
+    def fetch(self, commit: str) -> Iterator[str]:
+        """Fetch the commit and check it out, with its submodules; yields lines for the log.
+
+        Raises:
+            ChildFailedError: git failed.
+        """
+        with self._lock:
+            if self.checkout(commit).is_dir():
+                return
+            if not self._is_mirrored(commit):
+                yield from self._update()
+            partial = self._folder / f"partial-{secrets.token_hex(4)}"
+            try:
+                yield from self._check_out(commit, partial)
+                partial.replace(self.checkout(commit))
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+    def _listed(self, ref: str) -> Mapping[str, str]:
+        wanted = ["HEAD"] if ref == "HEAD" else [f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/tags/{ref}^{{}}"]
+        command = ["git", "ls-remote", "--", self._remote.url, *wanted, *([ref] if ref.startswith("refs/") else [])]
+        try:
+            printed = self._children.output(command, env=for_git(_EVERY), with_errors=True)
+        except ChildFailedError as error:
+            raise UnresolvedError(error.output.strip() or str(error)) from error
+        pairs = (line.split("\t") for line in printed.splitlines() if re.match(r"[0-9a-f]{40,64}\t", line))
+        return {name: commit for commit, name in pairs}
+
+    def _commit(self, ref: str) -> str | None:
+        """The commit whose name begins like this: only the objects themselves can tell."""
+        with self._lock:
+            found = self._parsed(ref)
+            if found is None:
+                try:
+                    for _ in self._update(ref if _COMMIT.fullmatch(ref) else None):
+                        pass
+                except ChildFailedError:
+                    # Many servers hand out no commit that is on no branch.
+                    return self._parsed(ref)
+                found = self._parsed(ref)
+            return found
+
+    def _parsed(self, ref: str) -> str | None:
+        if not self._mirror.is_dir():
+            return None
+        try:
+            return self._git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").strip()
+        except ChildFailedError:
+            return None
+
+    def _is_mirrored(self, commit: str) -> bool:
+        return self._parsed(commit) is not None
+
+    def _update(self, commit: str | None = None) -> Iterator[str]:
+        private_folder(self._folder)
+        yield f"Cloning {self._remote.url}\n"
+        if not (self._mirror / "HEAD").is_file():
+            self._children.output(["git", "init", "--quiet", "--bare", str(self._mirror)], env=for_git(_EVERY))
+        refspecs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/clinder/HEAD"]
+        fetch = ["git", "-C", str(self._mirror), "fetch", "--progress", "--prune", "--force", "--no-write-fetch-head"]
+        yield from self._children.lines([*fetch, "--", self._remote.url, *refspecs], env=for_git(_EVERY))
+        if commit and not self._is_mirrored(commit):
+            yield from self._children.lines([*fetch, "--", self._remote.url, commit], env=for_git(_EVERY))
+
+    def _check_out(self, commit: str, target: Path) -> Iterator[str]:
+        # Local clones link their objects: this costs no time and next to no space.
+        clone = ["git", "clone", "--quiet", "--no-checkout", "--", str(self._mirror), str(target)]
+        here = ["git", "-C", str(target)]
+        for command in (
+            clone,
+            [*here, "remote", "set-url", "origin", self._remote.url],
+            [*here, "-c", "advice.detachedHead=false", "checkout", "--detach", commit],
+        ):
+            yield from self._children.lines(command, env=for_git(_EVERY))
+        if (target / ".gitmodules").is_file():
+            # A repository from elsewhere must not name folders of this machine as its submodules.
+            protocols = _NETWORK if "://" in self._remote.url and not self._remote.url.startswith("file:") else _EVERY
+            yield from self._children.lines(
+                [*here, "submodule", "update", "--init", "--recursive"], env=for_git(protocols)
+            )
+
+    def _git(self, *arguments: str) -> str:
+        return self._children.output(["git", "-C", str(self._mirror), *arguments], env=for_git(_EVERY))

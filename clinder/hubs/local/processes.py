@@ -1,0 +1,276 @@
+"""Processes: children whose output is read while they run, and detached ones that outlive clinder.
+
+A detached process is known by its id and its start time, so that a later process with the same id is never
+taken for it, let alone ended.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_POLL_S = 0.02
+_GRACE_S = 3.0
+
+
+class ChildFailedError(Exception):
+    """A child process ended with another status than 0, or could not be started."""
+
+    def __init__(self, command: Sequence[str], status: int, output: str = "") -> None:
+        super().__init__(f"The command {' '.join(command)!r} returned a non-zero code: {status}")
+        self.status = status
+        self.output = output
+
+
+class ClosedError(Exception):
+    """The embedded hub was closed meanwhile."""
+
+
+class Children:
+    """The children of one hub, each in a process group of its own; `close` ends them from any thread."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+
+    def lines(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> Iterator[str]:
+        r"""Run a command and yield what it prints, as it comes, each piece with its `\n` or `\r`.
+
+        Leaving the iterator early ends the command and everything in its process group.
+
+        Raises:
+            ChildFailedError: the command's status was not 0.
+            ClosedError: the hub was closed.
+        """
+        for piece in self._pieces(command, env, cwd, subprocess.STDOUT):
+            yield piece.decode("utf-8", "replace")
+
+    def output(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        with_errors: bool = False,
+    ) -> str:
+        """Run a command and return what it prints, with what it prints as errors if asked for.
+
+        Raises:
+            ChildFailedError: the command's status was not 0; the error bears the output.
+            ClosedError: the hub was closed.
+        """
+        pieces: list[bytes] = []
+        errors = subprocess.STDOUT if with_errors else subprocess.DEVNULL
+        try:
+            pieces.extend(self._pieces(command, env, cwd, errors))
+        except ChildFailedError as error:
+            raise ChildFailedError(command, error.status, error.output or os.fsdecode(b"".join(pieces))) from error
+        return os.fsdecode(b"".join(pieces))
+
+    def _pieces(self, command: Sequence[str], env: Mapping[str, str], cwd: Path | None, errors: int) -> Iterator[bytes]:
+        child = self._start(command, env, cwd, errors)
+        try:
+            assert child.stdout is not None
+            rest = b""
+            while data := os.read(child.stdout.fileno(), 65536):
+                *whole, rest = re.split(rb"(?<=[\r\n])", rest + data)
+                yield from whole
+            if rest:
+                yield rest
+            status = child.wait()
+        finally:
+            self._end(child)
+        self.raise_if_closed()
+        if status:
+            raise ChildFailedError(command, status)
+
+    def raise_if_closed(self) -> None:
+        """Raise `ClosedError` if the hub was closed."""
+        if self._closed.is_set():
+            raise ClosedError
+
+    def close(self) -> None:
+        """End all children, and let no further one start."""
+        with self._lock:
+            self._closed.set()
+            running = list(self._running)
+        for child in running:
+            _signal_group(child, signal.SIGTERM)
+
+    def _start(
+        self, command: Sequence[str], env: Mapping[str, str], cwd: Path | None, errors: int
+    ) -> subprocess.Popen[bytes]:
+        with self._lock:
+            self.raise_if_closed()
+            try:
+                child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=dict(env),
+                    cwd=cwd,
+                    **_own_group(detached=False),
+                )
+            except OSError as error:
+                raise ChildFailedError(command, 127, f"{error}\n") from error
+            self._running.add(child)
+        return child
+
+    def _end(self, child: subprocess.Popen[bytes]) -> None:
+        if child.poll() is None:
+            _signal_group(child, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(_GRACE_S)
+            # Whatever of the group ignored SIGTERM, or was started after it, ends here.
+            _signal_group(child, _SIGKILL)
+            child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+        with self._lock:
+            self._running.discard(child)
+
+
+_SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+def _own_group(*, detached: bool) -> dict[str, Any]:
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        return {"creationflags": flags | (subprocess.CREATE_BREAKAWAY_FROM_JOB if detached else 0)}
+    return {"start_new_session": True}
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
+    if sys.platform == "win32":
+        _end_tree(child.pid)
+        return
+    # macOS answers EPERM for a group of which only zombies are left.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """One process, for ever: its id, and when it started in the platform's own terms."""
+
+    pid: int
+    started: str
+
+
+def identify(pid: int) -> ProcessId | None:
+    """The process that has this id now; `None` if there is none, or only what is left of an ended one."""
+    if sys.platform == "linux":
+        try:
+            # The command name may hold spaces and parentheses: the fields are counted from the last one.
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        except OSError:
+            return None
+        state, start_ticks = fields.split()[0], fields.split()[19]
+        return None if state in ("Z", "X") else ProcessId(pid, f"{boot}:{start_ticks}")
+    import psutil  # type: ignore[import-untyped,unused-ignore]
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return ProcessId(pid, f"{process.create_time():.2f}")
+    except psutil.Error:
+        return None
+
+
+def is_running(process: ProcessId) -> bool:
+    """Whether this very process still runs."""
+    return identify(process.pid) == process
+
+
+def start_detached(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> ProcessId | None:
+    """Start a process that outlives this one: no terminal, no input, its output appended to `log`.
+
+    Returns:
+        the process, or `None` where it has ended already.
+    """
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            env=dict(env),
+            cwd=cwd,
+            **_own_group(detached=True),
+        )
+    finally:
+        os.close(descriptor)
+    process = identify(child.pid)
+    # While this process lives it is the parent: without this the ended server would stay as a zombie.
+    threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
+    return process
+
+
+def end(process: ProcessId, timeout_s: float) -> bool:
+    """End a process and all its descendants: asked at first, after `timeout_s` seconds without asking.
+
+    Returns:
+        whether the process is gone.
+    """
+    descendants = _descendants(process)
+    if is_running(process):
+        _send(process.pid, signal.SIGTERM)
+        if not wait_until_gone(process, timeout_s):
+            # Kernels have sessions of their own, so that the group does not hold them.
+            descendants = [*descendants, *_descendants(process)]
+            _send(process.pid, _SIGKILL)
+    for descendant in descendants:
+        if is_running(descendant):
+            _send(descendant.pid, _SIGKILL)
+    return wait_until_gone(process, _GRACE_S)
+
+
+def wait_until_gone(process: ProcessId, timeout_s: float) -> bool:
+    """Wait for the process to end, `timeout_s` seconds at most; whether it did."""
+    deadline = time.monotonic() + timeout_s
+    while is_running(process):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _send(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _descendants(process: ProcessId) -> list[ProcessId]:
+    import psutil  # type: ignore[import-untyped,unused-ignore]
+
+    if not is_running(process):
+        return []
+    try:
+        found = [identify(child.pid) for child in psutil.Process(process.pid).children(recursive=True)]
+    except psutil.Error:
+        return []
+    return [child for child in found if child is not None]
+
+
+def _end_tree(pid: int) -> None:
+    root = identify(pid)
+    if root is not None:
+        for process in (*_descendants(root), root):
+            _send(process.pid, _SIGKILL)

@@ -1,0 +1,83 @@
+"""The environment variables that children get: what they need, and none of the secrets around clinder.
+
+Code of the repository runs in builds and sessions, and a real Binder would hand it nothing either: so these
+get only variables that are named here, whatever else clinder's own environment holds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PLAIN = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|TERM"
+    r"|LD_LIBRARY_PATH|DYLD_\w+|CUDA_\w+|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE"
+    r"|(HTTP|HTTPS|ALL|NO|FTP)_PROXY|XDG_(CACHE|DATA|CONFIG)_HOME|XDG_RUNTIME_DIR"
+    r"|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|APPDATA|LOCALAPPDATA|PROGRAMDATA|PROGRAMFILES.*"
+    r"|USERPROFILE|USERNAME|HOMEDRIVE|HOMEPATH|NUMBER_OF_PROCESSORS|PROCESSOR_\w+",
+    re.IGNORECASE,
+)
+_INSTALLERS = re.compile(r"(PIP|UV|CONDA|MAMBA)_\w+")
+_OWN_INTERPRETER = re.compile(r"PYTHONPATH|PYTHONHOME")
+_GIT_PLACE = re.compile(
+    r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX"
+    r"|CONFIG|SHALLOW_FILE|GRAFT_FILE|QUARANTINE_PATH|ASKPASS|ALLOW_PROTOCOL)|SSH_ASKPASS|CLINDER_\w+"
+)
+
+
+def for_builds() -> dict[str, str]:
+    """What installers get: a plain environment and their own settings."""
+    own = {name: value for name, value in os.environ.items() if _INSTALLERS.fullmatch(name)}
+    # With a terminal's width and colours unknown, installers print plain lines.
+    return {**_plain(), **own, "PYTHONUNBUFFERED": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "NO_COLOR": "1"}
+
+
+def for_server(prefix: Path | None, session: Path) -> dict[str, str]:
+    """What a session's server gets.
+
+    Args:
+        prefix: the built environment that it runs from; `None` for clinder's own interpreter.
+        session: the session's folder, where Jupyter's own folders lie.
+    """
+    variables = _plain()
+    if prefix is None:
+        variables |= {name: value for name, value in os.environ.items() if _OWN_INTERPRETER.fullmatch(name)}
+        scripts = os.path.dirname(sys.executable)  # noqa: PTH120  # resolving a venv's link would lead out of it
+    else:
+        scripts = str(prefix / ("Scripts" if sys.platform == "win32" else "bin"))
+        variables["PYTHONNOUSERSITE"] = "1"
+        variables["CONDA_PREFIX" if (prefix / "conda-meta").is_dir() else "VIRTUAL_ENV"] = str(prefix)
+    variables["PATH"] = os.pathsep.join(filter(None, [scripts, variables.get("PATH", "")]))
+    return variables | {
+        "JUPYTER_CONFIG_DIR": str(session / "config"),
+        "JUPYTER_DATA_DIR": str(session / "data"),
+        "JUPYTER_RUNTIME_DIR": str(session / "runtime"),
+        "IPYTHONDIR": str(session / "ipython"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def for_git(protocols: str) -> dict[str, str]:
+    """What git gets: all of clinder's environment but the place of another repository, and never a prompt.
+
+    Args:
+        protocols: the transports that git may use, as `GIT_ALLOW_PROTOCOL` has it.
+    """
+    variables = {name: value for name, value in os.environ.items() if not _GIT_PLACE.fullmatch(name)}
+    ssh = variables.get("GIT_SSH_COMMAND", "ssh")
+    return variables | {
+        "GIT_ALLOW_PROTOCOL": protocols,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GCM_INTERACTIVE": "never",
+        "GIT_SSH_COMMAND": f"{ssh} -o BatchMode=yes",
+        "LC_ALL": "C",
+    }
+
+
+def _plain() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if _PLAIN.fullmatch(name)}
