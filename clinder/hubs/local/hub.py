@@ -211,20 +211,24 @@ class LocalHub:
             raise FailedError("Error during build: the folder was changed while its environment was built")
         return Image(resolved, tree, recipe, environment)
 
-    def launch(self, image: Image, *, then: Callable[[Server], None] | None = None) -> Steps[None]:
+    def launch(
+        self, image: Image, *, then: Callable[[Server], None] | None = None, announce: bool = True
+    ) -> Steps[None]:
         """Start a server; the last event is `ready`.
 
         Args:
             image: what to launch.
             then: told of the server before anyone else hears of it.
+            announce: begin with what is said once for all tries of a launch.
 
         Raises:
             FailedError: the server does not come up; its log's last lines are in the message.
             ClosedError: the hub was closed.
         """
-        yield Event(Phase.LAUNCHING, "Launching server...\n")
-        yield Event(Phase.LAUNCHING, _NO_ISOLATION)
-        yield from _told(Phase.LAUNCHING, _warnings(image.recipe))
+        if announce:
+            yield Event(Phase.LAUNCHING, "Launching server...\n")
+            yield Event(Phase.LAUNCHING, _NO_ISOLATION)
+            yield from _told(Phase.LAUNCHING, _warnings(image.recipe))
         records.clean(self._cache)
         try:
             server = start(

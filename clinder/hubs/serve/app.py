@@ -1,0 +1,126 @@
+"""The application: which path leads where, and how the hub starts and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+from clinder.errors import HubError
+from clinder.hubs.local import LocalHub
+from clinder.hubs.serve.builds import Builds
+from clinder.hubs.serve.limits import RateLimit
+from clinder.hubs.serve.pages import HealthHandler, JsonHandler, PageHandler, providers, versions
+from clinder.hubs.serve.proxy import HubHandler, SessionHandler
+from clinder.hubs.serve.sessions import Sessions
+from clinder.hubs.serve.stream import BuildHandler, Hub, RedirectHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clinder.hubs.serve.options import ServeOptions
+
+_THREADS = 32
+_HOST = "127.0.0.1"
+
+
+async def run(options: ServeOptions, ready: Callable[[str], None]) -> None:
+    """Serve until a signal asks for the end, and leave nothing running."""
+    local = LocalHub(options.cache_dir)
+    stopping = asyncio.Event()
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="hub") as executor:
+        sessions = Sessions(local, options, executor)
+        limit = RateLimit(options.rate_limit) if options.rate_limit is not None else None
+        hub = Hub(options, local, executor, Builds(local, executor), sessions, limit)
+        restore = _on_signals(stopping)
+        listeners: list[HTTPServer] = []
+        watching = asyncio.create_task(sessions.watch())
+        try:
+            ready(_listen(hub, listeners))
+            await stopping.wait()
+        finally:
+            watching.cancel()
+            for listener in listeners:
+                listener.stop()
+            await _end(hub)
+            for listener in listeners:
+                await listener.close_all_connections()
+            restore()
+
+
+def _listen(hub: Hub, listeners: list[HTTPServer]) -> str:
+    build: tuple[type[Any], dict[str, Any]] = (BuildHandler, {"hub": hub})
+    if hub.options.redirect:
+        member_port = _serve(_application(hub, build), 0, listeners)
+        build = (RedirectHandler, {"member_port": member_port})
+    port = _serve(_application(hub, build), hub.options.port, listeners)
+    return f"http://{_HOST}:{port}"
+
+
+def _application(hub: Hub, build: tuple[type[Any], dict[str, Any]]) -> Application:
+    def pods() -> tuple[int, int]:
+        return len(hub.builds), len(hub.sessions)
+
+    return Application(
+        [
+            (r"/build/([^/]+)/(.+)", *build),
+            (r"/user/([^/]+)(?:/.*)?", SessionHandler, {"sessions": hub.sessions, "options": hub.options}),
+            (r"/hub/(.*)", HubHandler),
+            (r"/versions", JsonHandler, {"content": versions()}),
+            (r"/api/repoproviders", JsonHandler, {"content": providers()}),
+            (r"/health", HealthHandler, {"options": hub.options, "pods": pods}),
+            (r".*", PageHandler),
+        ],
+        # Without this tornado logs each request to the screen.
+        log_function=lambda _handler: None,
+    )
+
+
+def _serve(application: Application, port: int, listeners: list[HTTPServer]) -> int:
+    try:
+        sockets = bind_sockets(port, _HOST)
+    except OSError as error:
+        raise HubError(
+            f"cannot listen on {_HOST}:{port}: {error.strerror}", hint="Choose another port; 0 takes any that is free."
+        ) from error
+    listener = HTTPServer(application)
+    listener.add_sockets(sockets)
+    listeners.append(listener)
+    return int(sockets[0].getsockname()[1])
+
+
+async def _end(hub: Hub) -> None:
+    streams = list(hub.streams)
+    for stream in streams:
+        stream.cancel()
+    await asyncio.gather(*streams, return_exceptions=True)
+    hub.local.close()
+    await hub.builds.wait()
+    await hub.sessions.close()
+
+
+def _on_signals(stopping: asyncio.Event) -> Callable[[], None]:
+    """Set the event at SIGINT and SIGTERM; returns what puts the handlers back that were there before."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        try:
+            loop.add_signal_handler(number, stopping.set)
+        except NotImplementedError:
+            # Windows.
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
+
+    def restore() -> None:
+        for number, handler in before.items():
+            with suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+    return restore
