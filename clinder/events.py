@@ -163,10 +163,18 @@ class Checking:
 
 
 @dataclass(frozen=True, slots=True)
-class LogKept:
-    """Where the whole log of the launch is kept."""
+class LaunchesLeft:
+    """How many launches a hub still allows this address (`X-Ratelimit-*`); `reset_at` in seconds since the epoch."""
 
-    path: str
+    hub: str
+    remaining: int
+    limit: int
+    reset_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """All that has come from the hub so far was told; now is the time to show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +185,7 @@ class Told:
     warning: bool = False
 
 
-Notice = Attempt | Retrying | Checking | LogKept | Told
+Notice = Attempt | Retrying | Checking | LaunchesLeft | CaughtUp | Told
 Listener: TypeAlias = Callable[["Event | Notice"], None]
 """Who is told: called with every event of the hub and every notice of clinder, in order."""
 

@@ -24,14 +24,14 @@ from clinder.errors import (
     TimedOutError,
     UnreachableError,
 )
-from clinder.events import Attempt, Checking, Event, Phase, Retrying
+from clinder.events import Attempt, CaughtUp, Checking, Event, Phase, Retrying
 from clinder.session import PhaseTime, Session, session_from_ready
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from clinder.config import Config, Timeouts
-    from clinder.events import Listener
+    from clinder.events import LaunchesLeft, Listener
     from clinder.hubs.stream import EventStream
     from clinder.interrupts import Interrupts
     from clinder.repository import RepositorySpec
@@ -48,6 +48,10 @@ class Hub(Protocol):
     @property
     def url(self) -> str:
         """The hub, as declared."""
+
+    @property
+    def launches_left(self) -> LaunchesLeft | None:
+        """How many launches it still allows, where it has told."""
 
     def launch(self, spec: RepositorySpec) -> EventStream:
         """Ask for a launch and hear of it."""
@@ -187,6 +191,8 @@ class _Launch:
             return self._prove(session)
         finally:
             self._interrupts.left_behind = ""
+            if self._hub.launches_left:
+                self._tell(self._hub.launches_left)
 
     def _await_ready(self, stream: EventStream) -> Event:
         """Hear the stream out to `ready`, by the deadlines."""
@@ -204,6 +210,7 @@ class _Launch:
                 if event.phase is Phase.FAILED:
                     raise self._failure(event, stream)
                 self._note_phase(event.phase)
+            self._tell(CaughtUp())
             self._check_time(stream)
 
     def _note_phase(self, phase: Phase | None) -> None:

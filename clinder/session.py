@@ -151,8 +151,8 @@ def _resolved_ref(persistent_request: object, spec: RepositorySpec) -> str:
     path = _printable(persistent_request).removeprefix("v2/")
     try:
         resolved = RepositorySpec.from_build_path(path)
-    except UsageError:
-        return path.rpartition("/")[2] if takes_ref(spec.provider) else ""
+    except UsageError:  # a folder has no commit, an unknown provider no known form
+        return ""
     return resolved.ref if takes_ref(resolved.provider) else resolved.repo
 
 

@@ -204,7 +204,7 @@ class StateFolder:
             self.path.chmod(_PRIVATE_DIR)
         ignore = self.path / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
+            _write_durably(ignore, "*\n")
 
     @contextlib.contextmanager
     def locked(

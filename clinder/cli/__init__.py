@@ -1,1 +1,73 @@
-def main() -> None: ...
+"""The command line: one file for each verb, thin; here is where it starts and where errors end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clinder.errors import ClinderError
+
+
+def main() -> None:
+    """Run `clinder` with the arguments of this process, and end it with the status of the command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit status; whatever goes wrong is shown here, without a traceback."""
+    from typer import Exit, TyperException
+
+    from clinder.cli.app import app
+    from clinder.errors import ClinderError, UsageError
+
+    try:
+        return int(app(list(arguments), prog_name="clinder", standalone_mode=False) or 0)
+    except Exit as leaving:
+        return leaving.exit_code
+    except ClinderError as error:
+        return _fail(error, arguments)
+    except TyperException as error:
+        hint = "`clinder --help` lists the commands, `clinder COMMAND --help` the options."
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _fail(UsageError(message or "no command is given", hint=hint), arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Nobody reads the result any more; Python would complain again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # the last resort: no traceback reaches a user
+        return _fail(_internal(error), arguments)
+
+
+def _fail(error: ClinderError, arguments: Sequence[str]) -> int:
+    from clinder.output.result import show_error
+
+    show_error(error, as_json="--json" in arguments)
+    return error.exit_status
+
+
+def _internal(error: Exception) -> ClinderError:
+    """Make a fault of clinder's own one to report; its traceback goes to a file, as it may be long."""
+    import tempfile
+    import traceback
+    from pathlib import Path
+
+    from clinder import HOME_PAGE
+    from clinder.errors import ClinderError
+
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="clinder-", suffix=".txt")
+        os.close(descriptor)
+        Path(name).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        where = f" with the file {name}"
+    except OSError:
+        where = ""
+    return ClinderError(
+        f"a fault of clinder itself: {type(error).__name__}: {error}",
+        hint=f"Please report it{where}: {HOME_PAGE}/issues",
+    )

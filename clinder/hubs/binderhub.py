@@ -25,7 +25,7 @@ from clinder.errors import (
     RefusedError,
     UnreachableError,
 )
-from clinder.events import Event
+from clinder.events import Event, LaunchesLeft
 from clinder.hubs.sse import EventDecoder, EventTooLargeError
 from clinder.hubs.stream import EventStream
 from clinder.transport import new_client, translated
@@ -46,15 +46,6 @@ _TRY_AGAIN = re.compile(r"try again in (\d+) (second|minute)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class RateLimit:
-    """How many launches a hub still allows (`X-Ratelimit-*`); `reset_at` in seconds since the epoch."""
-
-    remaining: int
-    limit: int
-    reset_at: int
-
-
-@dataclass(frozen=True, slots=True)
 class HubReport:
     """What a hub says of itself.
 
@@ -64,7 +55,7 @@ class HubReport:
         versions: the answer of `/versions`.
         checks: the checks of `/health`, each with `service` and `ok`.
         providers: the ids of the repository providers, empty where the hub does not tell.
-        rate_limit: how many launches are left, where the hub tells (most tell only when they launch).
+        launches_left: how many launches are left, where the hub tells (most tell only when they launch).
         problem: what is wrong, in one sentence; empty if nothing is.
     """
 
@@ -73,7 +64,7 @@ class HubReport:
     versions: dict[str, Any]
     checks: list[dict[str, Any]]
     providers: list[str]
-    rate_limit: RateLimit | None
+    launches_left: LaunchesLeft | None
     problem: str
 
 
@@ -88,7 +79,7 @@ class BinderHub:
 
     def __init__(self, url: str, *, connect_s: float, build_token: str | None = None) -> None:
         self.url = url
-        self.rate_limit: RateLimit | None = None
+        self.launches_left: LaunchesLeft | None = None
         self._connect_s = connect_s
         self._build_token = build_token
         self._response: requests.Response | None = None
@@ -141,7 +132,7 @@ class BinderHub:
         Raises:
             ClinderError: of the kind that the HTTP status, or the lack of a stream, stands for.
         """
-        self.rate_limit = _rate_limit(response) or self.rate_limit
+        self.launches_left = self._launches_left(response) or self.launches_left
         status = response.status_code
         if status == 429:  # noqa: PLR2004
             raise RateLimitedError(
@@ -196,9 +187,16 @@ class BinderHub:
             versions=versions if is_binderhub else {},
             checks=checks,
             providers=[str(entry["id"]) for entry in listed or [] if isinstance(entry, dict) and _is_offered(entry)],
-            rate_limit=_rate_limit(response),
+            launches_left=self._launches_left(response),
             problem=problem,
         )
+
+    def _launches_left(self, response: requests.Response) -> LaunchesLeft | None:
+        values = [response.headers.get(f"X-Ratelimit-{name}", "") for name in ("Remaining", "Limit", "Reset")]
+        if not all(value.isdecimal() for value in values):
+            return None
+        remaining, limit, reset_at = map(int, values)
+        return LaunchesLeft(self.url, remaining, limit, reset_at)
 
     def _json(self, client: requests.Session, path: str) -> tuple[Any, requests.Response]:
         with translated(self.url):
@@ -220,14 +218,6 @@ def _is_offered(provider: dict[str, Any]) -> bool:
 def _retry_after_s(response: requests.Response) -> float | None:
     value = response.headers.get("Retry-After", "")
     return float(value) if value.isdecimal() else None
-
-
-def _rate_limit(response: requests.Response) -> RateLimit | None:
-    values = [response.headers.get(f"X-Ratelimit-{name}", "") for name in ("Remaining", "Limit", "Reset")]
-    if not all(value.isdecimal() for value in values):
-        return None
-    remaining, limit, reset_at = map(int, values)
-    return RateLimit(remaining, limit, reset_at)
 
 
 def failure(event: Event, *, hub: str, is_built: bool) -> ClinderError:

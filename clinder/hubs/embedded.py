@@ -20,15 +20,16 @@ class EmbeddedHub:
     """The embedded hub, launching on this machine."""
 
     url = LOCAL_HUB
+    launches_left = None
 
     def __init__(self, cache_dir: Path | None = None) -> None:
         self._hub = LocalHub(cache_dir)
 
     def launch(self, spec: RepositorySpec) -> EventStream:
         """Build and start, and hear of it; nothing is done before the stream is entered."""
-        return EventStream(lambda stream: self._read(spec, stream), close=lambda: None)
+        return EventStream(lambda _stream: self._read(spec), close=self._hub.close)
 
-    def _read(self, spec: RepositorySpec, stream: EventStream) -> Iterator[list[Event]]:
+    def _read(self, spec: RepositorySpec) -> Iterator[list[Event]]:
         yield []
-        for event in self._hub.events(spec, is_cancelled=lambda: stream.is_closed):
-            yield [event] if event else []
+        for event in self._hub.events(spec):
+            yield [event]

@@ -1,0 +1,232 @@
+"""How a verb becomes a command: the options that several share, and the rendering of what it comes back with.
+
+A verb is a function of an `Invocation` and its own options that returns a `Result`. What it shares with others is
+said with the decorator `command`, so that each option is written once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from clinder.duration import format_duration, parse_duration
+from clinder.errors import UsageError
+from clinder.output.result import Result, show
+
+if TYPE_CHECKING:
+    from clinder.config import Config
+    from clinder.lifecycle import Circumstances
+
+Verb: TypeAlias = Callable[..., Result]
+
+_JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+_QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors alone.")]
+_VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="Show more of what happens.")]
+_CONFIG = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Read this file, not the clinder.toml found from here upwards."),
+]
+_STATE_DIR = Annotated[
+    Path | None,
+    typer.Option("--state-dir", metavar="DIR", help="Keep the state here, not in .clinder beside clinder.toml."),
+]
+_LOCK_TIMEOUT = Annotated[
+    str | None,
+    typer.Option("--lock-timeout", metavar="TIME", help="How long to wait for another clinder's lock [default: 10m]."),
+]
+_METAVARS = {timedelta: "TIME", int: "NUMBER"}
+_SETTINGS_HELP = {
+    "hub": 'The hub\'s URL, or "local"; several are separated by commas.',
+    "repo": "The repository: org/name, PROVIDER:REPOSITORY, a DOI, a URL, a Binder link or a folder.",
+    "ref": "Branch, tag or commit.",
+}
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One run of a command: the shared options as they were given.
+
+    Attributes:
+        as_json: whether the result is wanted as JSON.
+        quiet: whether warnings and errors alone shall be shown.
+        verbose: whether more shall be shown.
+        config_file: the file that `--config` names.
+        state_dir: the folder that `--state-dir` names.
+        lock_timeout: how long to wait for the lock, as given.
+        settings: by dotted key, what the options say.
+    """
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    config_file: Path | None = None
+    state_dir: Path | None = None
+    lock_timeout: str | None = None
+    settings: dict[str, str | None] | None = None
+
+    def find_file(self) -> Path | None:
+        """Say which `clinder.toml` counts: the one that `--config` names, else the nearest from here upwards.
+
+        Raises:
+            UsageError: `--config` names none that is there.
+        """
+        from clinder.config import find_file
+
+        named = self.config_file or (Path(os.environ["CLINDER_CONFIG"]) if os.environ.get("CLINDER_CONFIG") else None)
+        if named is None:
+            return find_file()
+        if not named.is_file():
+            raise UsageError(f"there is no file {named}", hint="Look at --config and CLINDER_CONFIG.")
+        return named.absolute()
+
+    def load_config(self, *, looks_for_file: bool = True, settings: dict[str, str | None] | None = None) -> Config:
+        """Read options, environment and file; warnings are said at once.
+
+        Args:
+            looks_for_file: false: read a file only where `--config` names one.
+            settings: options that win over the shared ones.
+
+        Raises:
+            ConfigError: with every fault.
+        """
+        from clinder.config import load_config
+        from clinder.output.result import say
+
+        config = load_config(
+            options={**(self.settings or {}), **(settings or {})},
+            file=self.find_file() if looks_for_file or self.config_file else None,
+            state_dir=self.state_dir,
+        )
+        for warning in config.warnings:
+            say(f"warning: {warning}")
+        return config
+
+    @contextlib.contextmanager
+    def circumstances(self, config: Config | None) -> Iterator[Circumstances]:
+        """Show progress and listen to signals while the block runs; with a `config`, keep logs in its state folder.
+
+        Raises:
+            UsageError: `--lock-timeout` is no duration.
+        """
+        from clinder.interrupts import Interrupts
+        from clinder.lifecycle import Circumstances
+        from clinder.output.progress import progress
+
+        logs = config.state_dir / "logs" if config else None
+        with (
+            Interrupts().installed() as interrupts,
+            progress(quiet=self.quiet, verbose=self.verbose, logs=logs) as tell,
+        ):
+            yield Circumstances(
+                tell=tell,
+                interrupts=interrupts,
+                lock_timeout_s=self._lock_timeout_s(),
+                build_token=os.environ.get("CLINDER_BUILD_TOKEN") or None,
+            )
+
+    def _lock_timeout_s(self) -> float:
+        from clinder.lifecycle import DEFAULT_LOCK_TIMEOUT_S
+
+        given = self.lock_timeout or os.environ.get("CLINDER_LOCK_TIMEOUT")
+        if not given:
+            return DEFAULT_LOCK_TIMEOUT_S
+        try:
+            return parse_duration(given).total_seconds()
+        except ValueError as error:
+            raise UsageError(f"--lock-timeout: {error}") from error
+
+
+@dataclass(frozen=True)
+class Command:
+    """A verb with its name and the options that it shares with others.
+
+    Attributes:
+        verb: takes an `Invocation` and its own options, returns a `Result`.
+        name: as it is typed.
+        shared: by field of `Invocation`, the type as Typer wants it and the default.
+        takes_settings: whether there is an option for every key of `clinder.toml`.
+    """
+
+    verb: Verb
+    name: str
+    shared: Mapping[str, tuple[Any, Any]]
+    takes_settings: bool
+
+    def add_to(self, app: typer.Typer) -> None:
+        """Make this a command of an application."""
+        settings = _settings_options() if self.takes_settings else {}
+
+        def run(**given: Any) -> int:
+            invocation = Invocation(
+                **{name: given.pop(name) for name in self.shared},
+                settings={key: given.pop(name) for name, (key, _) in settings.items()},
+            )
+            result = self.verb(invocation, **given)
+            show(result, as_json=invocation.as_json, quiet=invocation.quiet)
+            return result.exit_status
+
+        parameters = list(inspect.signature(self.verb, eval_str=True).parameters.values())[1:]
+        parameters += [_option(name, kind, None) for name, (_, kind) in settings.items()]
+        parameters += [_option(name, kind, default) for name, (kind, default) in self.shared.items()]
+        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer looks at
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command(self.name, help=inspect.getdoc(self.verb))(run)
+
+
+def _option(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def command(
+    name: str, *, json: bool = True, progress: bool = False, files: bool = True, settings: bool = False
+) -> Callable[[Verb], Command]:
+    """Make a verb a command, and say which options it shares with others.
+
+    Args:
+        name: the command's name.
+        json: whether it takes `--json`.
+        progress: whether it takes `--quiet`, `--verbose` and, with `files`, `--lock-timeout`.
+        files: whether it takes `--config` and `--state-dir`.
+        settings: whether it takes an option for every key of `clinder.toml`.
+    """
+    shared: dict[str, tuple[Any, Any]] = {}
+    if json:
+        shared["as_json"] = (_JSON, False)
+    if progress:
+        shared |= {"quiet": (_QUIET, False), "verbose": (_VERBOSE, False)}
+    if files:
+        shared |= {"config_file": (_CONFIG, None), "state_dir": (_STATE_DIR, None)}
+    if files and progress:
+        shared["lock_timeout"] = (_LOCK_TIMEOUT, None)
+    return lambda verb: Command(verb, name, shared, settings)
+
+
+def _settings_options() -> dict[str, tuple[str, Any]]:
+    """Make an option of every setting: by parameter name, its dotted key and its type as Typer wants it."""
+    from clinder.config import Settings, option_name, setting_keys
+
+    options = {}
+    for key in setting_keys():
+        model: Any = Settings
+        for part in key.split("."):
+            field = model.model_fields[part]
+            model = field.annotation
+        help_text = _SETTINGS_HELP.get(key) or f"{field.description} [default: {_show_default(field)}]"
+        metavar = _METAVARS.get(model, "TEXT")
+        option = typer.Option(option_name(key), metavar=metavar, help=help_text)
+        options[key.replace(".", "_")] = (key, Annotated[str | None, option])
+    return options
+
+
+def _show_default(field: Any) -> str:
+    default = field.get_default(call_default_factory=True)
+    return format_duration(default) if isinstance(default, timedelta) else str(default)

@@ -1,0 +1,19 @@
+"""`clinder down`."""
+
+from __future__ import annotations
+
+from clinder.cli.command import Invocation, command
+from clinder.output.result import Result
+
+
+@command("down", progress=True, settings=True)
+def down(invocation: Invocation) -> Result:
+    """Stop the recorded session, wait until it is seen to be gone, and forget it."""
+    from clinder.lifecycle import down as bring_down
+    from clinder.output.documents import down_document
+
+    config = invocation.load_config()
+    with invocation.circumstances(config) as circumstances:
+        result = bring_down(config, circumstances)
+    url = f": {result.session.url}" if result.session else ""
+    return Result(down_document(result), messages=(f"{result.action.value}{url}",))

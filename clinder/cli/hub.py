@@ -1,0 +1,79 @@
+"""`clinder hub check` and `clinder hub serve`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clinder.cli.command import Invocation, command
+from clinder.output.result import Result
+
+_UNWELL_STATUS = 8
+
+
+@command("check")
+def check(
+    invocation: Invocation,
+    url: Annotated[str | None, typer.Argument(help="The hub; the first one declared, if left out.")] = None,
+) -> Result:
+    """Say whether a hub is a BinderHub, is well, which providers it has and how many launches are left."""
+    from clinder.config import LOCAL_HUB
+    from clinder.errors import UsageError
+    from clinder.hubs.binderhub import BinderHub
+    from clinder.output.documents import hub_document
+    from clinder.output.log import last_launches_left
+    from clinder.output.text import hub_text
+
+    given = replace(invocation, settings={"hub": url})
+    config = given.load_config()
+    name = config.hubs[0]
+    if name == LOCAL_HUB:
+        raise UsageError(
+            "the embedded hub answers no requests by itself", hint="`clinder hub serve` makes it speak HTTP."
+        )
+    report = BinderHub(name, connect_s=config.timeouts.connect.total_seconds()).report()
+    left = report.launches_left or last_launches_left(config.state_dir / "logs", name)
+    return Result(
+        hub_document(name, report, left),
+        text=hub_text(name, report, left),
+        messages=(report.problem,) if report.problem else (),
+        exit_status=_UNWELL_STATUS if report.problem else 0,
+    )
+
+
+@command("serve", json=False, files=False)
+def serve(
+    invocation: Invocation,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0: any free one.")] = 8585,
+    redirect: Annotated[
+        bool, typer.Option("--redirect", help="Answer launches with a redirect, as federations do.")
+    ] = False,
+    rate_limit: Annotated[int | None, typer.Option(min=0, help="Launches allowed in an hour.")] = None,
+    quota: Annotated[int | None, typer.Option(min=0, help="Sessions allowed at once.")] = None,
+    ban: Annotated[list[str] | None, typer.Option(help="A regular expression of specs to refuse; repeatable.")] = None,
+    cache_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where environments are kept.")] = None,
+) -> Result:
+    """Serve the embedded hub on this machine as a BinderHub, for any Binder client; it isolates nothing.
+
+    Set CLINDER_BUILD_TOKEN to make it ask for a build token. Ctrl-C stops it and every session it started.
+    """
+    import os
+
+    from clinder.hubs.serve import ServeOptions
+    from clinder.hubs.serve import serve as run
+    from clinder.output.result import say
+
+    options = ServeOptions(
+        port=port,
+        redirect=redirect,
+        rate_limit=rate_limit,
+        quota=quota,
+        banned=tuple(ban or ()),
+        cache_dir=cache_dir,
+        build_token=os.environ.get("CLINDER_BUILD_TOKEN") or None,
+    )
+    run(options, ready=lambda url: say(f"serving a BinderHub at {url} (Ctrl-C stops it and its sessions)"))
+    return Result({}, messages=("stopped",))

@@ -1,0 +1,29 @@
+"""`clinder init`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clinder.cli.command import Invocation, command
+from clinder.output.result import Result
+
+
+@command("init", json=False, files=False)
+def init(
+    invocation: Invocation,
+    hub: Annotated[str | None, typer.Option(help="The hub to write down.")] = None,
+    repo: Annotated[str | None, typer.Option(help="The repository to write down.")] = None,
+    ref: Annotated[str | None, typer.Option(help="The ref to write down.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a clinder.toml that is there.")] = False,
+) -> Result:
+    """Write clinder.toml into this folder, from its git remote and branch."""
+    from pathlib import Path
+
+    from clinder.scaffold import discover, write_config
+
+    found = discover(Path.cwd(), hub=hub, repo=repo, ref=ref)
+    path = write_config(Path.cwd(), found, force=force)
+    messages = [f"{key} = {value.given} ({value.source})" for key, value in found.items()]
+    return Result({}, text=str(path), messages=(*messages, "Next: commit it, then `clinder up`."))

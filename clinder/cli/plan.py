@@ -1,0 +1,33 @@
+"""`clinder plan`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clinder.cli.command import Invocation, command
+from clinder.output.result import Result
+
+CHANGES_STATUS = 10
+
+
+@command("plan", settings=True)
+def plan(
+    invocation: Invocation,
+    replace: Annotated[bool, typer.Option("--replace", help="Plan as `up --replace` would.")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help=f"End with {CHANGES_STATUS} if anything would change.")
+    ] = False,
+) -> Result:
+    """Say what `up` would do, and why; changes nothing."""
+    from clinder.lifecycle import preview
+    from clinder.output.documents import plan_document
+    from clinder.output.text import plan_text
+
+    decided = preview(invocation.load_config(), replace=replace)
+    return Result(
+        plan_document(decided),
+        text=plan_text(decided),
+        exit_status=CHANGES_STATUS if exit_code and decided.changes else 0,
+    )

@@ -1,0 +1,62 @@
+"""`clinder start`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clinder.cli.command import Invocation, command
+from clinder.output.result import Result
+
+if TYPE_CHECKING:
+    from clinder.session import Session
+
+
+class Format(StrEnum):
+    """How `start` prints the session."""
+
+    URI = "uri"
+    JSON = "json"
+    ENV = "env"
+
+
+@command("start", progress=True, settings=True)
+def start(
+    invocation: Invocation,
+    repository: Annotated[str | None, typer.Argument(metavar="[REPO]", help="The repository, as --repo.")] = None,
+    format: Annotated[Format, typer.Option("--format", help="How to print the session.")] = Format.URI,
+) -> Result:
+    """Launch a session without files: nothing is recorded, the session is printed with its token.
+
+    No clinder.toml is read unless --config names one. `clinder stop` takes back what is printed here.
+    """
+    from dataclasses import replace
+
+    from clinder.lifecycle import start as launch
+    from clinder.output.documents import start_document
+    from clinder.output.text import describe_origin
+
+    config = invocation.load_config(looks_for_file=False, settings={"repo": repository} if repository else None)
+    with invocation.circumstances(None) as circumstances:
+        session = launch(config, circumstances)
+    result = Result(
+        start_document(session), text=_text(session, format), messages=(f"launched: {describe_origin(session)}",)
+    )
+    if format is Format.JSON and not invocation.as_json:
+        import json
+
+        from clinder.output.result import FORMAT_VERSION
+
+        return replace(result, text=json.dumps({"format_version": FORMAT_VERSION, **result.document}, indent=2))
+    return result
+
+
+def _text(session: Session, format: Format) -> str:
+    if format is Format.ENV:
+        import shlex
+
+        url, token = shlex.quote(session.url), shlex.quote(session.token)
+        return f"export JUPYTER_BASE_URL={url}\nexport JUPYTER_TOKEN={token}"
+    return session.uri

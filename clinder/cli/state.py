@@ -1,0 +1,60 @@
+"""`clinder state show`, `forget` and `adopt`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clinder.cli.command import Invocation, command
+from clinder.cli.uri import UriArgument, read_session
+from clinder.output.result import Result
+
+
+@command("show", settings=False)
+def show(
+    invocation: Invocation,
+    show_token: Annotated[bool, typer.Option("--show-token", help="Include tokens and URIs in the JSON.")] = False,
+) -> Result:
+    """Show what is recorded, without asking any hub."""
+    from clinder.config import find_state_dir
+    from clinder.output.documents import state_document
+    from clinder.output.text import state_text
+    from clinder.state import StateFolder
+
+    state = StateFolder(find_state_dir(invocation.find_file(), invocation.state_dir)).read()
+    return Result(state_document(state, with_token=show_token), text=state_text(state))
+
+
+@command("forget", json=False, progress=True)
+def forget(
+    invocation: Invocation,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> Result:
+    """Drop what is recorded, without stopping anything. The session's URI is printed: only its holder can stop it."""
+    import sys
+
+    from clinder.errors import UsageError
+    from clinder.lifecycle import forget as drop
+
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("forgetting a session loses its token", hint="Give --yes to do so unattended.")
+        typer.confirm("Forget the recorded session, without stopping it?", abort=True, err=True)
+    config = invocation.load_config()
+    with invocation.circumstances(config) as circumstances:
+        dropped = drop(config, circumstances)
+    return Result({}, text="\n".join(session.uri for session in dropped), messages=(f"forgotten: {len(dropped)}",))
+
+
+@command("adopt", json=False, progress=True, settings=True)
+def adopt(invocation: Invocation, uri: UriArgument = None) -> Result:
+    """Take in a session that was started elsewhere; it counts as launched from what clinder.toml declares."""
+    from clinder.lifecycle import adopt as take_in
+    from clinder.output.text import describe_origin
+
+    session = read_session(uri)
+    config = invocation.load_config()
+    with invocation.circumstances(config) as circumstances:
+        session = take_in(config, circumstances, session)
+    return Result({}, text=session.url, messages=(f"adopted: {describe_origin(session)}",))

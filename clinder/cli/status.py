@@ -1,0 +1,49 @@
+"""`clinder status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clinder.cli.command import Invocation, command
+from clinder.output.result import Result
+
+if TYPE_CHECKING:
+    from clinder.lifecycle import StatusResult
+
+DRIFT_STATUS = 10
+_STATUSES = {"running": 0, "gone": 6, "none": 6, "unreachable": 8}
+
+
+@command("status", settings=True)
+def status(
+    invocation: Invocation,
+    show_token: Annotated[bool, typer.Option("--show-token", help="Include token and URI in the JSON.")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help=f"End with {DRIFT_STATUS} if the session is not as declared.")
+    ] = False,
+) -> Result:
+    """Look at the recorded session: does it run, is it idle, is it as declared."""
+    from clinder.lifecycle import status as look
+    from clinder.output.documents import status_document
+    from clinder.output.text import status_text
+
+    result = look(invocation.load_config())
+    exit_status = _STATUSES[result.seen.condition.value if result.seen else "none"]
+    if exit_status == 0 and exit_code and result.drift:
+        exit_status = DRIFT_STATUS
+    return Result(
+        status_document(result, with_token=show_token),
+        text=status_text(result),
+        messages=_next_steps(result),
+        exit_status=exit_status,
+    )
+
+
+def _next_steps(result: StatusResult) -> tuple[str, ...]:
+    if result.session is None:
+        return ("`clinder up` launches a session.",)
+    if result.drift:
+        return ("`clinder up` replaces the session.",)
+    return ()

@@ -1,0 +1,20 @@
+"""`clinder stop`."""
+
+from __future__ import annotations
+
+from clinder.cli.command import Invocation, command
+from clinder.cli.uri import UriArgument, read_session
+from clinder.output.result import Result
+
+
+@command("stop", progress=True, files=False, settings=True)
+def stop(invocation: Invocation, uri: UriArgument = None) -> Result:
+    """Stop a session that `start` (or anyone) launched, and wait until it is seen to be gone."""
+    from clinder.lifecycle import stop as end
+    from clinder.output.documents import down_document
+
+    session = read_session(uri)
+    config = invocation.load_config(looks_for_file=False)
+    with invocation.circumstances(None) as circumstances:
+        result = end(session, config, circumstances)
+    return Result(down_document(result), messages=(f"{result.action.value}: {session.url}",))

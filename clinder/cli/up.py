@@ -1,0 +1,32 @@
+"""`clinder up`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clinder.cli.command import Invocation, command
+from clinder.output.result import Result
+
+
+@command("up", progress=True, settings=True)
+def up(
+    invocation: Invocation,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Launch anew, even if the session runs as declared or is out of reach.")
+    ] = False,
+) -> Result:
+    """Make the declared session run: keep it if it does, else launch or replace it. Prints its URL."""
+    from clinder.lifecycle import up as bring_up
+    from clinder.output.documents import up_document
+    from clinder.output.text import describe_origin
+
+    config = invocation.load_config()
+    with invocation.circumstances(config) as circumstances:
+        result = bring_up(config, circumstances, replace=replace)
+    return Result(
+        up_document(result),
+        text=result.session.url,
+        messages=(f"{result.action.value}: {describe_origin(result.session)}",),
+    )

@@ -1,0 +1,46 @@
+"""A session's URI from the command line: an argument, stdin, or the environment, so that it need not stand in `ps`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clinder.errors import UsageError
+
+if TYPE_CHECKING:
+    from clinder.session import Session
+
+UriArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[URI]", help="The session's URI; - reads it from stdin; else CLINDER_SESSION is read."),
+]
+_MOST_CHARACTERS = 65536
+
+
+def read_session(uri: str | None) -> Session:
+    """Read a session: from the argument, from stdin for `-`, else from `CLINDER_SESSION`; a URI or `start --json`.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    from clinder.session import Session, session_from_uri
+
+    text = sys.stdin.read(_MOST_CHARACTERS) if uri == "-" else uri or os.environ.get("CLINDER_SESSION", "")
+    if not text.strip():
+        raise UsageError(
+            "no session is given", hint="Give its URI as an argument, on stdin with -, or in CLINDER_SESSION."
+        )
+    if not text.lstrip().startswith("{"):
+        return session_from_uri(text)
+    import json
+
+    try:
+        document = json.loads(text)
+        session = session_from_uri(document["uri"])
+        known = {name: document[name] for name in Session.model_fields if name in document}
+        return Session.model_validate({**known, "url": session.url, "token": session.token})
+    except (ValueError, KeyError, TypeError):
+        raise UsageError("this is not the JSON of a session", hint="`clinder start --json` prints it.") from None

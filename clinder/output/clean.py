@@ -1,0 +1,49 @@
+"""Cleaning of what hubs say, before it reaches a terminal, a log or a CI runner.
+
+A hub is not trusted: its words must not move the cursor, set the title, write the clipboard, forge a line, reverse
+the reading order, nor speak to a CI runner. (rich markup needs no cleaning: it is never interpreted, see `live`.)
+"""
+
+from __future__ import annotations
+
+import re
+
+_ESCAPES = re.compile(
+    r"\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # OSC: titles, clipboard, links
+    r"|\x1b[PX^_][^\x1b\n]*(?:\x1b\\)?"  # DCS, SOS, PM, APC
+    r"|[\x1b][\[][0-?]*[ -/]*[@-~]?"  # CSI: cursor and colour
+    r"|\x9b[0-?]*[ -/]*[@-~]?"
+    r"|\x1b[ -/]*[0-~]?"  # all other escapes
+)
+_SUSPECT = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|##\[")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_RUNNER_COMMAND = re.compile(r"##(?=\[)")
+
+
+def clean(text: str) -> str:
+    r"""Make untrusted text harmless: lines of printable characters, `\n` between them.
+
+    A carriage return overwrites what stands before it in its line, as on a terminal; `##[` (which a CI runner
+    takes for a command anywhere in a line) gets a space.
+    """
+    if not _SUSPECT.search(text):
+        return text
+    text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    if "\r" in text:
+        text = "\n".join(_overwrite(line) for line in text.split("\n"))
+    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.expandtabs(4))
+    return _RUNNER_COMMAND.sub("## ", text)
+
+
+def _overwrite(line: str) -> str:
+    return next((part for part in reversed(line.split("\r")) if part), "")
+
+
+def clean_line(text: str) -> str:
+    """Make untrusted text harmless and a single line."""
+    return " ".join(clean(text).split("\n")).strip()
+
+
+def is_passing(message: str) -> bool:
+    """Whether a message is progress that the next one overwrites (it ends in a carriage return)."""
+    return message.endswith("\r")

@@ -1,0 +1,135 @@
+"""The JSON of each command: which keys, in which order. Keys are only ever added."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from clinder.events import LaunchesLeft
+    from clinder.hubs.binderhub import HubReport
+    from clinder.lifecycle import DownResult, StatusResult, UpResult
+    from clinder.plan import Plan
+    from clinder.session import Session
+    from clinder.state import State
+
+
+def session_document(session: Session, *, with_token: bool) -> dict[str, Any]:
+    """Describe a session; without `with_token` neither `token` nor `uri` are there."""
+    secret = {"token": session.token, "uri": session.uri} if with_token else {}
+    return {
+        "url": session.url,
+        **secret,
+        "hub": session.hub,
+        "provider": session.provider,
+        "repo": session.repo,
+        "ref": session.ref,
+        "resolved_ref": session.resolved_ref,
+        "ref_url": session.ref_url,
+        "image": session.image,
+        "launched_at": _stamp(session.launched_at),
+        "ready_at": _stamp(session.ready_at),
+        "phases": [{"phase": time.phase, "seconds": time.seconds} for time in session.phases],
+    }
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
+
+
+def up_document(result: UpResult) -> dict[str, Any]:
+    """Describe what `up` did."""
+    return {"action": result.action.value, **session_document(result.session, with_token=True)}
+
+
+def start_document(session: Session) -> dict[str, Any]:
+    """Describe what `start` did."""
+    return {"action": "launched", **session_document(session, with_token=True)}
+
+
+def down_document(result: DownResult) -> dict[str, Any]:
+    """Describe what `down` or `stop` did."""
+    return {"action": result.action.value, "url": result.session.url if result.session else None}
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """Describe a plan."""
+    return {
+        "changes": plan.changes,
+        "steps": [{"action": step.action.value, "cause": step.cause} for step in plan.steps],
+        "obstacle": plan.obstacle or None,
+    }
+
+
+def status_document(result: StatusResult, *, with_token: bool) -> dict[str, Any]:
+    """Describe the recorded session, looked at live; without one its keys are null."""
+    seen = result.seen
+    described = dict.fromkeys(_SESSION_KEYS)
+    if result.session:
+        described.update(session_document(result.session, with_token=with_token))
+    return {
+        **described,
+        "state": seen.condition.value if seen else "none",
+        "reason": seen.reason if seen else "",
+        "checked_at": _stamp(seen.checked_at) if seen else None,
+        "last_activity": seen.last_activity if seen else None,
+        "kernels": seen.kernels if seen else None,
+        "connections": seen.connections if seen else None,
+        "drift": [{"key": drift.key, "declared": drift.declared, "running": drift.running} for drift in result.drift],
+        **_leftovers(result.state),
+    }
+
+
+_SESSION_KEYS = (
+    "url",
+    "hub",
+    "provider",
+    "repo",
+    "ref",
+    "resolved_ref",
+    "ref_url",
+    "image",
+    "launched_at",
+    "ready_at",
+    "phases",
+)
+
+
+def _leftovers(state: State) -> dict[str, Any]:
+    return {
+        "pending": state.pending.model_dump(mode="json") if state.pending else None,
+        "retired": [session_document(session, with_token=False) for session in state.retired],
+    }
+
+
+def state_document(state: State, *, with_token: bool) -> dict[str, Any]:
+    """Describe the state as it is recorded."""
+    return {
+        "version": state.version,
+        "serial": state.serial,
+        "lineage": state.lineage,
+        "clinder_version": state.clinder_version,
+        "session": session_document(state.session, with_token=with_token) if state.session else None,
+        **_leftovers(state),
+    }
+
+
+def hub_document(hub: str, report: HubReport, launches_left: LaunchesLeft | None) -> dict[str, Any]:
+    """Describe a hub."""
+    return {
+        "hub": hub,
+        "is_binderhub": report.is_binderhub,
+        "is_well": report.is_well,
+        "versions": report.versions,
+        "checks": report.checks,
+        "providers": report.providers,
+        "launches_left": {
+            "remaining": launches_left.remaining,
+            "limit": launches_left.limit,
+            "reset_at": launches_left.reset_at,
+        }
+        if launches_left
+        else None,
+        "problem": report.problem or None,
+    }

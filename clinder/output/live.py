@@ -1,0 +1,132 @@
+"""Progress on a terminal: one live view on stderr that folds into a short summary.
+
+Whatever a hub says is put into `rich.text.Text` objects, cleaned: never into markup.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from clinder.duration import format_duration
+from clinder.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase
+from clinder.output.clean import clean, is_passing
+from clinder.output.plain import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import RenderableType
+
+    from clinder.events import Notice
+
+_LOG_LINES = 8
+_FAILURE_LINES = 20
+_REFRESHES_PER_S = 8
+
+
+class LiveProgress:
+    """A listener that shows phases, their times, pushed layers and the last lines of the log.
+
+    Args:
+        verbose: also say what is of interest to few.
+    """
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self._verbose = verbose
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._title = ""
+        self._phases: list[tuple[str, float]] = []
+        self._layers: Mapping[str, LayerProgress] = {}
+        self._log: deque[str] = deque(maxlen=_FAILURE_LINES)
+        self._is_passing = False
+        self._began = time.monotonic()
+        self._spinner = Spinner("dots")
+        self._live: Live | None = None
+
+    def __call__(self, item: Event | Notice) -> None:
+        """Take an item into the view."""
+        if isinstance(item, Event):
+            self._event(item)
+        elif isinstance(item, Attempt):
+            self._fold()
+            self._title = describe(item, verbose=self._verbose) or ""
+            self._began = time.monotonic()
+            self._phases = [(Phase.WAITING.value, self._began)]
+            self._layers = {}
+            self._log.clear()
+            self._live = Live(
+                console=self._console,
+                transient=True,
+                refresh_per_second=_REFRESHES_PER_S,
+                get_renderable=self._view,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+        elif isinstance(item, Checking):
+            self._enter("checking" if item.kernel is None else "warming")
+        elif not isinstance(item, CaughtUp) and (line := describe(item, verbose=self._verbose)) is not None:
+            self._console.print(Text(line))
+
+    def _event(self, event: Event) -> None:
+        if event.phase and event.phase not in (Phase.UNKNOWN, Phase.READY, Phase.FAILED):
+            self._enter(event.phase.value)
+        self._layers = event.progress or self._layers
+        if event.message and not event.progress:
+            if self._is_passing and self._log:
+                self._log.pop()
+            self._log.extend(line for line in clean(event.message).split("\n")[-_FAILURE_LINES:] if line.strip())
+            self._is_passing = is_passing(event.message)
+
+    def _enter(self, phase: str) -> None:
+        if not self._phases or self._phases[-1][0] != phase:
+            self._phases.append((phase, time.monotonic()))
+
+    def _view(self) -> RenderableType:
+        now = time.monotonic()
+        phases = Table.grid(padding=(0, 2))
+        for index, (phase, since) in enumerate(self._phases):
+            is_last = index == len(self._phases) - 1
+            until = now if is_last else self._phases[index + 1][1]
+            mark: RenderableType = self._spinner if is_last else Text("✓", style="green")
+            seconds = Text(format_duration(round(until - since, 1)), style="dim", justify="right")
+            phases.add_row(mark, Text(phase, style="bold" if is_last else ""), seconds, self._bar(phase))
+        shown = list(self._log)[-_LOG_LINES:]
+        log = [Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in shown]
+        return Group(Text(self._title, style="bold"), phases, *log)
+
+    def _bar(self, phase: str) -> RenderableType:
+        if phase != Phase.PUSHING.value or not self._layers:
+            return Text()
+        total = sum(layer.total for layer in self._layers.values())
+        done = sum(layer.current for layer in self._layers.values())
+        return ProgressBar(total=total, completed=done, width=30)
+
+    def _fold(self) -> None:
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def close(self, *, succeeded: bool) -> None:
+        """Fold the view: one line with the phases' times, or after a failure the end of the log."""
+        if self._live is None:
+            return
+        self._enter("")
+        self._fold()
+        if not succeeded:
+            for line in self._log:
+                self._console.print(Text(f"  {line}", style="dim"))
+        times = [
+            f"{phase} {format_duration(round(following - since, 1))}"
+            for (phase, since), (_, following) in zip(self._phases, self._phases[1:], strict=False)
+        ]
+        self._console.print(Text(f"{self._title}: {', '.join(times)}", style="dim"))

@@ -1,0 +1,90 @@
+"""Which listener shows the progress: nothing, plain lines or the live view, and the log beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+from clinder.errors import ClinderError
+from clinder.events import Event, Told
+from clinder.output.plain import PlainProgress, describe
+from clinder.output.result import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from clinder.events import Listener, Notice
+
+
+class Progress(Protocol):
+    """A listener that shows what it hears, until it is closed."""
+
+    def __call__(self, item: Event | Notice) -> None:
+        """Show an item."""
+
+    def close(self, *, succeeded: bool) -> None:
+        """Show what is left to show."""
+
+
+class QuietProgress:
+    """A listener that shows warnings alone."""
+
+    def __call__(self, item: Event | Notice) -> None:
+        """Show a warning; keep quiet about all else."""
+        if isinstance(item, Told) and item.warning:
+            say(describe(item, verbose=False) or "")
+
+    def close(self, *, succeeded: bool) -> None:
+        """Have nothing left to show."""
+
+
+def shows_live() -> bool:
+    """Whether stderr is a terminal that can show a live view."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool, verbose: bool, logs: Path | None) -> Iterator[Listener]:
+    """Show progress while the block runs; after a failure say where the log is.
+
+    Args:
+        quiet: show warnings alone.
+        verbose: show more.
+        logs: the folder in which the log is kept; `None` keeps none.
+    """
+    shown: Progress
+    if quiet:
+        shown = QuietProgress()
+    elif shows_live():
+        from clinder.output.live import LiveProgress
+
+        shown = LiveProgress(verbose=verbose)
+    else:
+        shown = PlainProgress(verbose=verbose)
+    log = None
+    if logs is not None:
+        from clinder.output.log import LaunchLog
+
+        log = LaunchLog(logs)
+
+    def listen(item: Event | Notice) -> None:
+        shown(item)
+        if log is not None:
+            log(item)
+
+    outcome = "failed"
+    try:
+        yield listen
+        outcome = "succeeded"
+    except ClinderError as error:
+        outcome = error.kind
+        raise
+    finally:
+        shown.close(succeeded=outcome == "succeeded")
+        if log is not None:
+            log.close(outcome=outcome)
+            if log.path and outcome != "succeeded":
+                say(f"log: {log.path}")

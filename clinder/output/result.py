@@ -1,0 +1,81 @@
+"""What a command comes back with, and the one place that prints it, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from clinder.output.clean import clean, clean_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clinder.errors import ClinderError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a command.
+
+    Attributes:
+        document: what `--json` prints; `format_version` is put before it.
+        text: what is printed on stdout without `--json`; nothing if empty.
+        messages: what is said on stderr, unless quiet.
+        exit_status: what the command ends with.
+    """
+
+    document: Mapping[str, Any]
+    text: str = ""
+    messages: tuple[str, ...] = ()
+    exit_status: int = 0
+    warnings: tuple[str, ...] = field(default=())
+
+
+def show(result: Result, *, as_json: bool, quiet: bool = False) -> None:
+    """Print a result: its data on stdout, its messages on stderr."""
+    for warning in result.warnings:
+        say(f"warning: {warning}")
+    if not quiet:
+        for message in result.messages:
+            say(message)
+    if as_json:
+        _print_json(result.document)
+    elif result.text:
+        sys.stdout.write(result.text.rstrip("\n") + "\n")
+    sys.stdout.flush()
+
+
+def show_error(error: ClinderError, *, as_json: bool) -> None:
+    """Print an error: for people on stderr; for programs also as JSON on stdout, with any session that was made."""
+    say(f"clinder: {clean(error.message)}")
+    if error.hint:
+        say(f"  {clean_line(error.hint)}")
+    if as_json:
+        from clinder.output.documents import session_document
+
+        document: dict[str, Any] = {
+            "error": {"kind": error.kind, "message": clean(error.message), "hint": clean(error.hint)}
+        }
+        if error.session:
+            document["session"] = session_document(error.session, with_token=True)
+        _print_json(document)
+    elif error.session:
+        say(f"  The session is there: {error.session.uri}")
+
+
+def say(text: str) -> None:
+    """Say something on stderr; if nobody can hear it any more, that is no fault."""
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps({"format_version": FORMAT_VERSION, **document}, indent=2) + "\n")
+    sys.stdout.flush()

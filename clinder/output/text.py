@@ -1,0 +1,120 @@
+"""What results look like for people: a few aligned lines."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from clinder.duration import format_duration
+from clinder.output.clean import clean_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from clinder.events import LaunchesLeft
+    from clinder.hubs.binderhub import HubReport
+    from clinder.lifecycle import StatusResult
+    from clinder.plan import Plan
+    from clinder.session import Session
+    from clinder.state import State
+
+_SHORT_COMMIT = 12
+
+
+def aligned(rows: Iterable[tuple[str, str]]) -> str:
+    """Set rows of a label and a value in two columns; rows without a value are left out."""
+    kept = [(label, clean_line(value)) for label, value in rows if value]
+    width = max((len(label) for label, _ in kept), default=0)
+    return "\n".join(f"{label:<{width}}  {value}" for label, value in kept)
+
+
+def describe_origin(session: Session) -> str:
+    """Say what a session was built from and where: `gh/org/name/main at 1a2b3c4 on https://mybinder.org`."""
+    spec = session.spec
+    if spec is None:
+        return "started elsewhere"
+    resolved = session.resolved_ref if session.resolved_ref != session.ref else ""
+    commit = f" at {resolved[:_SHORT_COMMIT] if '/' not in resolved else resolved}" if resolved else ""
+    return f"{spec}{commit} on {session.hub}"
+
+
+def status_text(result: StatusResult) -> str:
+    """Show the recorded session in a few lines."""
+    session, seen = result.session, result.seen
+    if session is None or seen is None:
+        rows = [("session", "none")]
+    else:
+        rows = [
+            (seen.condition.value, session.url),
+            ("reason", seen.reason),
+            ("from", describe_origin(session)),
+            ("up since", _since(session.ready_at)),
+            ("idle", _idle(seen.last_activity)),
+            ("kernels", _number(seen.kernels)),
+            ("connections", _number(seen.connections)),
+        ]
+        rows += [("drift", f"{item.key}: {item.declared} is declared, {item.running} runs") for item in result.drift]
+    if result.state.pending:
+        rows.append(("pending", f"a launch by {result.state.pending.process}"))
+    rows += [("retired", f"{retired.url} (not yet seen to be gone)") for retired in result.state.retired]
+    return aligned(rows)
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _since(moment: datetime | None) -> str:
+    if moment is None:
+        return ""
+    age_s = max((datetime.now(UTC) - moment).total_seconds(), 0)
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S} ({format_duration(round(age_s))})"
+
+
+def _idle(last_activity: str | None) -> str:
+    try:
+        moment = datetime.fromisoformat(last_activity or "")
+    except ValueError:
+        return ""
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return format_duration(round(max((datetime.now(UTC) - moment).total_seconds(), 0)))
+
+
+def plan_text(plan: Plan) -> str:
+    """Show a plan, a line for each step and its cause."""
+    rows = [(step.action.value, step.cause) for step in plan.steps]
+    if plan.obstacle:
+        rows.append(("stuck", plan.obstacle))
+    return aligned(rows) or "nothing to do"
+
+
+def state_text(state: State) -> str:
+    """Show what is recorded."""
+    rows = [("serial", str(state.serial)), ("lineage", state.lineage)]
+    if state.session:
+        rows += [("session", state.session.url), ("from", describe_origin(state.session))]
+    else:
+        rows.append(("session", "none"))
+    if state.pending:
+        rows.append(("pending", f"a launch by {state.pending.process}"))
+    rows += [("retired", retired.url) for retired in state.retired]
+    return aligned(rows)
+
+
+def hub_text(hub: str, report: HubReport, launches_left: LaunchesLeft | None) -> str:
+    """Show what a hub says of itself."""
+    left = "not known: hubs tell when they launch"
+    if launches_left:
+        reset = datetime.fromtimestamp(launches_left.reset_at, UTC).astimezone()
+        left = f"{launches_left.remaining} of {launches_left.limit}, anew at {reset:%H:%M:%S}"
+    checks = ((str(check.get("service")), "ok" if check.get("ok") else "FAILS") for check in report.checks)
+    return aligned(
+        [
+            ("hub", hub),
+            ("BinderHub", str(report.versions.get("binderhub", "")) or "no"),
+            ("well", "yes" if report.is_well else "no"),
+            *((f"  {service}", verdict) for service, verdict in checks),
+            ("providers", ", ".join(report.providers)),
+            ("launches left", left if report.is_binderhub else ""),
+        ]
+    )
