@@ -137,7 +137,7 @@ def session_from_ready(
         provider=spec.provider,
         repo=spec.repo,
         ref=spec.ref,
-        resolved_ref=_resolved_ref(details.get("binder_persistent_request"), spec),
+        resolved_ref=_resolved_ref(details.get("binder_persistent_request")),
         ref_url=_printable(details.get("binder_ref_url")),
         image=_printable(event.image),
         launched_at=launched_at,
@@ -146,7 +146,7 @@ def session_from_ready(
     )
 
 
-def _resolved_ref(persistent_request: object, spec: RepositorySpec) -> str:
+def _resolved_ref(persistent_request: object) -> str:
     """Take the commit out of `v2/gh/org/repo/<sha>`; for a DOI it is the resolved DOI."""
     path = _printable(persistent_request).removeprefix("v2/")
     try:
