@@ -164,11 +164,18 @@ class Repository:
         ):
             yield from self._children.lines(command, env=for_git(_EVERY))
         if (target / ".gitmodules").is_file():
-            # A repository from elsewhere must not name folders of this machine as its submodules.
-            protocols = _NETWORK if "://" in self._remote.url and not self._remote.url.startswith("file:") else _EVERY
-            yield from self._children.lines(
-                [*here, "submodule", "update", "--init", "--recursive"], env=for_git(protocols)
-            )
+            environment = for_git(submodule_protocols(self._remote.url))
+            command = [*here, "submodule", "update", "--init", "--recursive"]
+            yield from self._children.lines(command, env=environment)
 
     def _git(self, *arguments: str) -> str:
         return self._children.output(["git", "-C", str(self._mirror), *arguments], env=for_git(_EVERY))
+
+
+def submodule_protocols(url: str) -> str:
+    """How the submodules of the repository at this URL may be fetched.
+
+    A repository from elsewhere must not name folders of this machine as its submodules.
+    """
+    is_here = url.startswith("file:") or ("://" not in url and not re.match(r"[\w.-]+@", url))
+    return _EVERY if is_here else _NETWORK

@@ -112,16 +112,18 @@ class LocalHub:
                 hint="pip install 'clinder[local]'",
             )
         self._cache = Cache(cache_dir.absolute() if cache_dir else default_cache_dir())
-        self._children = Children()
-        self._environments = Environments(self._cache, self._children, installer)
+        self._installer: Installer = installer
         self._start_timeout_s = start_timeout_s
         self._fallback_pause_s = fallback_pause_s
+        self._open()
 
     def events(self, spec: RepositorySpec) -> Iterator[Event]:
         """Launch: yields the events of a BinderHub's stream, the last of them `ready` or `failed`.
 
         Leaving the iterator before `ready` ends whatever was under way, be it a build or a server.
         """
+        if self._children.is_closed:
+            self._open()
         try:
             resolved = yield from self.resolve(spec)
             image = self.find_image(resolved)
@@ -137,8 +139,13 @@ class LocalHub:
         except ClosedError:
             yield Event(Phase.FAILED, "The embedded hub was closed.\n")
 
+    def _open(self) -> None:
+        # Anew, not opened again: what was under way must still see that it was closed.
+        self._children = Children()
+        self._environments = Environments(self._cache, self._children, self._installer)
+
     def close(self) -> None:
-        """End all that is under way, from any thread; sessions that are ready go on."""
+        """End all that is under way, from any thread; sessions that are ready go on, and `events` may begin anew."""
         self._children.close()
 
     def resolve(self, spec: RepositorySpec) -> Steps[Resolved]:
@@ -244,6 +251,7 @@ class LocalHub:
             raise FailedError(str(error), status_code=500) from error
         known = False
         try:
+            self._children.raise_if_closed()
             if then is not None:
                 then(server)
             yield Event(Phase.LAUNCHING, f"Server ready at /user/{server.name}/\n")

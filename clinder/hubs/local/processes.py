@@ -97,9 +97,14 @@ class Children:
         if status:
             raise ChildFailedError(command, status)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the hub was closed."""
+        return self._closed.is_set()
+
     def raise_if_closed(self) -> None:
         """Raise `ClosedError` if the hub was closed."""
-        if self._closed.is_set():
+        if self.is_closed:
             raise ClosedError
 
     def close(self) -> None:
@@ -151,7 +156,8 @@ def _own_group(*, detached: bool) -> dict[str, Any]:
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
         return {"creationflags": flags | (subprocess.CREATE_BREAKAWAY_FROM_JOB if detached else 0)}
-    return {"start_new_session": True}
+    # A Jupyter Server writes its token into files that it makes without care for who can read them.
+    return {"start_new_session": True, "umask": 0o077 if detached else -1}
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:

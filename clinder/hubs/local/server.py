@@ -116,7 +116,6 @@ def _settings(folder: Path, python: Path, name: str, token: str) -> None:
             "base_url": f"/user/{name}/",
             "root_dir": str(folder / "work"),
             "open_browser": False,
-            "no_browser_open_file": True,
             "allow_root": True,
             "shutdown_no_activity_timeout": _IDLE_S,
         },

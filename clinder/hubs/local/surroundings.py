@@ -58,6 +58,8 @@ def for_server(prefix: Path | None, session: Path) -> dict[str, str]:
         "JUPYTER_DATA_DIR": str(session / "data"),
         "JUPYTER_RUNTIME_DIR": str(session / "runtime"),
         "IPYTHONDIR": str(session / "ipython"),
+        # The session's folders before the environment's: its kernel is named there by its full path.
+        "JUPYTER_PREFER_ENV_PATH": "0",
         "PYTHONUNBUFFERED": "1",
     }
 

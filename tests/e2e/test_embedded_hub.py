@@ -1,0 +1,374 @@
+"""The embedded hub: folders and git repositories become sessions, and sessions end with nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psutil  # type: ignore[import-untyped,unused-ignore]
+import pytest
+from embedded import (
+    Session,
+    cache,
+    checkout,
+    cloned,
+    commit,
+    eventually,
+    failure,
+    git,
+    launched,
+    local,
+    phases,
+    processes_of,
+    run_python,
+)
+
+from clinder.errors import HubError
+from clinder.events import Phase
+from clinder.hubs.local import LocalHub, is_alive, stop
+from clinder.repository import RepositorySpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["cache"]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return checkout(tmp_path / "cookbook", where__txt="main\n")
+
+
+def test_a_folder_becomes_a_session_and_its_events_are_a_hubs(tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "analysis.ipynb").write_text("{}")
+    events, session = launched(local(folder))
+    assert phases(events) == [Phase.BUILT, Phase.LAUNCHING, Phase.READY]
+    assert events[0].message == "Found built image, launching...\n"
+    assert "isolates nothing" in "".join(event.message for event in events)
+    assert session.files() == {"analysis.ipynb"}
+    assert session.get("api/status").json()["kernels"] == 0
+    details = events[-1].details
+    assert details["repo_url"] == details["binder_ref_url"] == folder.as_uri()
+    assert details["image"] == events[0].image
+    assert stop(session.url, 10)
+
+
+def test_a_checkout_is_taken_as_it_is_now_without_what_git_ignores(repository: Path) -> None:
+    commit(repository, __gitignore="data/\n", gone__txt="to be deleted\n")
+    (repository / "data").mkdir()
+    (repository / "data" / "large.nc").write_text("ignored")
+    (repository / ".clinder").mkdir()
+    (repository / ".clinder" / "state.json").write_text("a token")
+    (repository / "gone.txt").unlink()
+    (repository / "new.txt").write_text("untracked\n")
+    (repository / "where.txt").write_text("changed\n")
+    _, session = launched(local(repository))
+    assert session.files() == {"where.txt", "new.txt"}
+    assert session.text("where.txt") == "changed\n"
+    assert stop(session.url, 10)
+
+
+def test_what_a_session_writes_stays_in_its_own_copy(repository: Path, cache: Path) -> None:
+    _, session = launched(local(repository))
+    assert session.post("api/contents", {"type": "file", "ext": ".txt"}).status_code == 201
+    assert len(session.files()) == 2
+    assert [path.name for path in repository.glob("*.txt")] == ["where.txt"]
+    assert stop(session.url, 10)
+    assert list((cache / "sessions").iterdir()) == []
+
+
+def test_a_clone_shows_its_commit_and_is_kept(repository: Path) -> None:
+    events, session = launched(cloned(repository))
+    head = git(repository, "rev-parse", "HEAD")
+    details = events[-1].details
+    assert phases(events) == [
+        Phase.WAITING,
+        None,
+        Phase.FETCHING,
+        Phase.BUILT,
+        Phase.LAUNCHING,
+        Phase.READY,
+    ]
+    assert details["binder_request"] == f"v2/{cloned(repository).build_path}"
+    assert details["binder_persistent_request"] == f"v2/{cloned(repository, head).build_path}"
+    assert events[-1].image.endswith(f":{head}")
+    assert stop(session.url, 10)
+    repository.rename(repository.with_name("moved away"))
+    events, session = launched(cloned(repository, head))
+    assert phases(events) == [Phase.BUILT, Phase.LAUNCHING, Phase.READY]
+    assert stop(session.url, 10)
+
+
+def resolved(spec: RepositorySpec) -> str:
+    """The commit that a launch would use, without launching."""
+    for event in LocalHub().events(spec):
+        if event.phase is Phase.BUILT:
+            return event.image.rpartition(":")[2]
+        assert event.phase is not Phase.FAILED, event.message
+    raise AssertionError("no image")
+
+
+def test_every_kind_of_ref_resolves_to_its_commit(repository: Path) -> None:
+    first = git(repository, "rev-parse", "HEAD")
+    git(repository, "tag", "v1")
+    git(repository, "tag", "--annotate", "v1-annotated", "--message", "A release")
+    git(repository, "checkout", "--quiet", "-b", "feature/plots")
+    second = git(commit(repository, where__txt="feature\n"), "rev-parse", "HEAD")
+    git(repository, "checkout", "--quiet", "main")
+    third = git(commit(repository, where__txt="later\n"), "rev-parse", "HEAD")
+    expected = {
+        "HEAD": third,
+        "main": third,
+        "v1": first,
+        "v1-annotated": first,
+        "feature/plots": second,
+        second: second,
+        first[:8]: first,
+    }
+    assert {ref: resolved(cloned(repository, ref)) for ref in expected} == expected
+    assert {ref: resolved(local(repository, ref)) for ref in expected if ref != "HEAD"} == {
+        ref: commit for ref, commit in expected.items() if ref != "HEAD"
+    }
+
+
+@pytest.mark.parametrize("ref", ["nope", "feature/nope", "0123abc", "0" * 40])
+def test_a_ref_that_is_not_there_fails_in_binderhubs_words(repository: Path, ref: str) -> None:
+    for spec in (cloned(repository, ref), local(repository, ref)):
+        event = failure(spec)
+        assert event.message == (
+            f"Could not resolve ref for {spec.provider}:{spec.repo}/{ref}. "
+            "Double check your URL and that your repo is public.\n"
+        )
+        assert event.status_code is None
+
+
+def test_a_missing_master_gives_way_to_the_default_branch(repository: Path) -> None:
+    events, session = launched(cloned(repository, "master"))
+    assert events[0].phase is Phase.WAITING
+    assert events[0].message.endswith("Trying again with HEAD instead of master. Please update your links.\n")
+    assert events[-1].details["binder_request"].endswith("/HEAD")
+    assert stop(session.url, 10)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (RepositorySpec("zenodo", "10.5281/zenodo.3242074"), "does not fetch from zenodo"),
+        (RepositorySpec("git", "file:///nowhere/at/all", "main"), "Error resolving ref for git:file:///nowhere"),
+        (RepositorySpec("local", "/nowhere/at/all"), "there is no such folder"),
+        (RepositorySpec("local", "/usr", "main"), "Error resolving ref for local:/usr/main"),
+    ],
+)
+def test_what_cannot_be_fetched_fails_with_the_reason(spec: RepositorySpec, words: str) -> None:
+    assert words in failure(spec).message
+
+
+def test_a_hostile_url_runs_no_command(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    for url in (f"ssh://-oProxyCommand=touch {marker}/x", f"git://--upload-pack=touch {marker}/x"):
+        failure(RepositorySpec("git", url, "main"))
+    assert not marker.exists()
+
+
+def test_a_submodule_of_a_repository_from_elsewhere_must_not_name_this_machines_folders() -> None:
+    from clinder.hubs.local.git import submodule_protocols
+
+    assert "file" not in submodule_protocols("https://example.org/a/b").split(":")
+    assert "file" in submodule_protocols("file:///srv/repository").split(":")
+
+
+def test_token_and_secrets_are_in_no_arguments_and_no_variables(
+    repository: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = {"CLINDER_BUILD_TOKEN", "JUPYTER_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "JUPYTER_BASE_URL"}
+    for name in secrets:
+        monkeypatch.setenv(name, "a-secret-of-the-caller")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "the user's own"))
+    _, session = launched(local(repository))
+    session.post("api/kernels")
+    servers = processes_of(cache)
+    assert len(servers) == 2, "the server and its kernel"
+    for process in servers:
+        assert session.token not in " ".join(process.cmdline())
+        values = process.environ().values()
+        assert not any(session.token in value or "a-secret" in value for value in values)
+        assert "JUPYTER_PATH" not in process.environ()
+    assert stop(session.url, 10)
+
+
+def test_only_the_owner_can_read_what_the_hub_keeps(repository: Path, cache: Path) -> None:
+    os.umask(os.umask(0o022))
+    _, session = launched(cloned(repository))
+    for folder in (cache, *cache.iterdir()):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    holding = [path for path in cache.rglob("*") if path.is_file() and session.token.encode() in path.read_bytes()]
+    assert holding
+    for path in holding:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    assert stop(session.url, 10)
+
+
+def test_the_users_own_jupyter_settings_are_not_read(repository: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "home" / ".jupyter"
+    settings.mkdir()
+    marker = tmp_path / "marker"
+    (settings / "jupyter_server_config.py").write_text(f"open({str(marker)!r}, 'w')")
+    _, session = launched(local(repository))
+    assert not marker.exists()
+    assert session.get("api/kernelspecs").json()["kernelspecs"]["python3"]["spec"]["argv"][0] == sys.executable
+    assert stop(session.url, 10)
+
+
+def test_a_repositorys_modules_do_not_shadow_the_servers(tmp_path: Path) -> None:
+    repository = checkout(tmp_path / "cookbook", tornado__py="raise SystemExit('imported')\n")
+    _, session = launched(local(repository))
+    assert session.files() == {"tornado.py"}
+    assert stop(session.url, 10)
+
+
+def test_a_wrong_token_is_refused(repository: Path) -> None:
+    _, session = launched(local(repository))
+    refused = Session(session.url, "wrong").get("api/status")
+    assert refused.status_code == 403
+    assert refused.headers["Content-Type"].startswith("application/json")
+    assert stop(session.url, 10)
+
+
+LAUNCH = """
+import json, sys
+from clinder.hubs.local import LocalHub
+from clinder.repository import RepositorySpec
+for event in LocalHub().events(RepositorySpec("local", sys.argv[1])):
+    last = event
+print(json.dumps(dict(last.details)))
+"""
+
+
+def test_a_session_outlives_its_launcher_and_is_gone_after_shutdown(repository: Path, cache: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LAUNCH, str(repository)], check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    details = json.loads(done.stdout)
+    session = Session(details["url"], details["token"])
+    assert session.post("api/kernels").status_code == 201
+    assert is_alive(session.url) is True
+    assert session.post("api/shutdown").status_code == 200
+    eventually(lambda: is_alive(session.url) is False, "the session is gone")
+    eventually(lambda: not processes_of(cache), "the kernel is gone")
+
+
+def test_an_ended_server_is_no_zombie_of_a_launcher_that_lives_on(repository: Path) -> None:
+    _, session = launched(local(repository))
+    assert is_alive(session.url) is True
+    session.post("api/shutdown")
+    eventually(lambda: is_alive(session.url) is False, "the session is gone")
+    children = psutil.Process().children()
+    eventually(lambda: not [c for c in children if c.is_running() and c.status() == "zombie"], "it is reaped")
+
+
+def test_a_killed_session_is_known_to_be_gone_and_its_folder_goes_with_the_next_launch(
+    repository: Path, cache: Path
+) -> None:
+    _, first = launched(local(repository))
+    (server,) = processes_of(cache)
+    server.kill()
+    eventually(lambda: is_alive(first.url) is False, "the session is gone")
+    assert len(list((cache / "sessions").iterdir())) == 1
+    _, second = launched(local(repository))
+    assert len(list((cache / "sessions").iterdir())) == 1
+    assert is_alive(first.url) is False, "it is still known after its folder went"
+    assert stop(second.url, 10)
+
+
+def test_a_later_process_with_the_same_id_is_not_taken_for_the_server(repository: Path, cache: Path) -> None:
+    _, session = launched(local(repository))
+    (record,) = (cache / "servers").iterdir()
+    fields = json.loads(record.read_text())
+    fields["server"][1] = "another start"
+    original = record.read_text()
+    record.write_text(json.dumps(fields))
+    assert is_alive(session.url) is False
+    assert stop(session.url, 1), "nothing is ended"
+    assert session.get("api/status").status_code == 200
+    record.write_text(original)
+    assert stop(session.url, 10)
+
+
+def test_sessions_that_are_not_ours_are_unknown(cache: Path) -> None:
+    for url in ("http://127.0.0.1:8888/", "http://127.0.0.1:8888/user/x/", "https://hub.example.org/user/a-b/"):
+        assert is_alive(url) is None
+        assert not stop(url, 1)
+    assert not cache.exists(), "asking leaves nothing"
+
+
+def test_stop_ends_a_server_that_does_not_listen_to_sigterm_and_its_kernels(repository: Path, cache: Path) -> None:
+    _, session = launched(local(repository))
+    session.post("api/kernels")
+    eventually(lambda: len(processes_of(cache)) == 2, "the kernel runs")
+    for process in processes_of(cache):
+        process.send_signal(signal.SIGSTOP)
+    assert stop(session.url, 0.2)
+    eventually(lambda: not processes_of(cache), "server and kernel are gone")
+
+
+@pytest.mark.parametrize("message", ["Launching server", "isolates nothing", "Server ready"])
+def test_leaving_the_events_before_ready_leaves_no_server(repository: Path, cache: Path, message: str) -> None:
+    events = LocalHub().events(local(repository))
+    for event in events:
+        if message in event.message:
+            break
+    events.close()  # type: ignore[attr-defined]
+    assert not processes_of(cache)
+    assert list((cache / "sessions").glob("*")) == []
+
+
+def test_closing_the_hub_from_another_thread_ends_a_launch(repository: Path, cache: Path) -> None:
+    from threading import Thread
+
+    hub = LocalHub()
+    events: list[str] = []
+    thread = Thread(target=lambda: events.extend(event.message for event in hub.events(local(repository))))
+    thread.start()
+    eventually(lambda: processes_of(cache), "the server is being started")
+    hub.close()
+    thread.join(20)
+    assert events[-1] == "The embedded hub was closed.\n"
+    assert not processes_of(cache)
+    _, session = launched(local(repository), hub)
+    assert stop(session.url, 10), "the hub can be used again"
+
+
+def test_a_server_whose_launcher_was_killed_is_ended_by_the_next_launch(repository: Path, cache: Path) -> None:
+    launcher = run_python(LAUNCH, str(repository))
+    eventually(lambda: list(cache.glob("servers/*.json")) and servers(cache), "the server is being started")
+    launcher.kill()
+    launcher.communicate()
+    (left,) = servers(cache)
+    _, session = launched(local(repository))
+    assert not left.is_running() or left.status() == "zombie"
+    assert stop(session.url, 10)
+
+
+def servers(cache: Path) -> list[psutil.Process]:
+    return [process for process in processes_of(cache) if "jupyter_server" in process.cmdline()]
+
+
+def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(HubError) as caught:
+        LocalHub()
+    assert caught.value.hint == "pip install 'clinder[local]'"
+    assert "jupyter_server" in caught.value.message
+
+
+def test_importing_the_hub_is_cheap() -> None:
+    code = "import clinder.hubs.local, clinder.hubs.serve, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    roots = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not roots & {"tornado", "jupyter_server", "ipykernel", "psutil", "requests", "asyncio"}
