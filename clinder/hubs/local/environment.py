@@ -49,7 +49,7 @@ _SERVER = ("jupyter-server>=2", "ipykernel>=6")
 _CONDA_SERVER = ("jupyter_server>=2", "ipykernel>=6", "pip")
 _CONDA_TOOLS = ("mamba", "micromamba", "conda")
 # A name, extras, a version and a marker: whatever else a line holds may point into the repository.
-_PLAIN_REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*\s*(\[[\w\s,.-]*\])?\s*([<>=!~(].*)?(;.*)?")
+_PLAIN_REQUIREMENT = re.compile(r"(?!.*\.(whl|zip|tar|t?gz|bz2|xz)\b)[A-Za-z0-9][\w.-]*\s*(\[[\w\s,.-]*\])?\s*([<>=!~(].*)?(;.*)?")
 _LOCAL_IN_CONDA = re.compile(r"^\s*-\s*([\"']?)(-|\.|/|file:)|@\s*file:|\.whl", re.MULTILINE)
 _COMPLETE = ".clinder-complete"
 _LOCK_POLL_S = 0.5
@@ -230,8 +230,9 @@ class Environments:
 
         if recipe.conda:
             tool = _conda_tool()
+            # Not every `conda env create` knows `--yes`: the variables of `for_builds` say it to all.
             create = [tool, "create"] if Path(tool).stem == "micromamba" else [tool, "env", "create"]
-            yield [*create, "--yes", "--prefix", str(prefix), "--file", here(recipe.conda)]
+            yield [*create, "--prefix", str(prefix), "--file", here(recipe.conda)]
             yield [tool, "install", "--yes", "--prefix", str(prefix), "--channel", "conda-forge", *_CONDA_SERVER]
             return
         wanted = ["-r", here(recipe.requirements)] if recipe.requirements else []
@@ -242,7 +243,7 @@ class Environments:
             yield [*uv, "pip", "install", "--python", python, *wanted, *_SERVER]
         else:
             yield [sys.executable, "-m", "venv", str(prefix)]
-            yield [python, "-m", "pip", "install", "--no-input", *wanted, *_SERVER]
+            yield [python, "-m", "pip", "install", *wanted, *_SERVER]
 
     def _uv(self) -> list[str]:
         if self._installer == "pip":

@@ -23,6 +23,14 @@ _PLAIN = re.compile(
     re.IGNORECASE,
 )
 _INSTALLERS = re.compile(r"(PIP|UV|CONDA|MAMBA)_\w+")
+_UNATTENDED = {
+    "PYTHONUNBUFFERED": "1",
+    "NO_COLOR": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "CONDA_ALWAYS_YES": "true",
+    "MAMBA_ALWAYS_YES": "true",
+}
 _OWN_INTERPRETER = re.compile(r"PYTHONPATH|PYTHONHOME")
 _GIT_PLACE = re.compile(
     r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX"
@@ -33,8 +41,7 @@ _GIT_PLACE = re.compile(
 def for_builds() -> dict[str, str]:
     """What installers get: a plain environment and their own settings."""
     own = {name: value for name, value in os.environ.items() if _INSTALLERS.fullmatch(name)}
-    # With a terminal's width and colours unknown, installers print plain lines.
-    return {**_plain(), **own, "PYTHONUNBUFFERED": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "NO_COLOR": "1"}
+    return _plain() | own | _UNATTENDED
 
 
 def for_server(prefix: Path | None, session: Path) -> dict[str, str]:
