@@ -1,0 +1,271 @@
+"""Writes the JSON schema and the reference pages from the code: `python docs/generate.py`.
+
+`tests/unit/test_reference.py` fails when a page lags.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from clinder import errors
+from clinder.cli.app import app
+from clinder.cli.plan import CHANGES_STATUS
+from clinder.cli.status import DRIFT_STATUS
+from clinder.config import Settings, option_name, setting_keys, variable_name
+from clinder.errors import ClinderError
+from clinder.schema import config_schema, written
+
+DOCS = Path(__file__).parent
+
+VARIABLES = {
+    "CLINDER_CONFIG": "The `clinder.toml` to read, as `--config`.",
+    "CLINDER_STATE_DIR": "The folder of the state, as `--state-dir`.",
+    "CLINDER_LOCK_TIMEOUT": "How long to wait for the lock, as `--lock-timeout`.",
+    "CLINDER_CACHE_DIR": "Where the embedded hub keeps repositories, environments and sessions.",
+    "CLINDER_BUILD_TOKEN": "The build token of a hub that asks for one. A secret: there is no option and no key for it.",
+    "CLINDER_SESSION": "The session that `stop` and `state adopt` take where no URI is given. A secret.",
+}
+_GENERATED = "<!-- Written by docs/generate.py from the code: change it there. -->\n"
+_SHARED = {
+    "as_json": "`--json`",
+    "quiet": "`-q`",
+    "verbose": "`-v`",
+    "config_file": "`--config`",
+    "state_dir": "`--state-dir`",
+    "lock_timeout": "`--lock-timeout`",
+}
+_TYPES = {"string": "text", "integer": "whole number", "number": "number"}
+_MEANINGS = {
+    0: "done",
+    1: "a fault of clinder's own",
+    2: "usage, or a fault in `clinder.toml`",
+    3: "refused: token, banned, not allowed",
+    4: "locked by another clinder",
+    5: "the build or the launch failed",
+    6: "no running session",
+    7: "timed out",
+    8: "hub or session unreachable, hub unwell, or its rate limit is reached",
+    9: "state unreadable or unwritable",
+    CHANGES_STATUS: "`plan --exit-code` found changes",
+}
+assert DRIFT_STATUS == CHANGES_STATUS
+_MEANINGS[DRIFT_STATUS] += "; `status --exit-code` found drift"
+
+
+def pages() -> dict[Path, str]:
+    """Make every generated file: by its path, its content."""
+    return {
+        DOCS / "clinder.schema.json": json.dumps(config_schema(), indent=2) + "\n",
+        DOCS / "reference" / "commands.md": _commands(),
+        DOCS / "reference" / "configuration.md": _configuration(),
+        DOCS / "reference" / "exit-statuses.md": _exit_statuses(),
+    }
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+    names = list(head)
+    return line(names) + line("---" for _ in names) + "".join(map(line, rows))
+
+
+def _commands() -> str:
+    root: Any = typer.main.get_command(app)
+    parts = [
+        "# Commands\n",
+        _GENERATED,
+        "`clinder --help` and `clinder COMMAND --help` say the same. Progress, messages and errors go to stderr; stdout "
+        "carries results alone.\n",
+        "## Options before any command\n",
+        _parameters(root.params),
+    ]
+    for name, command in _leaves(root, ()):
+        parts += _command(name, command)
+    parts += ["## Options that several commands share\n", _shared_parameters(root), _settings_note()]
+    return "\n".join(parts)
+
+
+def _leaves(group: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _leaves(command, (*names, name))
+        else:
+            yield " ".join((*names, name)), command
+
+
+def _command(name: str, command: Any) -> list[str]:
+    settings = {key.replace(".", "_") for key in setting_keys()}
+    takes_settings = settings <= {parameter.name for parameter in command.params}
+    own = [
+        parameter
+        for parameter in command.params
+        if parameter.name not in _SHARED and not (takes_settings and parameter.name in settings)
+    ]
+    arguments = "".join(f" {_argument(parameter)}" for parameter in own if _is_argument(parameter))
+    parts = [f"## clinder {name}\n", f"`clinder {name} [OPTIONS]{arguments}`\n", command.help + "\n"]
+    if own:
+        parts.append(_parameters(own))
+    shared = [_SHARED[parameter.name] for parameter in command.params if parameter.name in _SHARED]
+    if takes_settings:
+        shared.append("[an option for each key of `clinder.toml`](#an-option-for-each-key)")
+    if shared:
+        parts.append(f"[Shared](#options-that-several-commands-share): {', '.join(shared)}.\n")
+    return parts
+
+
+def _is_argument(parameter: Any) -> bool:
+    return not parameter.opts[0].startswith("-")
+
+
+def _argument(parameter: Any) -> str:
+    name = (parameter.metavar or parameter.name.upper()).strip("[]")
+    return name if parameter.required else f"[{name}]"
+
+
+def _parameters(parameters: Iterable[Any]) -> str:
+    return _table(
+        ("option", "default", "what it does"),
+        ((_usage(parameter), _default(parameter), parameter.help or "") for parameter in parameters),
+    )
+
+
+def _usage(parameter: Any) -> str:
+    if _is_argument(parameter):
+        return f"`{_argument(parameter)}`"
+    names = [f"`{name}`" for name in sorted(parameter.opts, key=len)]
+    if not parameter.is_flag:
+        names[-1] = f"{names[-1][:-1]} {_metavar(parameter)}`"
+    return ", ".join(names)
+
+
+def _metavar(parameter: Any) -> str:
+    if parameter.metavar:
+        return str(parameter.metavar)
+    kind = parameter.type_descriptor.annotation
+    if members := getattr(kind, "__members__", None):
+        return "|".join(str(member.value) for member in members.values())
+    return "NUMBER" if kind is int else "TEXT"
+
+
+def _default(parameter: Any) -> str:
+    value = parameter.default
+    if value is None or value is False or callable(value):
+        return ""
+    return f"`{getattr(value, 'value', value)}`"
+
+
+def _shared_parameters(root: Any) -> str:
+    found: dict[str, Any] = {}
+    for _, command in _leaves(root, ()):
+        found |= {parameter.name: parameter for parameter in command.params if parameter.name in _SHARED}
+    return _parameters(found[name] for name in _SHARED)
+
+
+def _settings_note() -> str:
+    options = ", ".join(f"`{option_name(key)}`" for key in setting_keys())
+    return (
+        "### An option for each key\n\n"
+        f"{options}: each wins over its variable and over the file. What they mean and their defaults: "
+        "[configuration](configuration.md).\n"
+    )
+
+
+def _configuration() -> str:
+    schema = config_schema()["properties"]
+    rows = []
+    for key in setting_keys():
+        table, _, name = key.rpartition(".")
+        facts = schema[table]["properties"][name] if table else schema[name]
+        default = facts["default"]
+        rows.append(
+            (
+                f"`{key}`",
+                _kind(facts),
+                f"`{json.dumps(default)}`" if default != "" else "none",
+                f"`{option_name(key)}`",
+                f"`{variable_name(key)}`",
+                facts["description"],
+            )
+        )
+    return "\n".join(
+        [
+            "# Keys, options and variables\n",
+            _GENERATED,
+            "A value is taken from its option, else its variable, else `clinder.toml`, else the default. "
+            "How it all goes together: [configuration](../configuration.md).\n",
+            "## Keys of clinder.toml\n",
+            _table(("key", "type", "default", "option", "variable", "meaning"), rows),
+            "## Other variables\n",
+            _table(("variable", "meaning"), ((f"`{name}`", meaning) for name, meaning in VARIABLES.items())),
+        ]
+    )
+
+
+def _kind(facts: dict[str, Any]) -> str:
+    if "type" in facts:
+        limits = f" ({facts['minimum']} to {facts['maximum']})" if "maximum" in facts else ""
+        return _TYPES[facts["type"]] + limits
+    return "time" if facts["anyOf"][0].get("pattern") else "text, or a list of texts"
+
+
+def written_settings() -> dict[str, object]:
+    """Name every setting with its default, as `clinder.toml` has it."""
+    values = {}
+    for key in setting_keys():
+        value: Any = Settings()
+        for name in key.split("."):
+            value = getattr(value, name)
+        values[key] = written(value)
+    return values
+
+
+def _exit_statuses() -> str:
+    kinds: list[type[ClinderError]] = [
+        member
+        for _, member in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(member, ClinderError) and "kind" in vars(member)
+    ]
+    kinds.sort(key=lambda member: (member.kind == "interrupted", member.exit_status, member.kind))
+    assert {member.exit_status for member in kinds} <= set(_MEANINGS), "a status without a meaning"
+    statuses = [(f"{status}", meaning) for status, meaning in _MEANINGS.items()]
+    statuses.append(("129, 130, 143", "ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM: 128 and the signal's number"))
+    return "\n".join(
+        [
+            "# Exit statuses and kinds of errors\n",
+            _GENERATED,
+            "What to make of them: [exit statuses](../exit-statuses.md).\n",
+            "## Statuses\n",
+            _table(("status", "meaning"), statuses),
+            "## Kinds\n",
+            "`kind` stands in the JSON of a command that fails ([JSON](../json.md)).\n",
+            _table(("kind", "status", "tried again", "when"), (_error_row(kind) for kind in kinds)),
+        ]
+    )
+
+
+def _error_row(kind: type[ClinderError]) -> tuple[str, ...]:
+    status = "128 and the signal" if kind.kind == "interrupted" else str(kind.exit_status)
+    when = "A fault of clinder itself." if kind is ClinderError else (inspect.getdoc(kind) or "").split("\n\n")[0]
+    retried = [kind, *kind.__subclasses__()] if kind.kind == "launch-failed" else [kind]
+    again = {member.retryable for member in retried}
+    return f"`{kind.kind}`", status, {1: "yes" if kind.retryable else "no", 2: "where it may help"}[len(again)], when
+
+
+def main() -> None:
+    """Write every file that lags."""
+    for path, content in pages().items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != content:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+            print(f"wrote {path.relative_to(DOCS.parent)}")  # noqa: T201  # a script
+
+
+if __name__ == "__main__":
+    main()
