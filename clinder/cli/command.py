@@ -194,15 +194,16 @@ def command(
     Args:
         name: the command's name.
         json: whether it takes `--json`.
-        progress: whether it takes `--quiet`, `--verbose` and, with `files`, `--lock-timeout`.
+        progress: whether it takes `--verbose` and, with `files`, `--lock-timeout`.
         files: whether it takes `--config` and `--state-dir`.
         settings: whether it takes an option for every key of `clinder.toml`.
     """
     shared: dict[str, tuple[Any, Any]] = {}
     if json:
         shared["as_json"] = (_JSON, False)
+    shared["quiet"] = (_QUIET, False)
     if progress:
-        shared |= {"quiet": (_QUIET, False), "verbose": (_VERBOSE, False)}
+        shared["verbose"] = (_VERBOSE, False)
     if files:
         shared |= {"config_file": (_CONFIG, None), "state_dir": (_STATE_DIR, None)}
     if files and progress:

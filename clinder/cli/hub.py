@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from clinder.cli.command import Invocation, command
+from clinder.duration import parse_duration
 from clinder.output.result import Result
 
 _UNWELL_STATUS = 8
+
+
+class GoneAs(StrEnum):
+    """Whose ways a session that has ended follows."""
+
+    JUPYTERHUB = "jupyterhub"
+    MYBINDER = "mybinder"
 
 
 @command("check")
@@ -54,6 +63,11 @@ def serve(
     rate_limit: Annotated[int | None, typer.Option(min=0, help="Launches allowed in an hour.")] = None,
     quota: Annotated[int | None, typer.Option(min=0, help="Sessions allowed at once.")] = None,
     ban: Annotated[list[str] | None, typer.Option(help="A regular expression of specs to refuse; repeatable.")] = None,
+    gone_as: Annotated[GoneAs, typer.Option(help="What a session that has ended answers.")] = GoneAs.JUPYTERHUB,
+    keepalive: Annotated[
+        str, typer.Option(metavar="TIME", help="Between the comments that keep streams open.")
+    ] = "25s",
+    poll: Annotated[str, typer.Option(metavar="TIME", help="Between looks at the sessions' processes.")] = "30s",
     cache_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where environments are kept.")] = None,
 ) -> Result:
     """Serve the embedded hub on this machine as a BinderHub, for any Binder client; it isolates nothing.
@@ -72,6 +86,9 @@ def serve(
         rate_limit=rate_limit,
         quota=quota,
         banned=tuple(ban or ()),
+        gone_as=gone_as.value,
+        keepalive_s=parse_duration(keepalive).total_seconds(),
+        poll_s=parse_duration(poll).total_seconds(),
         cache_dir=cache_dir,
         build_token=os.environ.get("CLINDER_BUILD_TOKEN") or None,
     )

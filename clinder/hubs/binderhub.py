@@ -245,15 +245,18 @@ def failure(event: Event, *, hub: str, is_built: bool) -> ClinderError:
         return LaunchRetryError(f"{hub} built the image, but started no session: {message}")
     if status is not None:
         return HubError(f"{hub} rejects the request ({status}): {message}")
-    return BuildError(f"the build on {hub} failed: {message}", hint=_hint_for(message))
+    for words, hint in _SPEC_FAULTS:
+        if words in message:
+            return BuildError(f"{hub} cannot make sense of the repository: {message}", hint=hint)
+    return BuildError(f"the build on {hub} failed: {message}", hint="The end of the build's log says more.")
 
 
-def _hint_for(message: str) -> str:
-    if "Could not resolve ref" in message:
-        return "Is the ref pushed, and the repository public? HEAD is always the default branch."
-    if "No provider found" in message:
-        return "`clinder hub check` lists the providers of this hub."
-    return "The log above says more; `clinder logs` shows it again."
+_SPEC_FAULTS = (
+    ("Could not resolve ref", "Is the ref pushed, and the repository public? HEAD is always the default branch."),
+    ("No provider found", "`clinder hub check` lists the providers of this hub."),
+    ("Spec is not of the form", ""),
+    ("Error resolving ref", ""),
+)
 
 
 def _named_pause_s(message: str) -> float | None:

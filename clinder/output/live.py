@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _LOG_LINES = 8
 _FAILURE_LINES = 20
 _REFRESHES_PER_S = 8
+_WORTH_TELLING_S = 0.1
 
 
 class LiveProgress:
@@ -98,7 +100,7 @@ class LiveProgress:
             is_last = index == len(self._phases) - 1
             until = now if is_last else self._phases[index + 1][1]
             mark: RenderableType = self._spinner if is_last else Text("✓", style="green")
-            seconds = Text(format_duration(round(until - since, 1)), style="dim", justify="right")
+            seconds = Text(format_duration(until - since), style="dim", justify="right")
             phases.add_row(mark, Text(phase, style="bold" if is_last else ""), seconds, self._bar(phase))
         shown = list(self._log)[-_LOG_LINES:]
         log = [Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in shown]
@@ -126,7 +128,8 @@ class LiveProgress:
             for line in self._log:
                 self._console.print(Text(f"  {line}", style="dim"))
         times = [
-            f"{phase} {format_duration(round(following - since, 1))}"
-            for (phase, since), (_, following) in zip(self._phases, self._phases[1:], strict=False)
+            f"{phase} {format_duration(following - since)}"
+            for (phase, since), (_, following) in pairwise(self._phases)
+            if following - since >= _WORTH_TELLING_S
         ]
         self._console.print(Text(f"{self._title}: {', '.join(times)}", style="dim"))
