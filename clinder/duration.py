@@ -24,7 +24,10 @@ def parse_duration(value: object) -> timedelta:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"{value!r} is not a duration: write 90s, 10m, 1h30m, or a number of seconds")
-    seconds = _seconds(value.strip().lower()) if isinstance(value, str) else float(value)
+    try:
+        seconds = _seconds(value.strip().lower()) if isinstance(value, str) else float(value)
+    except OverflowError:  # an integer beyond all floats
+        seconds = math.inf
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"{value!r} is not a duration: write 90s, 10m, 1h30m, or a number of seconds")
     if seconds > _LONGEST.total_seconds():
@@ -41,10 +44,11 @@ def _seconds(text: str) -> float | None:
 
 
 def format_duration(value: timedelta | float) -> str:
-    """Write a duration as `clinder.toml` has it: `45m`, `1h30m`, `2.5s`; a float counts seconds."""
+    """Write a duration as `clinder.toml` has it: `45m`, `1h30m`, `0.25s`; a float counts seconds, and is rounded."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if seconds < 60:  # noqa: PLR2004  # a minute
-        return f"{round(seconds, 1):g}s"
+        digits = 3 if isinstance(value, timedelta) else 1
+        return f"{round(seconds, digits):g}s"
     hours, rest = divmod(round(seconds), 3600)
     minutes, rest = divmod(rest, 60)
     return "".join(f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if number)

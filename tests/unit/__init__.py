@@ -1,0 +1,1 @@
+"""Tests of single parts: no sockets, no other processes, quick."""
