@@ -42,6 +42,8 @@ _DOI_PROVIDERS = (
     (r"10\.7910/DVN/", "dataverse"),
 )
 _FORBIDDEN_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|^[-/]|/$|@\{")
+_DOTS = re.compile(r"(^|/)\.{1,2}(/|$)")
+"""Segments that a URL does not keep: they would lead to another path of the hub."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BINDER_LINK = re.compile(rf"/v2/(?=({'|'.join(PROVIDERS)})/.)")
 _HINT = (
@@ -69,7 +71,8 @@ class RepositorySpec:
         form, example = _FORMS.get(self.provider, (None, ""))
         if form is None:
             raise UsageError(f"unknown repository provider {self.provider!r}", hint=_HINT)
-        if _CONTROL.search(self.repo) or not re.fullmatch(form, self.repo):
+        is_path = self.provider in ("gh", "gist", "gl") and _DOTS.search(self.repo)
+        if is_path or _CONTROL.search(self.repo) or not re.fullmatch(form, self.repo):
             raise UsageError(f"{self.repo!r} is not a repository of provider {self.provider}: {example} is expected")
         if takes_ref(self.provider):
             object.__setattr__(self, "ref", self.ref or DEFAULT_REF)
@@ -104,7 +107,7 @@ class RepositorySpec:
         if provider not in PROVIDERS:
             raise UsageError(f"unknown repository provider {provider!r}", hint=_HINT)
         if not takes_ref(provider):
-            return cls(provider, unquote(rest))
+            return cls(provider, _bare(provider, unquote(rest)))
         width = 1 if provider in _ONE_SEGMENT else 2
         return cls(provider, unquote("/".join(segments[:width])), unquote("/".join(segments[width:])))
 
@@ -154,7 +157,7 @@ def read_repository(text: str, *, base: Path | None = None) -> RepositoryLink:
     if not text or _CONTROL.search(text):
         raise UsageError(f"{text!r} is not a repository", hint=_HINT)
     prefix, colon, rest = text.partition(":")
-    if colon and prefix in PROVIDERS:
+    if colon and prefix in PROVIDERS and not text.startswith("git://"):
         return _prefixed(prefix, rest)
     if (
         text.startswith(("./", "../", "/", "~", ".\\", "..\\"))
@@ -180,11 +183,17 @@ def _prefixed(provider: str, rest: str) -> RepositoryLink:
         link = _url(rest)
         if link.provider == provider:
             return link
-    if provider == "hydroshare" and (found := re.search(r"[0-9a-f]{32}", rest)):
-        rest = found[0]
-    if provider in ("zenodo", "figshare", "dataverse"):
-        rest = re.sub(r"^(doi:|https?://(dx\.)?doi\.org/)", "", rest, flags=re.IGNORECASE)
+    rest = _bare(provider, rest)
     return RepositoryLink(provider, rest.removesuffix(".git") if provider in ("gh", "gl") else rest)
+
+
+def _bare(provider: str, repo: str) -> str:
+    """Take the DOI or the resource id out of its web address, which hubs accept in its place."""
+    if provider == "hydroshare" and (found := re.search(r"[0-9a-f]{32}", repo)):
+        return found[0]
+    if provider in ("zenodo", "figshare", "dataverse"):
+        return re.sub(r"^(doi:|https?://(dx\.)?doi\.org/)", "", repo, flags=re.IGNORECASE)
+    return repo
 
 
 def _doi(doi: str) -> RepositoryLink:
@@ -217,7 +226,8 @@ def _url(text: str) -> RepositoryLink:
         return _binder_link(text, parts.path, binder.start(), parts.query)
     path = unquote(parts.path).strip("/")
     reader = _SITES.get(host)
-    return (reader and reader(path, parts.query)) or _git_page(f"{parts.scheme}://{parts.netloc}", path)
+    known = reader(path, parts.query) if reader else None
+    return known or _git_page(f"{parts.scheme}://{parts.netloc}", parts.path.strip("/"))
 
 
 def _binder_link(text: str, path: str, start: int, query: str) -> RepositoryLink:
@@ -309,4 +319,4 @@ def _git_page(origin: str, path: str) -> RepositoryLink:
     repo, marker, page = path.partition("/-/")
     if not repo:
         raise UsageError(f"{origin}/{path} is not a repository", hint=_HINT)
-    return _page("git", f"{origin}/{repo}", page) if marker else RepositoryLink("git", f"{origin}/{path}")
+    return _page("git", f"{origin}/{repo}", unquote(page)) if marker else RepositoryLink("git", f"{origin}/{path}")
