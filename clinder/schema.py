@@ -1,6 +1,6 @@
 """The JSON schema of `clinder.toml`, made from the models of `clinder.config`, for editors and other checkers.
 
-A file that passes it may still be refused: what a repository or a hub's URL must look like, only `clinder.config` knows.
+A file that passes may still be refused: what a repository or a hub's URL must look like, only `clinder.config` knows.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from clinder.duration import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from pydantic import BaseModel
 
 SCHEMA_URL = f"{HOME_PAGE}/raw/main/docs/clinder.schema.json"
 """Where the schema of the newest clinder is: what `#:schema` in a `clinder.toml` names."""
@@ -36,14 +34,13 @@ def config_schema() -> dict[str, Any]:
     }
 
 
-def _properties(made: Mapping[str, Any], model: type[BaseModel], tables: Mapping[str, Any]) -> dict[str, Any]:
+def _properties(made: Mapping[str, Any], model: Any, tables: Mapping[str, Any]) -> dict[str, Any]:
     """Tidy the properties of a table: no titles that repeat a key, tables where they are used, defaults as written."""
     properties = {}
     for name, its in made["properties"].items():
         field = model.model_fields[name]
         if "$ref" in its:
             table = tables[its["$ref"].rpartition("/")[2]]
-            assert field.annotation is not None
             properties[name] = {
                 "description": table["description"],
                 "type": "object",

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -21,6 +20,9 @@ from clinder.config import Settings, option_name, setting_keys, variable_name
 from clinder.errors import ClinderError
 from clinder.schema import config_schema, written
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 DOCS = Path(__file__).parent
 
 VARIABLES = {
@@ -28,7 +30,7 @@ VARIABLES = {
     "CLINDER_STATE_DIR": "The folder of the state, as `--state-dir`.",
     "CLINDER_LOCK_TIMEOUT": "How long to wait for the lock, as `--lock-timeout`.",
     "CLINDER_CACHE_DIR": "Where the embedded hub keeps repositories, environments and sessions.",
-    "CLINDER_BUILD_TOKEN": "The build token of a hub that asks for one. A secret: there is no option and no key for it.",
+    "CLINDER_BUILD_TOKEN": "The build token of a hub that asks for one. A secret, so neither an option nor a key.",
     "CLINDER_SESSION": "The session that `stop` and `state adopt` take where no URI is given. A secret.",
 }
 _GENERATED = "<!-- Written by docs/generate.py from the code: change it there. -->\n"
@@ -81,8 +83,8 @@ def _commands() -> str:
     parts = [
         "# Commands\n",
         _GENERATED,
-        "`clinder --help` and `clinder COMMAND --help` say the same. Progress, messages and errors go to stderr; stdout "
-        "carries results alone.\n",
+        "`clinder --help` and `clinder COMMAND --help` say the same. Progress, messages and errors go to stderr; "
+        "stdout carries results alone.\n",
         "## Options before any command\n",
         _parameters(root.params),
     ]
