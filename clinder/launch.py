@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from clinder.config import LOCAL_HUB
-from clinder.duration import format_duration
 from clinder.errors import (
     ClinderError,
     InterruptedBySignalError,
@@ -170,6 +169,7 @@ class _Launch:
 
     def __init__(self, hub: Hub, config: Config, ledger: Ledger, tell: Listener, interrupts: Interrupts) -> None:
         self._hub = hub
+        self._config = config
         self._timeouts = config.timeouts
         self._kernel = config.settings.session.warm
         self._ledger = ledger
@@ -233,18 +233,17 @@ class _Launch:
                     hint=_MAY_BE_LEFT,
                 )
         if stream.last_sign_at is None and now - self._started >= self._timeouts.connect.total_seconds():
-            limit = format_duration(self._timeouts.connect)
-            raise UnreachableError(f"{self._hub.url} does not answer within {limit} (timeouts.connect)")
+            limit = self._config.describe("timeouts.connect")
+            raise UnreachableError(f"{self._hub.url} does not answer in time: {limit}")
         if stream.last_sign_at is not None and now - stream.last_sign_at >= self._timeouts.silence.total_seconds():
             self._time_out("silence", "sent nothing")
         if now >= self._deadline:
             self._time_out("launch" if self._is_built else "build", "is not done")
 
     def _time_out(self, key: str, what: str) -> None:
-        limit = format_duration(getattr(self._timeouts, key))
         doing = "launching" if self._is_built else "building"
         raise TimedOutError(
-            f"{self._hub.url} {what} within {limit} while {doing} (timeouts.{key})",
+            f"{self._hub.url} {what} in time while {doing}: {self._config.describe(f'timeouts.{key}')}",
             hint=_MAY_BE_LEFT
             if self._is_built
             else "What the hub has built stays there: `clinder up` goes on from it.",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from clinder.duration import format_duration
 from clinder.events import Attempt, CaughtUp, Checking, Event, LaunchesLeft, Phase, Retrying, Told
 from clinder.output.clean import clean, clean_line, is_passing
+from clinder.output.color import colored
 
 if TYPE_CHECKING:
     from clinder.events import Notice
@@ -29,9 +29,9 @@ class PlainProgress:
     def __init__(self, *, verbose: bool = False) -> None:
         self._verbose = verbose
         self._phase = ""
+        self._prefix = f"{'':<9} | "
         self._layers: tuple[int, int] = (0, 0)
         self._lines: list[str] = []
-        self._began = time.monotonic()
 
     def __call__(self, item: Event | Notice) -> None:
         """Print an item."""
@@ -41,18 +41,19 @@ class PlainProgress:
             self.flush()
         elif (line := describe(item, verbose=self._verbose)) is not None:
             if isinstance(item, Attempt):
-                self._began, self._phase = time.monotonic(), ""
+                self._phase = ""
             self._lines.append(line)
             self.flush()
 
     def _event(self, event: Event) -> None:
         phase = event.phase
-        if phase and phase is not Phase.UNKNOWN:
+        if phase and phase is not Phase.UNKNOWN and phase.value != self._phase:
             self._phase = phase.value
+            self._prefix = colored(f"{self._phase:<9} |", "dim", sys.stderr) + " "
         if event.progress:
             self._pushed(event)
         elif event.message and (self._verbose or not is_passing(event.message)):
-            prefix = f"{self._phase:<9} | "
+            prefix = self._prefix
             text = clean(event.message).rstrip("\n")
             if text:
                 self._lines.append(prefix + (text.replace("\n", "\n" + prefix) if "\n" in text else text))
@@ -64,7 +65,7 @@ class PlainProgress:
         done = sum(layer.current >= layer.total for layer in event.progress.values())
         if (done, len(event.progress)) != self._layers:
             self._layers = (done, len(event.progress))
-            self._lines.append(f"{self._phase:<9} | {done} of {len(event.progress)} layers pushed")
+            self._lines.append(f"{self._prefix}{done} of {len(event.progress)} layers pushed")
 
     def flush(self) -> None:
         """Write the lines that wait."""
@@ -98,6 +99,6 @@ def describe(item: Notice, *, verbose: bool) -> str | None:
         case LaunchesLeft(hub=hub, remaining=remaining, limit=limit) if verbose:
             return f"{hub} allows {remaining} more launches (of {limit}) for now"
         case Told(text=text, warning=warning):
-            return f"{'warning: ' if warning else ''}{clean_line(text)}"
+            return f"{colored('warning:', 'yellow', sys.stderr)} {clean_line(text)}" if warning else clean_line(text)
         case _:
             return None

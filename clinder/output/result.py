@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from clinder.output.clean import clean, clean_line
+from clinder.output.color import colored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ class Result:
 def show(result: Result, *, as_json: bool, quiet: bool = False) -> None:
     """Print a result: its data on stdout, its messages on stderr."""
     for warning in result.warnings:
-        say(f"warning: {warning}")
+        say(f"{colored('warning:', 'yellow', sys.stderr)} {warning}")
     if not quiet:
         for message in result.messages:
             say(message)
@@ -51,7 +52,7 @@ def show(result: Result, *, as_json: bool, quiet: bool = False) -> None:
 
 def show_error(error: ClinderError, *, as_json: bool) -> None:
     """Print an error: for people on stderr; for programs also as JSON on stdout, with any session that was made."""
-    say(f"clinder: {clean(error.message)}")
+    say(f"{colored('clinder:', 'red', sys.stderr)} {clean(error.message)}")
     if error.hint:
         say(f"  {clean_line(error.hint)}")
     if as_json:
