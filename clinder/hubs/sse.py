@@ -41,18 +41,19 @@ class EventDecoder:
                 return []
         self._after_cr = chunk.endswith(b"\r")
         lines = chunk.splitlines()
-        if self._line:
+        unfinished = b"" if chunk.endswith((b"\n", b"\r")) else lines.pop()
+        if self._line and lines:
             self._line += lines[0]
             lines[0] = bytes(self._line)
             self._line.clear()
-        if not chunk.endswith((b"\n", b"\r")):
-            self._line += lines.pop()
-            if self._size + len(self._line) > self._max:
-                raise EventTooLargeError(f"an event is larger than {self._max} bytes")
+        self._line += unfinished
         if self._start and lines:
             self._start = False
             lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
-        return self._events(lines)
+        events = self._events(lines)
+        if self._size + len(self._line) > self._max:
+            raise EventTooLargeError(f"an event is larger than {self._max} bytes")
+        return events
 
     def _events(self, lines: list[bytes]) -> list[bytes]:
         events = []
