@@ -15,16 +15,19 @@ _ESCAPES = re.compile(
     r"|\x9b[0-?]*[ -/]*[@-~]?"
     r"|\x1b[ -/]*[0-~]?"  # all other escapes
 )
-_SUSPECT = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|##\[")
+_SUSPECT = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|##\[|^[^\S\n]*::",
+    re.MULTILINE,
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_RUNNER_COMMAND = re.compile(r"##(?=\[)")
+_RUNNER_COMMAND = re.compile(r"##(?=\[)|^[^\S\n]*:(?=:)", re.MULTILINE)
 
 
 def clean(text: str) -> str:
     r"""Make untrusted text harmless: lines of printable characters, `\n` between them.
 
     A carriage return overwrites what stands before it in its line, as on a terminal; `##[` (which a CI runner
-    takes for a command anywhere in a line) gets a space.
+    takes for a command anywhere in a line) and `::` (at the start of a line, white space aside) get a space.
     """
     if not _SUSPECT.search(text):
         return text
@@ -32,7 +35,11 @@ def clean(text: str) -> str:
     if "\r" in text:
         text = "\n".join(_overwrite(line) for line in text.split("\n"))
     text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.expandtabs(4))
-    return _RUNNER_COMMAND.sub("## ", text)
+    return _RUNNER_COMMAND.sub(_with_space, text)
+
+
+def _with_space(mark: re.Match[str]) -> str:
+    return f"{mark[0]} "
 
 
 def _overwrite(line: str) -> str:
