@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _BAD_IN_URL = re.compile(r"[^\x21-\x7e]|[\"'`<>\\^{|}$]")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-_USER_INTERFACE = re.compile(r"/(lab|tree|notebooks|doc|retro|voila|rstudio|desktop)(/.*)?$")
+_USER_INTERFACE = re.compile(r"(?<!/user)/(lab|tree|notebooks|doc|retro|voila|rstudio|desktop)(/.*)?$")
+"""What a browser's address adds to a server's URL; after `/user` such a word is the name of a JupyterHub's user."""
 
 
 class PhaseTime(BaseModel):
