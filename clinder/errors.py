@@ -97,6 +97,12 @@ class NoSessionError(ClinderError):
     exit_status = 6
 
 
+class LostSessionError(NoSessionError):
+    """The session went away while something used it."""
+
+    kind = "session-lost"
+
+
 class TimedOutError(ClinderError):
     """One of the timeouts of `clinder.toml` ran out."""
 
@@ -131,6 +137,20 @@ class RateLimitedError(HubError):
     def __init__(self, message: str, *, retry_after_s: float | None = None, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class CommandNotFoundError(ClinderError):
+    """The command to run is not there; the status is the shell's."""
+
+    kind = "command-not-found"
+    exit_status = 127
+
+
+class CommandNotExecutableError(ClinderError):
+    """The command to run is there, but cannot be executed; the status is the shell's."""
+
+    kind = "command-not-executable"
+    exit_status = 126
 
 
 class StateError(ClinderError):

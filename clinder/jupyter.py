@@ -99,6 +99,14 @@ class JupyterServer:
             return Observation(Condition.GONE, f"the hub has no such server any more (HTTP {code})", now)
         return Observation(Condition.UNREACHABLE, f"HTTP {code} in place of the server", now)
 
+    def stir(self) -> None:
+        """Give a sign of activity, so that the hub does not take the server for idle.
+
+        Raises:
+            UnreachableError: no answer came.
+        """
+        self._request("GET", "api/kernels")
+
     def await_answer(self, *, deadline: float, pause: Callable[[float], None]) -> None:
         """Wait until the server answers with its token; right after `ready` a proxy may say 503 for a moment.
 

@@ -49,6 +49,10 @@ class Hub(Protocol):
         """The hub, as declared."""
 
     @property
+    def launches_on_its_own(self) -> bool:
+        """Whether a launch goes on when nobody listens any more, and leaves a session that nobody has the token of."""
+
+    @property
     def launches_left(self) -> LaunchesLeft | None:
         """How many launches it still allows, where it has told."""
 
@@ -179,6 +183,7 @@ class _Launch:
         self._started = time.monotonic()
         self._deadline = self._started + self._timeouts.build.total_seconds()
         self._is_built = False
+        self._may_be_left = _MAY_BE_LEFT if hub.launches_on_its_own else ""
 
     def run(self, spec: RepositorySpec) -> Session:
         launched_at = datetime.now(UTC)
@@ -201,7 +206,7 @@ class _Launch:
             if events is None:
                 raise LaunchRetryError(
                     f"{self._hub.url} ended the stream before the session was ready",
-                    hint=_MAY_BE_LEFT if self._is_built else "",
+                    hint=self._may_be_left if self._is_built else "",
                 )
             for event in events:
                 self._tell(event)
@@ -220,7 +225,8 @@ class _Launch:
         if phase in (Phase.BUILT, Phase.LAUNCHING) and not self._is_built:
             self._is_built = True
             self._deadline = time.monotonic() + self._timeouts.launch.total_seconds()
-            self._interrupts.left_behind = f"A session may be left on {self._hub.url}. {_MAY_BE_LEFT}"
+            if self._may_be_left:
+                self._interrupts.left_behind = f"A session may be left on {self._hub.url}. {_MAY_BE_LEFT}"
 
     def _check_time(self, stream: EventStream) -> None:
         now = time.monotonic()
@@ -230,7 +236,7 @@ class _Launch:
             if now >= self._interrupts.requested_at + self._timeouts.stop.total_seconds():
                 raise self._interrupts.error(
                     f"interrupted while {self._hub.url} launched a session, which did not come up in time to stop it",
-                    hint=_MAY_BE_LEFT,
+                    hint=self._may_be_left,
                 )
         if stream.last_sign_at is None and now - self._started >= self._timeouts.connect.total_seconds():
             limit = self._config.describe("timeouts.connect")

@@ -29,8 +29,6 @@ from clinder.state import Pending, Process, State, StateFolder
 from clinder.stop import observe_session, stop_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from clinder.config import Config
     from clinder.events import Listener
     from clinder.observation import Observation
@@ -238,6 +236,18 @@ def adopt(config: Config, circumstances: Circumstances, session: Session) -> Ses
         return session
 
 
+def release(config: Config, circumstances: Circumstances, session: Session) -> None:
+    """Stop a session that this process made `up` launch, and forget it; nothing if it is recorded no more.
+
+    Raises:
+        ClinderError: it could not be stopped; it stays recorded.
+    """
+    with _Work(config, circumstances, "run") as work:
+        for recorded in (work.state.session, *work.state.retired):
+            if recorded and recorded.url == session.url:
+                work.stop(recorded)
+
+
 class _Work:
     """One command's hold on the state: the lock, the state as it is, and the steps that change it."""
 
@@ -308,7 +318,7 @@ class _Work:
                 self._forget(None, step.cause)
                 continue
             try:
-                was_there = step.action is Action.STOP and self._stop(step.session)
+                was_there = step.action is Action.STOP and self.stop(step.session)
             except ClinderError as error:
                 if not isinstance(error, UnreachableError | TimedOutError):
                     raise
@@ -375,7 +385,7 @@ class _Work:
     def _try_to_stop(self, session: Session) -> None:
         """Stop a session that is no longer wanted; where that fails it stays retired, to be tried again."""
         try:
-            self._stop(session)
+            self.stop(session)
         except ClinderError as error:
             if isinstance(error, InterruptedBySignalError):
                 raise
@@ -383,7 +393,7 @@ class _Work:
                 Told(f"{session.url} could not be stopped: {error.message}; it will be tried again", warning=True)
             )
 
-    def _stop(self, session: Session) -> bool:
+    def stop(self, session: Session) -> bool:
         """Stop a session and forget it when it is seen to be gone.
 
         It stands in `retired` meanwhile: whatever happens, it will be tried again.
@@ -394,11 +404,3 @@ class _Work:
         was_there = stop_session(session, timeouts=self._config.timeouts, pause=self._with.interrupts.sleep)
         self._remove(session)
         return was_there
-
-
-def recorded_sessions(config: Config) -> Iterator[Session]:
-    """Name every session that is recorded: the one that runs, then those retired."""
-    state = StateFolder(config.state_dir).read()
-    if state.session:
-        yield state.session
-    yield from state.retired

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run `clinder` with the arguments of this process, and end it with the status of the command."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(invoke(sys.argv[1:]))
 
 
-def run(arguments: Sequence[str]) -> int:
+def invoke(arguments: Sequence[str]) -> int:
     """Run a command and return its exit status; whatever goes wrong is shown here, without a traceback."""
     from typer import Exit, TyperException
 

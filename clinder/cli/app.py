@@ -36,11 +36,11 @@ def _root(
 
 
 def _add_commands() -> None:
-    from clinder.cli import down, init, plan, start, status, stop, up
+    from clinder.cli import down, init, plan, run, start, status, stop, up
     from clinder.cli import hub as hub_commands
     from clinder.cli import state as state_commands
 
-    for verb in (init.init, plan.plan, up.up, status.status, down.down, start.start, stop.stop):
+    for verb in (init.init, run.run, plan.plan, up.up, status.status, down.down, start.start, stop.stop):
         verb.add_to(app)
     for verb in (hub_commands.check, hub_commands.serve):
         verb.add_to(hub)

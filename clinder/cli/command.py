@@ -153,12 +153,14 @@ class Command:
         name: as it is typed.
         shared: by field of `Invocation`, the type as Typer wants it and the default.
         takes_settings: whether there is an option for every key of `clinder.toml`.
+        passes_arguments: whether everything from the first argument on belongs to another program.
     """
 
     verb: Verb
     name: str
     shared: Mapping[str, tuple[Any, Any]]
     takes_settings: bool
+    passes_arguments: bool = False
 
     def add_to(self, app: typer.Typer) -> None:
         """Make this a command of an application."""
@@ -179,7 +181,8 @@ class Command:
         parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer looks at
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(self.name, help=inspect.getdoc(self.verb))(run)
+        parsing = {"allow_interspersed_args": False} if self.passes_arguments else None
+        app.command(self.name, help=inspect.getdoc(self.verb), context_settings=parsing)(run)
 
 
 def _option(name: str, kind: Any, default: Any) -> inspect.Parameter:
@@ -187,7 +190,13 @@ def _option(name: str, kind: Any, default: Any) -> inspect.Parameter:
 
 
 def command(
-    name: str, *, json: bool = True, progress: bool = False, files: bool = True, settings: bool = False
+    name: str,
+    *,
+    json: bool = True,
+    progress: bool = False,
+    files: bool = True,
+    settings: bool = False,
+    passes_arguments: bool = False,
 ) -> Callable[[Verb], Command]:
     """Make a verb a command, and say which options it shares with others.
 
@@ -197,6 +206,7 @@ def command(
         progress: whether it takes `--verbose` and, with `files`, `--lock-timeout`.
         files: whether it takes `--config` and `--state-dir`.
         settings: whether it takes an option for every key of `clinder.toml`.
+        passes_arguments: whether everything from the first argument on belongs to another program.
     """
     shared: dict[str, tuple[Any, Any]] = {}
     if json:
@@ -208,7 +218,7 @@ def command(
         shared |= {"config_file": (_CONFIG, None), "state_dir": (_STATE_DIR, None)}
     if files and progress:
         shared["lock_timeout"] = (_LOCK_TIMEOUT, None)
-    return lambda verb: Command(verb, name, shared, settings)
+    return lambda verb: Command(verb, name, shared, settings, passes_arguments)
 
 
 def _settings_options() -> dict[str, tuple[str, Any]]:

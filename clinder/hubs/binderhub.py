@@ -77,6 +77,8 @@ class BinderHub:
         build_token: goes into the request where the hub asks for one; never into a message.
     """
 
+    launches_on_its_own = True
+
     def __init__(self, url: str, *, connect_s: float, build_token: str | None = None) -> None:
         self.url = url
         self.launches_left: LaunchesLeft | None = None

@@ -21,6 +21,7 @@ class EmbeddedHub:
 
     url = LOCAL_HUB
     launches_left = None
+    launches_on_its_own = False
 
     def __init__(self, cache_dir: Path | None = None) -> None:
         self._hub = LocalHub(cache_dir)

@@ -1,0 +1,124 @@
+"""`run`: a command under a session. Brings the session up, watches it while the command runs, and stops it after."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clinder.child import Child, find_command
+from clinder.duration import format_duration
+from clinder.errors import ClinderError, LostSessionError
+from clinder.events import Told
+from clinder.interrupts import Interrupts
+from clinder.lifecycle import UpAction, release, up
+from clinder.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from clinder.config import Config
+    from clinder.lifecycle import Circumstances
+    from clinder.session import Session
+    from clinder.watch import Loss
+
+BASE_URL_VARIABLE = "JUPYTER_BASE_URL"
+TOKEN_VARIABLE = "JUPYTER_TOKEN"  # noqa: S105  # a name, no secret
+_NOT_HANDED_ON = ("CLINDER_BUILD_TOKEN", "CLINDER_SESSION")
+_LIMITS = (
+    "Hubs end sessions that are idle, that last too long or take too much memory: mybinder.org after 10 minutes "
+    "without activity, and after 6 hours at most."
+)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a command is run.
+
+    Attributes:
+        command: the program and its arguments.
+        fresh: launch a new session even if one runs as declared.
+        keep: leave the session running at the end, even if this run launched it.
+        keeps_alive: keep the session from idling while the command runs.
+        retries: how often to launch again and run the command again when its session was lost.
+    """
+
+    command: Sequence[str]
+    fresh: bool = False
+    keep: bool = False
+    keeps_alive: bool = True
+    retries: int = 0
+
+
+def session_environment(session: Session, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Make the environment in which tools find a session, without what they have no business to know."""
+    base = os.environ if environment is None else environment
+    kept = {name: value for name, value in base.items() if name not in _NOT_HANDED_ON}
+    return {**kept, BASE_URL_VARIABLE: session.url.rstrip("/"), TOKEN_VARIABLE: session.token}
+
+
+def run(
+    config: Config, options: RunOptions, *, circumstances: Callable[[], AbstractContextManager[Circumstances]]
+) -> int:
+    """Run a command under a session.
+
+    Args:
+        config: what is declared.
+        options: the command, and how it is run.
+        circumstances: makes those of bringing up and of stopping; while the command runs, the terminal is its own.
+
+    Returns:
+        The command's exit status.
+
+    Raises:
+        LostSessionError: the session was lost while the command ran, more often than `retries`.
+        ClinderError: the session did not come up, the command could not be started, or the session not be stopped.
+    """
+    find_command(options.command[0])
+    with Interrupts().installed() as between:
+        for tries_left in range(options.retries, -1, -1):
+            with circumstances() as current:
+                result = up(config, current, replace=options.fresh)
+            is_ours = result.action is not UpAction.KEPT and not options.keep
+            try:
+                between.check()
+                status, loss = _run_once(config, options, result.session)
+            except BaseException:
+                if is_ours:
+                    _release(config, result.session, circumstances)
+                raise
+            if is_ours or loss:
+                _release(config, result.session, circumstances)
+            if loss is None:
+                return status
+            if tries_left > 0:
+                with circumstances() as current:
+                    current.tell(Told(f"{_describe(loss, result.session)}; launching again", warning=True))
+            else:
+                raise LostSessionError(_describe(loss, result.session), hint=_LIMITS)
+    raise AssertionError("the last try returns or raises")
+
+
+def _run_once(config: Config, options: RunOptions, session: Session) -> tuple[int, Loss | None]:
+    child = Child(options.command, env=session_environment(session))
+    with Watch(session, timeouts=config.timeouts, keeps_alive=options.keeps_alive) as watch:
+        status = child.wait(is_over=lambda: watch.loss is not None)
+    return status, watch.loss
+
+
+def _release(
+    config: Config, session: Session, circumstances: Callable[[], AbstractContextManager[Circumstances]]
+) -> None:
+    """Stop the session; where that fails the command's own status counts all the same, and the state remembers."""
+    with circumstances() as current:
+        try:
+            release(config, current, session)
+        except ClinderError as error:
+            text = f"{session.url} is not seen to be gone: {error.message}; `clinder down` tries again"
+            current.tell(Told(text, warning=True))
+
+
+def _describe(loss: Loss, session: Session) -> str:
+    age = f" after {format_duration(round((loss.at - session.ready_at).total_seconds()))}" if session.ready_at else ""
+    return f"the session was lost{age}, at {loss.at.astimezone():%H:%M:%S}: {loss.reason}"
