@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -27,6 +26,7 @@ from clinder.events import Attempt, CaughtUp, Checking, Event, Phase, Retrying
 from clinder.session import PhaseTime, Session, session_from_ready
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import timedelta
 
     from clinder.config import Config, Timeouts
@@ -213,7 +213,7 @@ class _Launch:
                 if event.phase is Phase.READY:
                     return event
                 if event.phase is Phase.FAILED:
-                    raise self._failure(event, stream)
+                    raise self._failure(event, events, stream)
                 self._note_phase(event.phase)
             self._tell(CaughtUp())
             self._check_time(stream)
@@ -255,20 +255,23 @@ class _Launch:
             else "What the hub has built stays there: `clinder up` goes on from it.",
         )
 
-    def _failure(self, event: Event, stream: EventStream) -> ClinderError:
+    def _failure(self, event: Event, following: Iterator[Event] | None, stream: EventStream) -> ClinderError:
         """Make the error, allowing its text a moment: a hub may say `failed` first and why only then."""
         from clinder.hubs.binderhub import failure
 
         until = time.monotonic() + _FAILED_TEXT_S
-        while not event.message and (left := until - time.monotonic()) > 0:
-            with suppress(ClinderError):
+        while following is not None:
+            for item in following:
+                self._tell(item)
+                if item.phase is Phase.FAILED and item.message and not event.message:
+                    event = item
+            left = until - time.monotonic()
+            if event.message or left <= 0:
+                break
+            try:
                 following = stream.take(left)
-                if following is None:
-                    break
-                for item in following:
-                    self._tell(item)
-                    if item.phase is Phase.FAILED and item.message:
-                        event = item
+            except ClinderError:
+                break
         return failure(event, hub=self._hub.url, is_built=self._is_built)
 
     def _prove(self, session: Session) -> Session:
