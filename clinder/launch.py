@@ -202,7 +202,12 @@ class _Launch:
     def _await_ready(self, stream: EventStream) -> Event:
         """Hear the stream out to `ready`, by the deadlines."""
         while True:
-            events = stream.take(_TAKE_S)
+            try:
+                events = stream.take(_TAKE_S)
+            except ClinderError as error:
+                if self._is_built:
+                    error.hint = f"{error.hint} {self._may_be_left}".strip()
+                raise
             if events is None:
                 raise LaunchRetryError(
                     f"{self._hub.url} ended the stream before the session was ready",
