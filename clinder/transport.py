@@ -56,7 +56,8 @@ def translated(who: str) -> Iterator[None]:
         ) from None
     except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
         raise UnreachableError(f"{who} does not answer in time") from None
-    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        # requests lets a ValueError pass for a Location that is no URL
         raise UnreachableError(f"{who} cannot be reached: {_cause(error)}") from None
 
 

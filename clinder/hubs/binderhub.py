@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _READ_BYTES = 65536
 _MOST_REDIRECTS = 5
 _MOST_BODY_BYTES = 1024 * 1024
+_MOST_DIGITS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNWELL = (502, 503, 504)
 _TRY_AGAIN = re.compile(r"try again in (\d+) (second|minute)", re.IGNORECASE)
@@ -195,7 +196,7 @@ class BinderHub:
 
     def _launches_left(self, response: requests.Response) -> LaunchesLeft | None:
         values = [response.headers.get(f"X-Ratelimit-{name}", "") for name in ("Remaining", "Limit", "Reset")]
-        if not all(value.isdecimal() for value in values):
+        if not all(value.isdecimal() and len(value) <= _MOST_DIGITS for value in values):
             return None
         remaining, limit, reset_at = map(int, values)
         return LaunchesLeft(self.url, remaining, limit, reset_at)

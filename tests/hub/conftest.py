@@ -1,0 +1,76 @@
+"""Fixtures: a hub, a session behind it, and a configuration with short timeouts that names them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clinder.config import Config, load_config
+from clinder.events import Event, Notice
+from clinder.lifecycle import Circumstances
+from hub.servers import JupyterSession, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def session() -> Iterator[JupyterSession]:
+    with JupyterSession() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(session: JupyterSession) -> Iterator[Server]:
+    """A hub that launches `session` at once, unless the test gives it another handler."""
+    with Server(session.launch()) as server:
+        yield server
+
+
+@pytest.fixture
+def configure(hub: Server, tmp_path: Path) -> Callable[..., Config]:
+    """Make a configuration: by dotted key (a double underscore for the dot), over short timeouts."""
+
+    def make(**settings: object) -> Config:
+        options: dict[str, object] = {
+            "hub": hub.url,
+            "repo": "org/name",
+            "ref": "main",
+            "timeouts.connect": 3,
+            "timeouts.silence": 5,
+            "timeouts.build": 10,
+            "timeouts.launch": 10,
+            "timeouts.stop": 5,
+            "retry.attempts": 1,
+            "retry.backoff": 0.01,
+        }
+        options |= {key.replace("__", "."): value for key, value in settings.items()}
+        return load_config(options=options, environment={}, state_dir=tmp_path / ".clinder")
+
+    return make
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.items: list[Event | Notice] = []
+
+    def __call__(self, item: Event | Notice) -> None:
+        self.items.append(item)
+
+    @property
+    def events(self) -> list[Event]:
+        return [item for item in self.items if isinstance(item, Event)]
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def circumstances(heard: Heard) -> Circumstances:
+    return Circumstances(tell=heard, lock_timeout_s=0)

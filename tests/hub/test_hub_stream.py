@@ -1,0 +1,599 @@
+"""What a hub sends when asked to launch, and what becomes of it: each test keeps one measured fact."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from clinder import HOME_PAGE, __version__
+from clinder.config import Config
+from clinder.errors import (
+    BuildError,
+    ClinderError,
+    HubError,
+    LaunchError,
+    LaunchRetryError,
+    RateLimitedError,
+    RefusedError,
+    TimedOutError,
+    UnreachableError,
+)
+from clinder.events import LaunchesLeft, Phase, Retrying
+from clinder.lifecycle import Circumstances, start
+from hub.conftest import Heard
+from hub.servers import (
+    KEEPALIVE,
+    TOKEN,
+    Connection,
+    Handler,
+    JupyterSession,
+    Request,
+    Server,
+    event,
+    eventually,
+    in_turn,
+    play,
+    refused_url,
+    stream,
+)
+
+Configure = Callable[..., Config]
+WAITING = event("waiting", "Waiting for build to start...\n")
+BUILT = event("built", "Found built image, launching...\n", imageName="r/x:1")
+
+
+def failure(config: Config, circumstances: Circumstances) -> ClinderError:
+    with pytest.raises(ClinderError) as caught:
+        start(config, circumstances)
+    return caught.value
+
+
+# The request
+
+
+def test_accept_is_exactly_text_event_stream(hub: Server, configure: Configure, circumstances: Circumstances) -> None:
+    start(configure(), circumstances)
+    assert hub.requests[0].headers["accept"] == "text/event-stream"
+
+
+def test_the_user_agent_names_clinder_its_version_and_its_home_page(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    start(configure(), circumstances)
+    agents = {request.headers["user-agent"] for request in [*hub.requests, *session.requests]}
+    assert agents == {f"clinder/{__version__} (+{HOME_PAGE})"}
+
+
+@pytest.mark.parametrize(
+    ("repo", "ref", "path"),
+    [
+        ("org/name", "feature/x", "/build/gh/org/name/feature/x"),
+        ("gl:group/sub/project", "main", "/build/gl/group%2Fsub%2Fproject/main"),
+        ("https://git.example.org/a%20b.git", "", "/build/git/https%3A%2F%2Fgit.example.org%2Fa%2520b.git/HEAD"),
+        ("10.5281/zenodo.3242074", "", "/build/zenodo/10.5281/zenodo.3242074"),
+        ("gh:org/name", "a%2Fb", "/build/gh/org/name/a%252Fb"),
+    ],
+)
+def test_the_spec_reaches_the_hub_encoded_as_its_provider_wants_it(
+    hub: Server, configure: Configure, circumstances: Circumstances, repo: str, ref: str, path: str
+) -> None:
+    start(configure(repo=repo, ref=ref), circumstances)
+    assert hub.requests[0].target == path
+
+
+def test_a_launch_is_asked_for_once(hub: Server, configure: Configure, circumstances: Circumstances) -> None:
+    start(configure(), circumstances)
+    assert len(hub.requests) == 1
+
+
+def test_the_build_token_goes_into_the_query(hub: Server, configure: Configure, heard: Heard) -> None:
+    start(configure(), Circumstances(tell=heard, build_token="b&t"))
+    assert hub.requests[0].query == "build_token=b%26t"
+
+
+# A federation's front
+
+
+def redirecting(to: str) -> Handler:
+    def handle(request: Request, connection: Connection) -> None:
+        cookie = f"binder-route=member; Path={request.path}"
+        connection.answer(307, b"", Location=to + request.path, Set_Cookie=cookie)
+
+    return handle
+
+
+def test_a_redirect_to_a_member_is_followed_and_its_cookie_kept(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    with Server(redirecting(hub.url)) as front:
+        start(configure(hub=front.url), circumstances)
+    assert hub.requests[0].headers["cookie"] == "binder-route=member"
+    assert hub.requests[0].headers["accept"] == "text/event-stream"
+
+
+def test_a_redirected_sessions_hub_is_the_one_that_was_declared(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    with Server(redirecting(hub.url)) as front:
+        assert start(configure(hub=front.url), circumstances).hub == front.url
+
+
+def test_the_build_token_is_not_handed_to_another_origin(hub: Server, configure: Configure) -> None:
+    with Server(redirecting(hub.url)) as front:
+        start(configure(hub=front.url), Circumstances(build_token="hunter2"))
+        assert "hunter2" in front.requests[0].target
+    assert "hunter2" not in str(hub.requests)
+
+
+def test_a_redirect_without_end_is_a_fault_of_the_hub(configure: Configure, circumstances: Circumstances) -> None:
+    with Server() as front:
+        front.handler = redirecting(front.url)
+        error = failure(configure(hub=front.url), circumstances)
+        assert len(front.requests) < 10
+    assert isinstance(error, HubError)
+    assert "redirects again and again" in error.message
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://[bad", "http://", "//"])
+def test_a_redirect_to_nowhere_is_a_fault_of_the_hub(
+    hub: Server, configure: Configure, circumstances: Circumstances, location: str
+) -> None:
+    hub.handler = lambda _request, connection: connection.answer(307, b"", Location=location)
+    assert isinstance(failure(configure(), circumstances), HubError)
+
+
+# What the stream says
+
+
+def test_a_session_comes_of_a_whole_build(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, heard: Heard
+) -> None:
+    hub.handler = stream(
+        WAITING,
+        event(None, "Picked Git content provider.\n"),
+        event("fetching", "Receiving objects: 10%\r"),
+        event("Building", "Step 1/40\n"),
+        event("pushing", "", progress={"a": "Pushed"}),
+        event("deploying", "a phase of tomorrow\n"),
+        KEEPALIVE,
+        BUILT,
+        event("launching", "Launching server...\n"),
+        session.ready(),
+    )
+    made = start(configure(), circumstances)
+    assert (made.url, made.token) == (session.session_url, TOKEN)
+    assert made.resolved_ref == "e67fba914dc26d54ddd5ead705f9e792eb67d6a9"
+    assert [event.phase for event in heard.events] == [
+        Phase.WAITING,
+        None,
+        Phase.FETCHING,
+        Phase.BUILDING,
+        Phase.PUSHING,
+        Phase.UNKNOWN,
+        Phase.BUILT,
+        Phase.LAUNCHING,
+        Phase.READY,
+    ]
+    assert {time.phase for time in made.phases} >= {"waiting", "fetching", "building", "pushing", "launching"}
+
+
+@pytest.mark.parametrize("is_chunked", [True, False])
+def test_events_are_heard_as_they_come(
+    hub: Server, session: JupyterSession, configure: Configure, heard: Heard, is_chunked: bool
+) -> None:
+    """The hub goes on only when the client has heard: an answer that is read in blocks would never end."""
+    waited: list[bool] = []
+
+    def handle(_request: Request, connection: Connection) -> None:
+        def until_heard(_connection: Connection) -> None:
+            deadline = time.monotonic() + 3
+            while not heard.events and time.monotonic() < deadline:
+                time.sleep(0.01)
+            waited.append(bool(heard.events))
+
+        play(connection, WAITING, until_heard, BUILT, session.ready(), is_chunked=is_chunked)
+
+    hub.handler = handle
+    start(configure(), Circumstances(tell=heard))
+    assert waited == [True]
+
+
+def test_the_stream_is_left_at_ready_though_the_hub_holds_it_open(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = stream(BUILT, session.ready(), "hold")
+    start(configure(), circumstances)
+    eventually(hub.connections[0].is_left, "the stream was left")
+
+
+def test_a_bare_failure_is_explained_by_the_one_that_follows(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = stream(WAITING, event("failed"), 0.3, event("failed", "no such package: nump\n"), "hold")
+    error = failure(configure(), circumstances)
+    assert isinstance(error, BuildError)
+    assert "no such package: nump" in error.message
+
+
+def test_a_bare_failure_is_explained_by_one_in_the_same_piece(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = stream(WAITING + event("failed") + event("failed", "no such package: nump\n"), "hold")
+    assert "no such package: nump" in failure(configure(), circumstances).message
+
+
+def test_a_failure_that_is_never_explained_is_one_after_a_second(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = stream(WAITING, event("failed"), "hold")
+    began = time.monotonic()
+    error = failure(configure(), circumstances)
+    assert isinstance(error, BuildError)
+    assert 0.9 < time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("end", ["reset", KEEPALIVE])
+def test_a_bare_failure_at_the_streams_end_is_one_at_once(
+    hub: Server, configure: Configure, circumstances: Circumstances, end: bytes | str
+) -> None:
+    hub.handler = stream(WAITING, event("failed"), 0.2, end)
+    began = time.process_time()
+    assert isinstance(failure(configure(), circumstances), BuildError)
+    assert time.process_time() - began < 0.5, "it waits busily"
+
+
+def test_a_failed_build_that_leaves_the_stream_open_is_left(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = stream(WAITING, event("failed", "a\n"), event("failed", "a\n"), event("failed", "a\n"), "hold")
+    assert failure(configure(retry__attempts=3), circumstances).exit_status == 5
+    eventually(hub.connections[0].is_left, "the stream was left")
+    assert len(hub.requests) == 1, "a failed build is not tried again"
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "hint"),
+    [
+        ("No provider found for prefix nope\n", BuildError, "hub check"),
+        (
+            "Could not resolve ref for gh:org/repo/x. Double check your URL and that your repo is public.\n",
+            BuildError,
+            "ref",
+        ),
+        ('Spec is not of the form "user/repo/ref", provided: "org/repo".\n', BuildError, ""),
+        ("Sorry, org/repo is not allowed to launch. Please contact admins for more info.\n", RefusedError, ""),
+    ],
+)
+def test_an_error_in_the_spec_is_said_in_the_stream_and_not_tried_again(
+    hub: Server,
+    configure: Configure,
+    circumstances: Circumstances,
+    message: str,
+    kind: type[ClinderError],
+    hint: str,
+) -> None:
+    hub.handler = stream(event("failed", message))
+    error = failure(configure(retry__attempts=3), circumstances)
+    assert type(error) is kind
+    assert message.strip() in error.message
+    assert hint in error.hint
+    assert len(hub.requests) == 1
+
+
+def test_a_wrong_build_token_is_refused_and_not_said(hub: Server, configure: Configure) -> None:
+    hub.handler = stream(event("failed", "Invalid build token\n", status_code=403))
+    error = failure(configure(retry__attempts=3), Circumstances(build_token="hunter2"))
+    assert isinstance(error, RefusedError)
+    assert "CLINDER_BUILD_TOKEN" in error.hint
+    assert "hunter2" not in f"{error.message}{error.hint}"
+    assert len(hub.requests) == 1
+
+
+def test_a_rate_limit_in_the_stream_names_the_pause(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = stream(event("failed", "Rate limit exceeded. Try again in 3600 seconds.\n", status_code=429))
+    error = failure(configure(), circumstances)
+    assert isinstance(error, RateLimitedError)
+    assert (error.exit_status, error.retry_after_s) == (8, 3600)
+
+
+def test_the_hubs_own_pause_wins_up_to_the_longest_that_is_allowed(
+    hub: Server, session: JupyterSession, configure: Configure, heard: Heard
+) -> None:
+    limited = stream(event("failed", "Rate limit exceeded. Try again in 3600 seconds.\n", status_code=429))
+    hub.handler = in_turn(limited, session.launch())
+    start(configure(retry__attempts=2, retry__wait=0.05), Circumstances(tell=heard))
+    assert [item.delay_s for item in heard.items if isinstance(item, Retrying)] == [0.05]
+
+
+def test_the_launches_left_are_told(hub: Server, configure: Configure, heard: Heard) -> None:
+    left = {"X_Ratelimit_Remaining": "7", "X_Ratelimit_Limit": "10", "X_Ratelimit_Reset": "1795373520"}
+
+    def handle(_request: Request, connection: Connection) -> None:
+        connection.head(200, **left)
+        connection.send(event("failed", "no\n"))
+
+    hub.handler = handle
+    failure(configure(), Circumstances(tell=heard))
+    assert LaunchesLeft(hub.url, 7, 10, 1795373520) in heard.items
+
+
+def test_absurd_rate_headers_do_no_harm(hub: Server, configure: Configure, circumstances: Circumstances) -> None:
+    def handle(_request: Request, connection: Connection) -> None:
+        absurd = "9" * 5000
+        connection.head(200, X_Ratelimit_Remaining=absurd, X_Ratelimit_Limit=absurd, X_Ratelimit_Reset=absurd)
+        connection.send(event("failed", "no\n"))
+
+    hub.handler = handle
+    assert isinstance(failure(configure(), circumstances), BuildError)
+
+
+def test_a_quota_is_met_after_built_and_another_hub_may_have_room(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    with Server(stream(BUILT, event("failed", "Too many users on this BinderHub! Try again soon.\n"))) as full:
+        made = start(configure(hub=[full.url, hub.url], retry__attempts=2), circumstances)
+    assert made.hub == hub.url
+
+
+def test_a_launch_that_the_hub_gave_up_is_tried_again(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    gave_up = stream(BUILT, event("launching", "Launch attempt 1 failed\n"), event("failed", "no\n", status_code=500))
+    hub.handler = in_turn(gave_up, gave_up, session.launch())
+    start(configure(retry__attempts=3), circumstances)
+    assert len(hub.requests) == 3
+
+
+@pytest.mark.parametrize("before", [WAITING, WAITING + BUILT])
+def test_a_stream_that_ends_before_ready_is_tried_again(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, before: bytes
+) -> None:
+    hub.handler = in_turn(stream(before), session.launch())
+    start(configure(retry__attempts=2), circumstances)
+    assert len(hub.requests) == 2
+
+
+def test_a_ready_event_that_the_end_cut_off_is_none(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = stream(BUILT, session.ready().removesuffix(b"\n"))
+    assert isinstance(failure(configure(), circumstances), LaunchRetryError)
+
+
+def test_what_may_be_left_after_a_cut_is_said(hub: Server, configure: Configure, circumstances: Circumstances) -> None:
+    hub.handler = stream(WAITING, BUILT, 0.1, "reset")
+    assert "The hub launches it all the same" in failure(configure(), circumstances).hint
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        stream(WAITING, 0.1, "reset"),
+        lambda _request, connection: connection.reset(),
+        lambda _request, _connection: None,
+        lambda _request, connection: connection.send(b"HTTP/1.1 2"),
+        lambda _request, connection: connection.send(b"SSH-2.0-OpenSSH_9.9\r\n\r\n"),
+        lambda _request, connection: (connection.head(200, Transfer_Encoding="chunked"), connection.send(b"zz\r\n"))[0],
+        lambda _request, connection: (connection.head(200, Content_Length="999"), connection.send(WAITING))[0],
+        lambda _request, connection: (connection.head(200, Content_Encoding="gzip"), connection.send(WAITING))[0],
+    ],
+    ids=["reset later", "reset", "nothing", "half a line", "not HTTP", "bad chunk", "too short", "not gzip"],
+)
+def test_a_connection_that_is_cut_is_tried_again(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, cut: Handler
+) -> None:
+    hub.handler = in_turn(cut, session.launch())
+    start(configure(retry__attempts=2), circumstances)
+    assert len(hub.requests) == 2
+
+
+def test_a_hub_that_refuses_connections_is_unreachable(configure: Configure, circumstances: Circumstances) -> None:
+    with refused_url() as url:
+        error = failure(configure(hub=url), circumstances)
+    assert isinstance(error, UnreachableError)
+    assert error.message == f"{url} cannot be reached: Connection refused"
+
+
+def test_a_hub_whose_name_is_unknown_is_unreachable(configure: Configure, circumstances: Circumstances) -> None:
+    error = failure(configure(hub="http://nobody.invalid"), circumstances)
+    assert isinstance(error, UnreachableError)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_proxys_own_error_is_tried_again(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, status: int
+) -> None:
+    hub.handler = in_turn(lambda _request, connection: connection.html(status), session.launch())
+    start(configure(retry__attempts=2), circumstances)
+    assert len(hub.requests) == 2
+
+
+def test_a_proxys_retry_after_is_heeded(hub: Server, configure: Configure, circumstances: Circumstances) -> None:
+    hub.handler = lambda _request, connection: connection.html(429, Retry_After="17")
+    error = failure(configure(), circumstances)
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_after_s == 17
+
+
+@pytest.mark.parametrize(("status", "exit_status"), [(401, 3), (403, 3), (404, 8), (418, 8)])
+def test_a_proxys_refusal_is_not_tried_again(
+    hub: Server, configure: Configure, circumstances: Circumstances, status: int, exit_status: int
+) -> None:
+    hub.handler = lambda _request, connection: connection.html(status)
+    assert failure(configure(retry__attempts=3), circumstances).exit_status == exit_status
+    assert len(hub.requests) == 1
+
+
+def test_a_page_of_html_means_that_this_is_no_hub(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = lambda _request, connection: connection.html(200)
+    error = failure(configure(retry__attempts=3), circumstances)
+    assert type(error) is HubError
+    assert "not with an event stream" in error.message
+    assert len(hub.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "odd", [b"data: {\n\n", b"data: []\n\n", b"data: hello\n\n", b"data\n\n", b"data: " + b"[" * 60000 + b"\n\n"]
+)
+def test_an_event_that_cannot_be_read_is_a_fault_of_the_hub(
+    hub: Server, configure: Configure, circumstances: Circumstances, odd: bytes
+) -> None:
+    hub.handler = stream(WAITING, odd, "hold")
+    error = failure(configure(), circumstances)
+    assert type(error) is HubError
+    assert "cannot be read" in error.message
+
+
+def test_a_line_that_never_ends_is_refused_at_one_mebibyte(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    sent: list[int] = []
+
+    def handle(_request: Request, connection: Connection) -> None:
+        connection.head(200)
+        connection.send(b"data: ")
+        for _ in range(2000):
+            connection.send(b"x" * 65536)
+            sent.append(65536)
+
+    hub.handler = handle
+    assert "larger than 1048576 bytes" in failure(configure(), circumstances).message
+    eventually(hub.connections[0].is_left, "the stream was left")
+    assert sum(sent) < 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"url": None},
+        {"url": "file:///etc/passwd"},
+        {"url": "http://user:pw@127.0.0.1/"},
+        {"url": "http://127.0.0.1/\n"},
+        {"token": None},
+        {"token": ""},
+        {"token": "a\r\nX: y"},
+        {"token": 5},
+    ],
+)
+def test_ready_with_a_url_or_token_not_to_be_trusted_fails_the_launch(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, details: dict[str, object]
+) -> None:
+    hub.handler = session.launch(**details)
+    error = failure(configure(retry__attempts=3), circumstances)
+    assert type(error) is LaunchError
+    assert "the hub said ready, but its session cannot be used" in error.message
+    assert session.requests == []
+    assert len(hub.requests) == 1
+
+
+# Time
+
+
+def test_keepalives_do_not_defeat_the_time_for_the_build(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = stream(WAITING, *[KEEPALIVE, 0.05] * 200)
+    error = failure(configure(timeouts__build=0.5, timeouts__silence=0.3), circumstances)
+    assert isinstance(error, TimedOutError)
+    assert "is not done in time while building: timeouts.build = 0.5s (--timeouts-build)" in error.message
+
+
+def test_keepalives_do_not_defeat_the_time_for_the_launch(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = stream(WAITING, BUILT, *[KEEPALIVE, 0.05] * 200)
+    error = failure(configure(timeouts__launch=0.5), circumstances)
+    assert isinstance(error, TimedOutError)
+    assert "timeouts.launch = 0.5s" in error.message
+    assert "The hub launches it all the same" in error.hint
+
+
+def test_the_launch_has_its_own_time_after_a_long_build(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = stream(WAITING, 0.6, BUILT, 0.6, session.ready())
+    start(configure(timeouts__build=1, timeouts__launch=3), circumstances)
+
+
+def test_a_hub_that_falls_silent_is_left(hub: Server, configure: Configure, circumstances: Circumstances) -> None:
+    hub.handler = stream(WAITING, "hold")
+    error = failure(configure(timeouts__silence=0.3), circumstances)
+    assert isinstance(error, TimedOutError)
+    assert error.exit_status == 7
+    assert "sent nothing in time while building: timeouts.silence = 0.3s (--timeouts-silence)" in error.message
+    eventually(hub.connections[0].is_left, "the stream was left")
+
+
+def test_keepalives_are_signs_of_life(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = stream(WAITING, *[0.2, KEEPALIVE] * 6, BUILT, session.ready())
+    start(configure(timeouts__silence=0.6), circumstances)
+
+
+def dripping(_request: Request, connection: Connection) -> None:
+    for byte in b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Long: " + b"x" * 1000:
+        connection.send(bytes([byte]))
+        connection.wait(0.05)
+
+
+@pytest.mark.parametrize("handler", [lambda _request, connection: connection.hold(), dripping], ids=["silent", "drips"])
+def test_a_hub_that_does_not_answer_in_time_is_unreachable(
+    hub: Server, configure: Configure, circumstances: Circumstances, handler: Handler
+) -> None:
+    hub.handler = handler
+    began = time.monotonic()
+    assert isinstance(failure(configure(timeouts__connect=0.5), circumstances), UnreachableError)
+    assert time.monotonic() - began < 4
+
+
+# The list of hubs
+
+
+def test_each_try_goes_to_the_next_hub_of_the_list(
+    hub: Server, session: JupyterSession, configure: Configure, heard: Heard
+) -> None:
+    def unwell(_request: Request, connection: Connection) -> None:
+        connection.html(503)
+
+    with Server(unwell) as first, Server(unwell) as second:
+        config = configure(hub=[first.url, second.url, hub.url], retry__attempts=3)
+        assert start(config, Circumstances(tell=heard)).hub == hub.url
+        assert [len(server.requests) for server in (first, second, hub)] == [1, 1, 1]
+
+
+def test_the_list_begins_again_while_tries_are_left(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = in_turn(lambda _request, connection: connection.html(503), session.launch())
+    with Server(lambda _request, connection: connection.html(503)) as other:
+        start(configure(hub=[hub.url, other.url], retry__attempts=3), circumstances)
+        assert (len(hub.requests), len(other.requests)) == (2, 1)
+
+
+def test_after_the_last_try_the_error_names_each(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    limited = stream(event("failed", "Try again in 1 seconds.\n", status_code=429))
+    hub.handler = in_turn(lambda _request, connection: connection.html(503), stream(WAITING), limited)
+    error = failure(configure(retry__attempts=3, retry__wait=0.05), circumstances)
+    assert isinstance(error, RateLimitedError)
+    assert "no session after 3 tries" in error.message
+    for number, words in enumerate(("HTTP 503", "ended the stream before", "takes no more launches"), 1):
+        assert f"{number}. " in error.message
+        assert words in error.message
+
+
+def test_the_pauses_grow_and_vary_by_a_quarter(hub: Server, configure: Configure, heard: Heard) -> None:
+    hub.handler = lambda _request, connection: connection.html(503)
+    failure(configure(retry__attempts=4, retry__backoff=0.02), Circumstances(tell=heard))
+    pauses = [item.delay_s for item in heard.items if isinstance(item, Retrying)]
+    assert len(pauses) == 3
+    for number, pause in enumerate(pauses):
+        assert 0.75 <= pause / (0.02 * 2**number) <= 1.25
