@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pydantic_core import from_json
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class Phase(StrEnum):
@@ -69,17 +71,16 @@ class Event:
         Raises:
             ValueError: the data is no JSON object.
         """
-        try:
-            fields = json.loads(data if isinstance(data, str) else data.decode("utf-8", "replace"))
-        except RecursionError as error:
-            raise ValueError("JSON nested too deeply") from error
-        if not isinstance(fields, dict):
-            raise ValueError(f"an object is expected, not {type(fields).__name__}")
+        return cls.from_fields(_read_object(data))
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Event:
+        """Read an event from the fields of its JSON object."""
         phase = _phase(fields.get("phase"))
         message = fields.get("message")
         if not isinstance(message, str):
             message = "" if message is None else json.dumps(message)
-        if phase is Phase.BUILDING or phase is None or phase is Phase.FETCHING:
+        if _is_of_build(phase):
             return cls(phase, message)
         return cls(
             phase,
@@ -106,6 +107,56 @@ class Event:
         if self.image:
             fields["image" if self.phase is Phase.READY else "imageName"] = self.image
         return json.dumps(fields)
+
+
+def read_events(batch: Iterable[bytes]) -> list[Event]:
+    """Read events that came together; lines of a build log that follow one another become one event, of many lines.
+
+    A chatty build sends an event for each line, a hundred thousand a second where the network allows.
+
+    Raises:
+        ValueError: one of them is no JSON object.
+    """
+    events: list[Event] = []
+    phase: Phase | None = None
+    lines: list[str] = []
+    for data in batch:
+        fields = _read_object(data)
+        previous, phase = phase, _phase(fields.get("phase"))
+        line = _log_line(phase, fields.get("message"))
+        if lines and (phase is not previous or not line):
+            events.append(Event(previous, "".join(lines)))
+            lines.clear()
+        if line:
+            lines.append(line)
+        else:
+            events.append(Event.from_fields(fields))
+    if lines:
+        events.append(Event(phase, "".join(lines)))
+    return events
+
+
+def _read_object(data: bytes | str) -> dict[str, Any]:
+    try:
+        fields = from_json(data)
+    except ValueError:  # be lenient with bytes that are no UTF-8, and halves of surrogate pairs
+        try:
+            fields = json.loads(data if isinstance(data, str) else data.decode("utf-8", "replace"))
+        except RecursionError as error:
+            raise ValueError("JSON nested too deeply") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"an object is expected, not {type(fields).__name__}")
+    return fields
+
+
+def _log_line(phase: Phase | None, message: object) -> str:
+    """Take a message that is a whole line of a build log; empty where it is none."""
+    return message if isinstance(message, str) and message.endswith("\n") and _is_of_build(phase) else ""
+
+
+def _is_of_build(phase: Phase | None) -> bool:
+    """Whether events of this phase bear nothing but a message."""
+    return phase is Phase.BUILDING or phase is None or phase is Phase.FETCHING
 
 
 def _phase(value: object) -> Phase | None:
@@ -163,6 +214,11 @@ class Checking:
 
 
 @dataclass(frozen=True, slots=True)
+class Proven:
+    """The session answers and its kernel starts: it counts as up."""
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchesLeft:
     """How many launches a hub still allows this address (`X-Ratelimit-*`); `reset_at` in seconds since the epoch."""
 
@@ -185,7 +241,7 @@ class Told:
     warning: bool = False
 
 
-Notice = Attempt | Retrying | Checking | LaunchesLeft | CaughtUp | Told
+Notice = Attempt | Retrying | Checking | Proven | LaunchesLeft | CaughtUp | Told
 Listener: TypeAlias = Callable[["Event | Notice"], None]
 """Who is told: called with every event of the hub and every notice of clinder, in order."""
 

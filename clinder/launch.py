@@ -22,7 +22,7 @@ from clinder.errors import (
     TimedOutError,
     UnreachableError,
 )
-from clinder.events import Attempt, CaughtUp, Checking, Event, Phase, Retrying
+from clinder.events import Attempt, CaughtUp, Checking, Event, Phase, Proven, Retrying
 from clinder.session import PhaseTime, Session, session_from_ready
 
 if TYPE_CHECKING:
@@ -297,6 +297,7 @@ class _Launch:
         except ClinderError as error:
             self._discard(session, error)
             raise
+        self._tell(Proven())
         warmed = PhaseTime(phase="warming", seconds=round(time.monotonic() - started, 3))
         return session.model_copy(update={"phases": (*session.phases, warmed)})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,11 @@ from clinder.errors import ClinderError, LostSessionError
 from clinder.events import Told
 from clinder.interrupts import Interrupts
 from clinder.lifecycle import UpAction, release, up
+from clinder.use import session_environment
 from clinder.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from clinder.config import Config
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from clinder.session import Session
     from clinder.watch import Loss
 
-BASE_URL_VARIABLE = "JUPYTER_BASE_URL"
-TOKEN_VARIABLE = "JUPYTER_TOKEN"  # noqa: S105  # a name, no secret
-_NOT_HANDED_ON = ("CLINDER_BUILD_TOKEN", "CLINDER_SESSION")
 _LIMITS = (
     "Hubs end sessions that are idle, that last too long or take too much memory: mybinder.org after 10 minutes "
     "without activity, and after 6 hours at most."
@@ -49,13 +46,6 @@ class RunOptions:
     keep: bool = False
     keeps_alive: bool = True
     retries: int = 0
-
-
-def session_environment(session: Session, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Make the environment in which tools find a session, without what they have no business to know."""
-    base = os.environ if environment is None else environment
-    kept = {name: value for name, value in base.items() if name not in _NOT_HANDED_ON}
-    return {**kept, BASE_URL_VARIABLE: session.url.rstrip("/"), TOKEN_VARIABLE: session.token}
 
 
 def run(

@@ -36,11 +36,25 @@ def _root(
 
 
 def _add_commands() -> None:
-    from clinder.cli import down, init, plan, run, start, status, stop, up
+    from clinder.cli import down, env, init, logs, plan, run, start, status, stop, up
     from clinder.cli import hub as hub_commands
+    from clinder.cli import open as open_command
     from clinder.cli import state as state_commands
 
-    for verb in (init.init, run.run, plan.plan, up.up, status.status, down.down, start.start, stop.stop):
+    verbs = (
+        init.init,
+        run.run,
+        plan.plan,
+        up.up,
+        status.status,
+        down.down,
+        env.env,
+        open_command.open_session,
+        logs.logs,
+        start.start,
+        stop.stop,
+    )
+    for verb in verbs:
         verb.add_to(app)
     for verb in (hub_commands.check, hub_commands.serve):
         verb.add_to(hub)

@@ -33,7 +33,7 @@ def check(
     from clinder.errors import UsageError
     from clinder.hubs.binderhub import BinderHub
     from clinder.output.documents import hub_document
-    from clinder.output.log import last_launches_left
+    from clinder.output.launches import last_launches_left
     from clinder.output.text import hub_text
 
     given = replace(invocation, settings={"hub": url})

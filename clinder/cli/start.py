@@ -55,8 +55,8 @@ def start(
 
 def _text(session: Session, format: Format) -> str:
     if format is Format.ENV:
-        import shlex
+        from clinder.output.shells import Shell, set_variables
+        from clinder.use import session_variables
 
-        url, token = shlex.quote(session.url), shlex.quote(session.token)
-        return f"export JUPYTER_BASE_URL={url}\nexport JUPYTER_TOKEN={token}"
+        return set_variables(session_variables(session), Shell.SH)
     return session.uri

@@ -15,10 +15,6 @@ _ESCAPES = re.compile(
     r"|\x9b[0-?]*[ -/]*[@-~]?"
     r"|\x1b[ -/]*[0-~]?"  # all other escapes
 )
-_SUSPECT = re.compile(
-    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|##\[|^[^\S\n]*::",
-    re.MULTILINE,
-)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _RUNNER_COMMAND = re.compile(r"##(?=\[)|^[^\S\n]*:(?=:)", re.MULTILINE)
 
@@ -29,13 +25,18 @@ def clean(text: str) -> str:
     A carriage return overwrites what stands before it in its line, as on a terminal; `##[` (which a CI runner
     takes for a command anywhere in a line) and `::` (at the start of a line, white space aside) get a space.
     """
-    if not _SUSPECT.search(text):
-        return text
-    text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    # A build log is long and mostly harmless: what one look at the whole text can rule out is not searched for.
+    text = text.replace("\r\n", "\n")
+    if "\x1b" in text or "\x9b" in text:
+        text = _ESCAPES.sub("", text)
     if "\r" in text:
         text = "\n".join(_overwrite(line) for line in text.split("\n"))
-    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.expandtabs(4))
-    return _RUNNER_COMMAND.sub(_with_space, text)
+    text = text.expandtabs(4)
+    if not text.replace("\n", "").isprintable():
+        text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    if "##[" in text or "::" in text:
+        text = _RUNNER_COMMAND.sub(_with_space, text)
+    return text
 
 
 def _with_space(mark: re.Match[str]) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from clinder.events import LaunchesLeft
     from clinder.hubs.binderhub import HubReport
     from clinder.lifecycle import DownResult, StatusResult, UpResult
+    from clinder.output.launches import PastLaunch
     from clinder.plan import Plan
     from clinder.session import Session
     from clinder.state import State
@@ -112,6 +114,22 @@ def state_document(state: State, *, with_token: bool) -> dict[str, Any]:
         "clinder_version": state.clinder_version,
         "session": session_document(state.session, with_token=with_token) if state.session else None,
         **_leftovers(state),
+    }
+
+
+def launch_document(launch: PastLaunch, medians: Mapping[str, float], log: str) -> dict[str, Any]:
+    """Describe a past launch, with its log."""
+    return {
+        "name": launch.name,
+        "path": str(launch.path),
+        "hub": launch.hub,
+        "spec": launch.spec,
+        "outcome": launch.outcome or None,
+        "phases": [
+            {"phase": phase, "seconds": seconds, "median_seconds": medians.get(phase)}
+            for phase, seconds in launch.phases
+        ],
+        "log": log,
     }
 
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clinder.duration import format_duration
-from clinder.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase
+from clinder.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase, Proven
 from clinder.output.clean import clean, is_passing
 from clinder.output.plain import describe
 
@@ -76,6 +76,8 @@ class LiveProgress:
             self._live.start()
         elif isinstance(item, Checking):
             self._enter("checking" if item.kernel is None else "warming")
+        elif isinstance(item, Proven):
+            self.close(succeeded=True)
         elif not isinstance(item, CaughtUp) and (line := describe(item, verbose=self._verbose)) is not None:
             self._console.print(Text(line))
 

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from clinder.events import Attempt, CaughtUp, Checking, Event, LaunchesLeft, Phase, Retrying, Told
+from clinder.events import Attempt, CaughtUp, Checking, Event, LaunchesLeft, Phase, Proven, Retrying, Told
 from clinder.output.clean import clean
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clinder.events import Notice
 
 _KEPT = 20
+_WARMING = "warming"
 _PRIVATE_FILE = 0o600
 
 
@@ -34,6 +35,8 @@ class LaunchLog:
         self._file: TextIO | None = None
         self._facts: dict[str, Any] = {"version": 1}
         self._phase = Phase.WAITING.value
+        self._phase_began = 0.0
+        self._seconds: dict[str, float] = {}
         self._began = time.monotonic()
 
     def __call__(self, item: Event | Notice) -> None:
@@ -45,31 +48,43 @@ class LaunchLog:
 
     def _write(self, item: Event | Notice) -> None:
         if isinstance(item, Event):
+            if item.phase and item.phase is not Phase.UNKNOWN and item.phase.value != self._phase:
+                self._enter(item.phase.value)
             if self._file and item.message:
                 self._write_event(item, self._file)
         elif isinstance(item, CaughtUp):
             if self._file:
                 self._file.flush()
-        elif isinstance(item, Attempt):
-            self._begin(item)
-        elif isinstance(item, LaunchesLeft):
-            left = {"remaining": item.remaining, "limit": item.limit, "reset_at": item.reset_at}
-            self._facts["launches_left"] = left
-        elif isinstance(item, Retrying):
-            self._line(f"failed: {item.reason}")
-        elif isinstance(item, Checking):
-            self._line("checking the server" if item.kernel is None else f"starting a kernel ({item.kernel})")
-        elif isinstance(item, Told):
-            self._line(item.text)
+        else:
+            self._write_notice(item)
+
+    def _write_notice(self, notice: Notice) -> None:
+        match notice:
+            case Attempt():
+                self._begin(notice)
+            case Retrying(reason=reason):
+                self._line(f"failed: {reason}")
+            case Checking(kernel=kernel):
+                self._enter(_WARMING)
+                self._line("checking the server" if kernel is None else f"starting a kernel ({kernel})")
+            case Proven():
+                self._enter("")
+            case LaunchesLeft(remaining=remaining, limit=limit, reset_at=reset_at):
+                self._facts["launches_left"] = {"remaining": remaining, "limit": limit, "reset_at": reset_at}
+            case Told(text=text):
+                self._line(text)
 
     def _write_event(self, event: Event, file: TextIO) -> None:
-        if event.phase and event.phase is not Phase.UNKNOWN:
-            self._phase = event.phase.value
         text = clean(event.message).rstrip("\n")
         prefix = f"{time.monotonic() - self._began:9.3f} {self._phase:<9} "
         if "\n" in text:
             text = text.replace("\n", "\n" + prefix)
         file.write(f"{prefix}{text}\n")
+
+    def _enter(self, phase: str) -> None:
+        now = time.monotonic()
+        self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._phase_began
+        self._phase, self._phase_began = phase, now
 
     def _line(self, text: str) -> None:
         if self._file:
@@ -80,6 +95,7 @@ class LaunchLog:
         if self._file is None:
             self._open()
         self._facts |= {"hub": attempt.hub, "spec": attempt.spec}
+        self._phase, self._phase_began, self._seconds = Phase.WAITING.value, time.monotonic(), {}
         self._line(f"launching {attempt.spec} on {attempt.hub} (try {attempt.number} of {attempt.of})")
 
     def _open(self) -> None:
@@ -97,6 +113,10 @@ class LaunchLog:
             return
         try:
             self._file.close()
+            self._enter("")
+            over = ("", Phase.READY.value, Phase.FAILED.value)
+            times = [(phase, seconds) for phase, seconds in self._seconds.items() if phase not in over]
+            self._facts["phases"] = [{"phase": phase, "seconds": round(seconds, 3)} for phase, seconds in times]
             self._facts |= facts
             beside = self.path.with_suffix(".json")
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE_FILE)
@@ -109,16 +129,3 @@ class LaunchLog:
             return
         finally:
             self._file = None
-
-
-def last_launches_left(folder: Path, hub: str) -> LaunchesLeft | None:
-    """Find what a hub told at the last launch that is logged here, if its window is still open."""
-    for path in sorted(folder.glob("*.json"), reverse=True):
-        try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            left = facts.get("launches_left") if facts.get("hub") == hub else None
-            if left and left["reset_at"] > time.time():
-                return LaunchesLeft(hub, int(left["remaining"]), int(left["limit"]), int(left["reset_at"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
-    return None

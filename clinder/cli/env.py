@@ -1,0 +1,53 @@
+"""`clinder env`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clinder.cli.command import Invocation, command
+from clinder.output.result import Result, say
+from clinder.output.shells import Shell, how_to, set_variables, unset_variables
+
+if TYPE_CHECKING:
+    from clinder.session import Session
+
+
+@command("env", json=False)
+def env(
+    invocation: Invocation,
+    shell: Annotated[Shell, typer.Option("--shell", help="Who reads the variables.")] = Shell.SH,
+    unset: Annotated[bool, typer.Option("--unset", help="Unset the variables instead.")] = False,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="See that the session runs.")] = True,
+) -> Result:
+    """Print JUPYTER_BASE_URL and JUPYTER_TOKEN of the recorded session, for a shell or a tool to read."""
+    from clinder.use import BASE_URL_VARIABLE, TOKEN_VARIABLE, session_variables
+
+    if unset:
+        text = unset_variables([BASE_URL_VARIABLE, TOKEN_VARIABLE], shell)
+        hint = "--unset "
+    else:
+        session = _checked(invocation) if check else _recorded(invocation)
+        if shell is Shell.GITHUB:
+            say(f"::add-mask::{session.token}")
+        text = set_variables(session_variables(session), shell)
+        hint = ""
+    said = how_to(
+        shell, f"clinder env {hint}--shell {shell.value}" if shell is not Shell.SH else f"clinder env {hint}".strip()
+    )
+    return Result({}, text=text, messages=(said,) if said and sys.stdout.isatty() else ())
+
+
+def _recorded(invocation: Invocation) -> Session:
+    from clinder.config import find_state_dir
+    from clinder.use import recorded_session
+
+    return recorded_session(find_state_dir(invocation.find_file(), invocation.state_dir))
+
+
+def _checked(invocation: Invocation) -> Session:
+    from clinder.use import running_session
+
+    return running_session(invocation.load_config())

@@ -1,0 +1,84 @@
+"""`clinder logs`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clinder.cli.command import Invocation, command
+from clinder.output.result import Result
+
+if TYPE_CHECKING:
+    from clinder.output.launches import PastLaunch
+
+_FOLLOW_S = 0.2
+
+
+@command("logs")
+def logs(
+    invocation: Invocation,
+    launch: Annotated[
+        int, typer.Argument(min=0, metavar="[N]", help="Which launch: 0 is the last one, 1 the one before, …")
+    ] = 0,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what comes, until the launch ends.")] = False,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Show where the time went, phase by phase.")] = False,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the timeline as a picture.")] = None,
+) -> Result:
+    """Show the hub's log of the last launch, or where its time went beside the median of earlier launches."""
+    from clinder.config import find_state_dir
+    from clinder.errors import UsageError
+    from clinder.output.documents import launch_document
+    from clinder.output.launches import medians, past_launches
+    from clinder.output.timeline import timeline_svg, timeline_text
+
+    folder = find_state_dir(invocation.find_file(), invocation.state_dir) / "logs"
+    launches = past_launches(folder)
+    if launch >= len(launches):
+        raise UsageError(
+            f"there are {len(launches)} logs in {folder}" if launches else f"there is no log in {folder}",
+            hint="`clinder up` keeps one of each launch.",
+        )
+    chosen = launches[launch]
+    usual = medians(chosen, launches)
+    if svg:
+        _write(svg, timeline_svg(chosen, usual))
+    if follow:
+        _follow(chosen)
+        return Result({})
+    text = timeline_text(chosen, usual) if timeline else "" if svg else _text(chosen)
+    return Result(
+        launch_document(chosen, usual, _text(chosen)), text=text, messages=(f"written: {svg}",) if svg else ()
+    )
+
+
+def _text(launch: PastLaunch) -> str:
+    return launch.path.read_text(encoding="utf-8", errors="replace")
+
+
+def _write(path: Path, text: str) -> None:
+    from clinder.errors import UsageError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _follow(launch: PastLaunch) -> None:
+    """Print the log as it grows, until the launch has ended: then its facts stand beside it, or its lock is free."""
+    from clinder.interrupts import Interrupts
+    from clinder.state import StateFolder
+
+    state = StateFolder(launch.path.parent.parent)
+    with Interrupts().installed() as interrupts, launch.path.open(encoding="utf-8", errors="replace") as file:
+        while True:
+            has_ended = launch.path.with_suffix(".json").exists() or not state.is_locked()
+            while text := file.read(65536):
+                sys.stdout.write(text)
+            sys.stdout.flush()
+            if has_ended:
+                return
+            interrupts.sleep(_FOLLOW_S)

@@ -1,0 +1,36 @@
+"""`clinder open`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clinder.cli.command import Invocation, command
+from clinder.output.result import Result
+
+
+@command("open", json=False)
+def open_session(
+    invocation: Invocation,
+    path: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PATH]", help="What to open in it: lab/tree/a.ipynb, rstudio, … [default: session.path]"
+        ),
+    ] = None,
+    print_link: Annotated[
+        bool, typer.Option("--print", help="Print the link, with the token, and open nothing.")
+    ] = False,
+) -> Result:
+    """Open the recorded session in the browser; where there is none, print the link."""
+    from clinder.browser import open_link, session_link
+    from clinder.use import running_session
+
+    config = invocation.load_config()
+    session = running_session(config)
+    link = session_link(session, config.settings.session.path if path is None else path)
+    if not print_link and open_link(link):
+        return Result({}, messages=(f"opened {session.url}",))
+    messages = () if print_link else ("There is no browser here. Whoever has this link has the session:",)
+    return Result({}, text=link, messages=messages)
