@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,28 +55,35 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The hub's folder; every process that has to do with this test must be gone at its end."""
-    home, folder = tmp_path / "home", tmp_path / "cache"
+@contextmanager
+def surroundings(folder: Path) -> Iterator[Path]:
+    """A home and a cache of their own; every process that has to do with them must be gone at the end."""
+    home, cache = folder / "home", folder / "cache"
     home.mkdir()
-    for name, value in {
-        **PACKAGE_CACHES,
+    variables = PACKAGE_CACHES | {
         "HOME": str(home),
         "XDG_CACHE_HOME": str(home / ".cache"),
-        "CLINDER_CACHE_DIR": str(folder),
+        "CLINDER_CACHE_DIR": str(cache),
         "GIT_AUTHOR_NAME": "A. Researcher",
         "GIT_AUTHOR_EMAIL": "a@example.org",
         "GIT_COMMITTER_NAME": "A. Researcher",
         "GIT_COMMITTER_EMAIL": "a@example.org",
-    }.items():
-        monkeypatch.setenv(name, value)
-    before = {process.pid for process in psutil.Process().children()}
-    yield folder
-    left = [process for process in processes_of(tmp_path) if process.pid not in before]
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield cache
+    left = processes_of(folder)
     for process in left:
         process.kill()
     assert not left, f"left running: {left}"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The hub's folder for one test."""
+    with surroundings(tmp_path) as folder:
+        yield folder
 
 
 def git(folder: Path, *arguments: str) -> str:

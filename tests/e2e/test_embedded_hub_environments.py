@@ -53,8 +53,10 @@ def python_of(session: Session) -> str:
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_requirements_are_installed_once_and_the_server_runs_there(
-    repository: Path, cache: Path, installer: Installer
+    repository: Path, cache: Path, installer: Installer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Only to be quick: most of what is installed is never imported here.
+    monkeypatch.setenv("PIP_NO_COMPILE", "1")
     events, session = launched(cloned(repository), LocalHub(installer=installer))
     assert phases(events) == [
         Phase.WAITING,

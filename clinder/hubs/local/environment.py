@@ -49,7 +49,10 @@ _SERVER = ("jupyter-server>=2", "ipykernel>=6")
 _CONDA_SERVER = ("jupyter_server>=2", "ipykernel>=6", "pip")
 _CONDA_TOOLS = ("mamba", "micromamba", "conda")
 # A name, extras, a version and a marker: whatever else a line holds may point into the repository.
-_PLAIN_REQUIREMENT = re.compile(r"(?!.*\.(whl|zip|tar|t?gz|bz2|xz)\b)[A-Za-z0-9][\w.-]*\s*(\[[\w\s,.-]*\])?\s*([<>=!~(].*)?(;.*)?")
+_PLAIN_REQUIREMENT = re.compile(
+    r"(?!.*\.(whl|zip|tar|t?gz|bz2|xz)\b)"
+    r"[A-Za-z0-9][\w.-]*\s*(\[[\w\s,.-]*\])?\s*([<>=!~(].*)?(;.*)?"
+)
 _LOCAL_IN_CONDA = re.compile(r"^\s*-\s*([\"']?)(-|\.|/|file:)|@\s*file:|\.whl", re.MULTILINE)
 _COMPLETE = ".clinder-complete"
 _LOCK_POLL_S = 0.5

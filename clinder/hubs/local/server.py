@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _IDLE_S = 6 * 3600
 _POLL_S = 0.05
 _LOG_LINES = 20
+# Kernels start in the server's folder, the working copy; the server itself must not import what lies there.
+_SERVE = "import sys; sys.path[:] = filter(None, sys.path); from jupyter_server.serverapp import main; main()"
 
 
 class LaunchFailedError(Exception):
@@ -77,11 +79,10 @@ def start(
         copy_to(folder / "work")
         token = secrets.token_urlsafe(24)
         _settings(folder, python, name, token)
-        # In the session's folder, since Python would import what lies in the folder it is started in.
         process = start_detached(
-            [str(python), "-m", "jupyter_server"],
+            [str(python), "-c", _SERVE],
             env=for_server(prefix, folder),
-            cwd=folder,
+            cwd=folder / "work",
             log=folder / "server.log",
         )
         record = replace(record, server=process)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from clinder.errors import HubError
@@ -84,15 +84,16 @@ def _application(hub: Hub, build: tuple[type[Any], dict[str, Any]]) -> Applicati
 
 def _serve(application: Application, port: int, listeners: list[HTTPServer]) -> int:
     try:
-        sockets = bind_sockets(port, _HOST)
+        listening = socket.create_server((_HOST, port))
     except OSError as error:
         raise HubError(
             f"cannot listen on {_HOST}:{port}: {error.strerror}", hint="Choose another port; 0 takes any that is free."
         ) from error
     listener = HTTPServer(application)
-    listener.add_sockets(sockets)
+    listening.setblocking(False)
+    listener.add_socket(listening)
     listeners.append(listener)
-    return int(sockets[0].getsockname()[1])
+    return int(listening.getsockname()[1])
 
 
 async def _end(hub: Hub) -> None:

@@ -1,0 +1,20 @@
+// Launches with the official client as a page does, prints each event as a line of JSON, and leaves at the end.
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+
+// The client is written for browsers: it looks for these two.
+globalThis.window = globalThis;
+globalThis.document = { cookie: "", removeEventListener() {} };
+
+const [modules, endpoint, spec, buildToken] = process.argv.slice(2);
+const client = createRequire(`${modules}/`).resolve("@jupyterhub/binderhub-client/client.js");
+const { BinderRepository } = await import(pathToFileURL(client));
+
+const repository = new BinderRepository(spec, new URL(endpoint), { buildToken });
+for await (const event of repository.fetch()) {
+  console.log(JSON.stringify(event));
+  if (event.phase === "ready" || event.phase === "failed") {
+    repository.close();
+    break;
+  }
+}

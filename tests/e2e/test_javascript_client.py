@@ -1,0 +1,57 @@
+"""The official JavaScript client, `@jupyterhub/binderhub-client`, launches through `hub serve`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from embedded import LIMIT_S, Session, cache, checkout, cloned
+from hub_process import HubProcess, serving
+
+__all__ = ["cache"]
+
+PACKAGE = "@jupyterhub/binderhub-client"
+VERSION = "0.5.0"
+LAUNCH = Path(__file__).parent / "javascript" / "launch.mjs"
+
+
+@pytest.fixture
+def modules(pytestconfig: pytest.Config) -> Path:
+    """The folder that the client is installed in, once for all runs."""
+    assert pytestconfig.cache is not None
+    folder = Path(pytestconfig.cache.mkdir(f"binderhub-client-{VERSION}"))
+    if not (folder / "node_modules" / PACKAGE / "package.json").is_file():
+        (folder / "package.json").write_text(json.dumps({"name": "clinder-tests", "private": True}))
+        install = ["npm", "install", "--no-audit", "--no-fund", "--no-save", f"{PACKAGE}@{VERSION}"]
+        subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=LIMIT_S)
+    return folder
+
+
+def launch(modules: Path, hub: HubProcess, spec: str, *token: str) -> list[dict[str, Any]]:
+    command = ["node", str(LAUNCH), str(modules), f"{hub.url}/build", spec, *token]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def test_it_gets_a_session_that_answers(modules: Path, tmp_path: Path) -> None:
+    repository = checkout(tmp_path / "cookbook")
+    with serving(linger_s=5.0, build_token="a-token") as hub:
+        for _ in range(2):
+            events = launch(modules, hub, cloned(repository).build_path, "a-token")
+            assert events[-1]["phase"] == "ready", events
+            session = Session(events[-1]["url"], events[-1]["token"])
+            assert session.get("api/status").json()["kernels"] == 0
+    assert events[0]["phase"] == "built", "the second time, the image is found"
+
+
+def test_it_hears_failures(modules: Path, tmp_path: Path) -> None:
+    repository = checkout(tmp_path / "cookbook", requirements__txt="./there-is-no-such-folder\n")
+    with serving() as hub:
+        (refused,) = launch(modules, hub, "gh/org/repo")
+        assert "Did you mean" in refused["message"]
+        events = launch(modules, hub, cloned(repository).build_path)
+    assert events[-1]["phase"] == "failed"
