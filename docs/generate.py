@@ -235,8 +235,9 @@ def _exit_statuses() -> str:
         if issubclass(member, ClinderError) and "kind" in vars(member)
     ]
     kinds.sort(key=lambda member: (member.kind == "interrupted", member.exit_status, member.kind))
-    assert {member.exit_status for member in kinds} <= set(_MEANINGS), "a status without a meaning"
-    statuses = [(f"{status}", meaning) for status, meaning in _MEANINGS.items()]
+    own = {member.exit_status: _first_sentence(member) for member in kinds if member.exit_status > max(_MEANINGS)}
+    assert {member.exit_status for member in kinds} <= _MEANINGS.keys() | own.keys(), "a status without a meaning"
+    statuses = [(f"{status}", meaning) for status, meaning in {**_MEANINGS, **own}.items()]
     statuses.append(("129, 130, 143", "ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM: 128 and the signal's number"))
     return "\n".join(
         [
@@ -254,10 +255,14 @@ def _exit_statuses() -> str:
 
 def _error_row(kind: type[ClinderError]) -> tuple[str, ...]:
     status = "128 and the signal" if kind.kind == "interrupted" else str(kind.exit_status)
-    when = "A fault of clinder itself." if kind is ClinderError else (inspect.getdoc(kind) or "").split("\n\n")[0]
+    when = "A fault of clinder itself." if kind is ClinderError else _first_sentence(kind)
     retried = [kind, *kind.__subclasses__()] if kind.kind == "launch-failed" else [kind]
     again = {member.retryable for member in retried}
     return f"`{kind.kind}`", status, {1: "yes" if kind.retryable else "no", 2: "where it may help"}[len(again)], when
+
+
+def _first_sentence(kind: type[ClinderError]) -> str:
+    return " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
 
 
 def main() -> None:

@@ -1,0 +1,328 @@
+"""What README and docs show is true: commands parse, the tutorial runs, JSON has these keys, links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+
+from clinder.cli.app import app
+from clinder.state import Pending, Process, State, StateFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+BIN = Path(sys.executable).parent
+CLINDER = str(BIN / "clinder")
+LIMIT_S = 120.0
+_TERMINATOR = re.compile(r"[();<>|&]+")
+_BEFORE_COMMAND = re.compile(rf"{_TERMINATOR.pattern}|if|then|else|do|!|[A-Z_]+=.*")
+_FREE_FORM = ("versions", "checks")
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: what language it is in, the comment before it, where it stands, its text."""
+
+    language: str
+    comment: str
+    place: str
+    text: str
+
+    @property
+    def commands(self) -> list[str]:
+        """The shell lines of the block: those after a prompt, where there are prompts."""
+        lines = self.text.splitlines()
+        if self.language == "console":
+            return [line[2:] for line in lines if line.startswith("$ ")]
+        return [line for line in lines if not line.lstrip().startswith("#")]
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    pattern = re.compile(r"(?:<!-- (.+?) -->\s*)?^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+    blocks = []
+    for found in pattern.finditer(text):
+        comment, indent, language, body = found.groups()
+        number = text.count("\n", 0, found.start(3)) + 1
+        body = "".join(line.removeprefix(indent) for line in body.splitlines(keepends=True))
+        blocks.append(Block(language, comment or "", f"{name_of(page)}:{number}", body))
+    return blocks
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+def invocations(line: str) -> Iterator[list[str]]:
+    """Find what `clinder` is called with in a line of shell, also inside of `$(…)` and of quotes."""
+    plain = line.replace('"$(', "$(").replace(')"', ")")
+    lexer = shlex.shlex(plain, posix=True, punctuation_chars=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    tokens = list(lexer)
+    for index, token in enumerate(tokens):
+        if token.startswith("clinder "):
+            yield from invocations(token)
+        elif token == "clinder" and (index == 0 or _BEFORE_COMMAND.fullmatch(tokens[index - 1])):
+            rest = tokens[index + 1 :]
+            end = next((place for place, word in enumerate(rest) if _TERMINATOR.fullmatch(word)), len(rest))
+            yield rest[:end]
+
+
+def parse(arguments: list[str]) -> None:
+    """Parse a command line without running it."""
+    command: Any = typer.main.get_command(app)
+    rest = list(arguments)
+    while hasattr(command, "commands"):
+        assert rest, f"{arguments}: no command"
+        if rest[0].startswith("-"):
+            assert rest[0] in {option for parameter in command.params for option in parameter.opts} | {"--help"}
+            return
+        assert rest[0] in command.commands, f"{arguments}: no command {rest[0]}"
+        command = command.commands[rest.pop(0)]
+    command.make_context("clinder", rest)
+
+
+SHOWN = [
+    pytest.param(arguments, id=f"{block.place} {' '.join(arguments)}")
+    for block in BLOCKS
+    if block.language in ("sh", "console")
+    for line in block.commands
+    for arguments in invocations(line)
+]
+
+
+@pytest.mark.parametrize("arguments", SHOWN)
+def test_a_command_that_is_shown_parses(arguments: list[str]) -> None:
+    parse(arguments)
+
+
+def test_commands_are_found_in_every_page_that_tells_of_them() -> None:
+    found = {str(shown.id).partition(":")[0] for shown in SHOWN}
+    assert {"README.md", "docs/tutorial.md", "docs/exit-statuses.md", "docs/index.md"} <= found
+    assert {name_of(page) for page in (DOCS / "commands").iterdir()} <= found
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("clinder up && clinder status", [["up"], ["status"]]),
+        ('eval "$(clinder start org/name --format env)"', [["start", "org/name", "--format", "env"]]),
+        ("trap 'clinder down' EXIT", [["down"]]),
+        ("    6) clinder up ;;", [["up"]]),
+        ("CLINDER_HUB=local clinder up -q > url", [["up", "-q"]]),
+        ("if ! clinder plan --exit-code; then", [["plan", "--exit-code"]]),
+        ("cat clinder.toml", []),
+        ("cd clinder", []),
+    ],
+)
+def test_invocations_are_found_in_shell(line: str, expected: list[list[str]]) -> None:
+    assert list(invocations(line)) == expected
+
+
+@pytest.mark.parametrize("arguments", [["pu"], ["up", "--nosuch"], ["start", "--format", "xml"], ["hub"], ["-x"]])
+def test_a_wrong_command_would_not_parse(arguments: list[str]) -> None:
+    with pytest.raises((AssertionError, typer.TyperException)):
+        parse(arguments)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name != "reference"], ids=name_of)
+def test_commands_in_running_text_exist(page: Path) -> None:
+    root: Any = typer.main.get_command(app)
+    for words in re.findall(r"`clinder ([a-z][^`]*)`", page.read_text(encoding="utf-8")):
+        assert words.split()[0] in root.commands, f"clinder {words}"
+
+
+def test_every_block_is_of_a_language_that_is_tested() -> None:
+    assert {block.language for block in BLOCKS} <= {"sh", "console", "toml", "json"}
+
+
+# Links
+
+
+def anchors(page: Path) -> set[str]:
+    """Name the anchors of a page as GitHub makes them of its headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def test_the_index_leads_to_every_page() -> None:
+    linked = re.findall(r"\]\(([^)#\s]+)", (DOCS / "index.md").read_text(encoding="utf-8"))
+    assert {(DOCS / target).resolve() for target in linked} >= {*DOCS.rglob("*.md")} - {DOCS / "index.md"}
+
+
+# The README's two commands
+
+
+def test_the_second_command_of_the_readme_is_what_ci_runs() -> None:
+    first, second = [block for block in BLOCKS if block.language == "sh" and block.place.startswith("README.md")][:2]
+    assert len(first.commands) == len(second.commands) == 1
+    assert second.text == "bash .ci/test\n"
+    if not (ROOT / ".git").exists():
+        pytest.skip("an unpacked package, which has no CI")
+    assert re.search(r"^\s*bash \.ci/test$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+# The tutorial
+
+
+def surroundings(tmp_path: Path) -> dict[str, str]:
+    """What commands get: a home and a cache of their own, clinder and this Python first on PATH."""
+    kept = {name: value for name, value in os.environ.items() if name in ("LANG", "TMPDIR", "PYTHONPATH")}
+    kept |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    return kept | {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "CLINDER_CACHE_DIR": str(tmp_path / "cache"),
+        "NO_PROXY": "*",
+    }
+
+
+def normal(text: str) -> str:
+    """Take out what differs from run to run."""
+    text = re.sub(r"http://127\.0\.0\.1:\d+/user/[\w-]+/", "http://SESSION/", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "STAMP", text)
+    return re.sub(r"\b(?:[\d.]+[hms])+(?=$|\))", "TIME", text, flags=re.MULTILINE)
+
+
+def expected_output(block: Block) -> re.Pattern[str]:
+    """Make a pattern of what a block shows after its commands; a line `…` stands for any lines."""
+    shown = [line for line in block.text.splitlines() if not re.match(r"[$>]( |$)", line)]
+    lines = ["(?:.*\n)*" if line == "…" else re.escape(normal(line)) + "\n" for line in shown]
+    return re.compile("".join(lines))
+
+
+RUN = [block for block in BLOCKS if block.comment == "run"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the tutorial's shell is a POSIX one")
+def test_the_tutorial_runs_and_shows_what_it_says(tmp_path: Path) -> None:
+    home = tmp_path.resolve() / "ada"
+    home.mkdir()
+    assert {block.place.partition(":")[0] for block in RUN} == {"docs/tutorial.md"}
+    script = ["exec 2>&1"]
+    for number, block in enumerate(RUN):
+        script += [line[2:] for line in block.text.splitlines() if re.match(r"[$>] ", line)]
+        script.append(f"echo; echo '--- end of block {number}'")
+    try:
+        ran = subprocess.run(
+            ["bash", "-c", "\n".join(script)],
+            cwd=home,
+            env=surroundings(home),
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+    finally:
+        if (home / "hello").is_dir():
+            down(home / "hello", surroundings(home))
+    outputs = re.split(r"\n--- end of block \d+\n", normal(ran.stdout.replace(str(home), "/home/ada")))
+    assert len(outputs) == len(RUN) + 1, ran.stdout
+    for block, output in zip(RUN, outputs, strict=False):
+        assert expected_output(block).fullmatch(output), f"{block.place}\n{block.text}\n--- in truth:\n{output}"
+
+
+# JSON
+
+
+def down(folder: Path, env: dict[str, str]) -> None:
+    subprocess.run([CLINDER, "down"], cwd=folder, env=env, capture_output=True, timeout=LIMIT_S, check=False)
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What each command prints with `--json`, by its command line, from one session of the embedded hub over HTTP."""
+    root = tmp_path_factory.mktemp("json").resolve()
+    folder = root / "project"
+    folder.mkdir()
+    (folder / "README.md").write_text("A project.\n", encoding="utf-8")
+    author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    for arguments in (["init", "--quiet"], ["add", "."], [*author, "commit", "--quiet", "--message", "Begin"]):
+        subprocess.run(["git", *arguments], cwd=folder, env=surroundings(root), check=True)
+    serve = [CLINDER, "hub", "serve", "--port", "0", "--rate-limit", "9", "--poll", "1s"]
+    env = surroundings(root)
+    with subprocess.Popen(serve, env=env, stderr=subprocess.PIPE, text=True) as hub:
+        try:
+            assert hub.stderr is not None
+            address = re.search(r"http://[\d.:]+", hub.stderr.readline())
+            assert address
+            env |= {"CLINDER_HUB": address[0], "CLINDER_REPO": f"git:{folder.as_uri()}"}
+            yield collect(folder, env)
+        finally:
+            down(folder, env)
+            hub.terminate()
+            hub.communicate(timeout=LIMIT_S)
+
+
+def collect(folder: Path, env: dict[str, str]) -> dict[str, Any]:
+    found = {}
+
+    def run(line: str, *more: str) -> None:
+        arguments = [CLINDER, *line.split()[1:], *more]
+        ended = subprocess.run(arguments, cwd=folder, env=env, capture_output=True, timeout=LIMIT_S, check=False)
+        found[line] = json.loads(ended.stdout)
+
+    run("clinder plan --json")
+    run("clinder up --json", "--session-warm", "off")
+    run("clinder status --json", "--ref", "another")
+    run("clinder hub check --json")
+    run("clinder down --json")
+    run("clinder plan --json --repo nothing")
+    process = Process.current("up")
+    pending = Pending(hub=env["CLINDER_HUB"], provider="gh", repo="org/name", ref="main", process=process)
+    StateFolder(folder / ".clinder").write(State(pending=pending))
+    run("clinder state show --json")
+    StateFolder(folder / ".clinder").write(State())
+    return found
+
+
+def shape(value: Any, key: str = "") -> Any:
+    """Keep the keys of a document in their order, and the types of its values; of a list its first entry counts."""
+    if key in _FREE_FORM or value is None:
+        return None
+    if isinstance(value, dict):
+        return [(name, shape(inner, name)) for name, inner in value.items()]
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+
+
+JSON = [pytest.param(block, id=block.place) for block in BLOCKS if block.language == "json"]
+
+
+@pytest.mark.parametrize("block", JSON)
+def test_json_has_the_keys_that_are_shown(block: Block, documents: dict[str, Any]) -> None:
+    assert shape(json.loads(block.text)) == shape(documents[block.comment])
+
+
+def test_json_is_shown_of_every_command_that_prints_it(documents: dict[str, Any]) -> None:
+    page = [block.comment for block in blocks_of(DOCS / "json.md") if block.language == "json"]
+    assert sorted(page) == sorted(documents)

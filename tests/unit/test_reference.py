@@ -1,0 +1,175 @@
+"""What is generated from the code is up to date, and what is written by hand says the same as the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from clinder import config
+from clinder.config import Settings, load_config, setting_keys, variable_name
+from clinder.errors import ClinderError
+from clinder.schema import SCHEMA_URL, config_schema, written
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "clinder.toml.example"
+GENERATOR = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+PAGES: dict[Path, str] = GENERATOR["pages"]()
+VALIDATOR = jsonschema.Draft202012Validator(config_schema())
+
+
+def keys_of(document: dict[str, Any]) -> list[str]:
+    keys = []
+    for name, value in document.items():
+        keys += [f"{name}.{inner}" for inner in value] if isinstance(value, dict) else [name]
+    return keys
+
+
+def faults(document: object) -> list[str]:
+    return [error.message for error in VALIDATOR.iter_errors(document)]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_generated_file_is_up_to_date(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == PAGES[path], "run `python docs/generate.py`"
+
+
+def test_no_generated_file_is_left_over() -> None:
+    assert {*(ROOT / "docs" / "reference").iterdir()} <= set(PAGES)
+
+
+def test_the_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(config_schema())
+    assert config_schema()["$id"] == SCHEMA_URL
+
+
+def test_the_schema_knows_every_key_and_no_other() -> None:
+    properties = config_schema()["properties"]
+    assert keys_of({name: its.get("properties", its["description"]) for name, its in properties.items()}) == list(
+        setting_keys()
+    )
+    assert faults({"hubb": "local"})
+    assert faults({"retry": {"attempt": 1}})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"hub": "local"},
+        {"hub": ["https://a.example", "https://b.example"]},
+        {"timeouts": {"build": "1h30m", "stop": 90, "connect": "500ms"}},
+        {"retry": {"attempts": 1}},
+    ],
+    ids=str,
+)
+def test_the_schema_takes_what_clinder_takes(document: dict[str, Any]) -> None:
+    assert not faults(document)
+    Settings.model_validate(document)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"hub": []},
+        {"hub": 1},
+        {"repo": 1},
+        {"timeouts": {"build": "soon"}},
+        {"timeouts": {"build": -1}},
+        {"timeouts": "10s"},
+        {"retry": {"attempts": 0}},
+        {"retry": {"attempts": 101}},
+    ],
+    ids=str,
+)
+def test_the_schema_refuses_what_clinder_refuses(document: dict[str, Any]) -> None:
+    assert faults(document)
+    with pytest.raises(ValueError, match="validation error"):
+        Settings.model_validate(document)
+
+
+def test_the_defaults_in_the_schema_pass_it_and_mean_the_same() -> None:
+    properties = config_schema()["properties"]
+    defaults = {
+        name: {inner: facts["default"] for inner, facts in its["properties"].items()}
+        if "properties" in its
+        else its["default"]
+        for name, its in properties.items()
+    }
+    assert not faults(defaults)
+    assert Settings.model_validate(defaults) == Settings()
+
+
+def test_several_hubs_are_written_as_a_list() -> None:
+    assert written(("https://a.example", "https://b.example")) == ["https://a.example", "https://b.example"]
+
+
+def test_the_example_has_every_key_once_in_order() -> None:
+    document = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
+    assert keys_of(document) == list(setting_keys())
+
+
+def test_the_example_passes_the_schema_that_it_names() -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert text.startswith(f"#:schema {SCHEMA_URL}\n")
+    assert not faults(tomllib.loads(text))
+
+
+def test_the_example_is_read_and_holds_the_defaults() -> None:
+    read = load_config(file=EXAMPLE, environment={}).settings
+    assert read.model_copy(update={"repo": ""}) == Settings()
+    assert read.repo
+
+
+def toml_blocks() -> list[Any]:
+    blocks = []
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        found = re.findall(r"^ *```toml\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        name = page.relative_to(ROOT).as_posix()
+        blocks += [pytest.param(text, id=f"{name}-{number}") for number, text in enumerate(found, 1)]
+    return blocks
+
+
+@pytest.mark.parametrize("text", toml_blocks())
+def test_a_toml_example_is_a_clinder_toml(text: str, tmp_path: Path) -> None:
+    assert not faults(tomllib.loads(text))
+    file = tmp_path / "clinder.toml"
+    file.write_text(text, encoding="utf-8")
+    load_config(file=file, environment={}).spec()
+
+
+def test_the_example_folder_is_declared_rightly() -> None:
+    file = ROOT / "docs" / "examples" / "hello" / "clinder.toml"
+    assert not faults(tomllib.loads(file.read_text(encoding="utf-8")))
+    assert load_config(file=file, environment={}).spec().repo == str(file.parent.resolve())
+
+
+def test_every_variable_is_documented() -> None:
+    assert set(GENERATOR["VARIABLES"]) == {config.ENVIRONMENT_PREFIX + name for name in config._NOT_SETTINGS}
+
+
+def test_no_page_names_a_variable_that_clinder_does_not_read() -> None:
+    known = {variable_name(key) for key in setting_keys()} | set(GENERATOR["VARIABLES"])
+    misspelt_on_purpose = {"CLINDER_REEF"}
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        named = set(re.findall(r"CLINDER_[A-Z_]+", page.read_text(encoding="utf-8")))
+        assert named <= known | misspelt_on_purpose, page
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/exit-statuses.md"])
+def test_every_exit_status_of_an_error_is_in_the_table(page: str) -> None:
+    def statuses(error: type[ClinderError]) -> set[int]:
+        return {error.exit_status}.union(*map(statuses, error.__subclasses__()))
+
+    table = re.findall(r"^\| ([\d, ]+) \|", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    listed = {int(number) for cell in table for number in cell.split(",")}
+    assert {status for status in statuses(ClinderError) if status < 10} | {0, 10, 130, 143} <= listed
+
+
+def test_the_schema_on_disk_is_valid_json() -> None:
+    assert json.loads((ROOT / "docs" / "clinder.schema.json").read_text(encoding="utf-8")) == config_schema()
