@@ -16,7 +16,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clinder.session import Session
+    from clinder.sessions import Session
 
 _PAGE_KEPT_S = 5.0
 """How long the page stays: a browser that is just starting needs a moment to read it."""

@@ -45,7 +45,7 @@ Duration = Annotated[
 
 
 def _check_hub(value: str) -> str:
-    value = value.strip().rstrip("/")
+    value = value.strip().rstrip("/").removesuffix("/v2")  # how links to it, and some tools, write a hub
     if value == LOCAL_HUB:
         return value
     parts = urlsplit(value)

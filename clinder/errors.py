@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from clinder.session import Session
+    from clinder.sessions import Session
 
 
 class ClinderError(Exception):

@@ -2,7 +2,7 @@
 
 The wire form is BinderHub's event stream, as measured: the phase may be absent, capitalised or unknown, the
 message absent, and a hub is never trusted to keep types. So reading is lenient in what does not matter and
-strict in what does (`clinder.session` checks URL and token).
+strict in what does (`clinder.sessions` checks URL and token).
 """
 
 from __future__ import annotations
@@ -123,12 +123,13 @@ def read_events(batch: Iterable[bytes]) -> list[Event]:
     for data in batch:
         fields = _read_object(data)
         previous, phase = phase, _phase(fields.get("phase"))
-        line = _log_line(phase, fields.get("message"))
-        if lines and (phase is not previous or not line):
+        message: Any = fields.get("message")
+        is_line = isinstance(message, str) and message.endswith("\n") and _is_of_build(phase)
+        if lines and (phase is not previous or not is_line):
             events.append(Event(previous, "".join(lines)))
             lines.clear()
-        if line:
-            lines.append(line)
+        if is_line:
+            lines.append(message)
         else:
             events.append(Event.from_fields(fields))
     if lines:
@@ -149,20 +150,15 @@ def _read_object(data: bytes | str) -> dict[str, Any]:
     return fields
 
 
-def _log_line(phase: Phase | None, message: object) -> str:
-    """Take a message that is a whole line of a build log; empty where it is none."""
-    return message if isinstance(message, str) and message.endswith("\n") and _is_of_build(phase) else ""
-
-
 def _is_of_build(phase: Phase | None) -> bool:
     """Whether events of this phase bear nothing but a message."""
     return phase is Phase.BUILDING or phase is None or phase is Phase.FETCHING
 
 
 def _phase(value: object) -> Phase | None:
-    if value is None:
-        return None
-    return _PHASES.get(value.lower(), Phase.UNKNOWN) if isinstance(value, str) else Phase.UNKNOWN
+    if isinstance(value, str):
+        return _PHASES.get(value) or _PHASES.get(value.lower(), Phase.UNKNOWN)
+    return None if value is None else Phase.UNKNOWN
 
 
 def _integer(value: object) -> int | None:

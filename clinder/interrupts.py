@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 POLL_S = 0.1
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+ENDING_SIGNALS: tuple[signal.Signals, ...] = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 class Interrupts:
@@ -31,7 +33,8 @@ class Interrupts:
         left_behind: what a second signal would leave behind, in one sentence, kept true by those who work.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, signals: tuple[signal.Signals, ...] = ENDING_SIGNALS) -> None:
+        self._signals = signals
         self.requested: int | None = None
         self.requested_at = 0.0
         self.left_behind = ""
@@ -41,7 +44,7 @@ class Interrupts:
         """Take the signals over, where this is the main thread; a signal that is ignored stays so."""
         previous = {}
         if threading.current_thread() is threading.main_thread():
-            previous = {number: signal.getsignal(number) for number in _SIGNALS}
+            previous = {number: signal.getsignal(number) for number in self._signals}
             for number, handler in previous.items():
                 if handler is not signal.SIG_IGN:
                     signal.signal(number, self._note)

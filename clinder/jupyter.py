@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import requests
 
-    from clinder.session import Session
+    from clinder.sessions import Session
 
 _MOST_BODY_BYTES = 1024 * 1024
 _POLL_S = 0.25

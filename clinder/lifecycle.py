@@ -21,18 +21,19 @@ from clinder.errors import (
     UnreachableError,
 )
 from clinder.events import Told, ignore
+from clinder.git import newest_commit
 from clinder.interrupts import Interrupts
-from clinder.launch import NoLedger, launch
+from clinder.launching import NoLedger, launch
 from clinder.observation import Condition
 from clinder.plan import Action, Desired, Drift, Plan, find_drift, plan
 from clinder.state import Pending, Process, State, StateFolder
-from clinder.stop import observe_session, stop_session
+from clinder.stopping import observe_session, stop_session
 
 if TYPE_CHECKING:
     from clinder.config import Config
     from clinder.events import Listener
     from clinder.observation import Observation
-    from clinder.session import Session
+    from clinder.sessions import Session
 
 DEFAULT_LOCK_TIMEOUT_S = 600.0
 
@@ -103,20 +104,38 @@ class Circumstances:
     build_token: str | None = None
 
 
-def desire(config: Config, *, replace: bool = False) -> Desired:
-    """Say what the configuration declares.
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is wanted of `up` beyond what is declared.
+
+    Attributes:
+        replace: launch anew, even where the recorded session would do or cannot be reached.
+        ref_check: ask the repository whether the ref has moved on since the session was built.
+        latest: replace the session where it has.
+    """
+
+    replace: bool = False
+    ref_check: bool = False
+    latest: bool = False
+
+
+def desire(config: Config, wishes: Wishes) -> Desired:
+    """Say what the configuration declares, with the ref's newest commit where that is asked for.
 
     Raises:
         ConfigError: no repository is declared.
+        UnreachableError: the repository was to be asked, and does not answer.
     """
-    return Desired(config.hubs, config.spec(), replace)
+    spec = config.spec()
+    newest = newest_commit(spec) if wishes.ref_check or wishes.latest else None
+    return Desired(config.hubs, spec, wishes.replace, newest, wishes.latest)
 
 
-def preview(config: Config, *, replace: bool = False) -> Plan:
+def preview(config: Config, wishes: Wishes = Wishes()) -> Plan:  # it cannot be changed
     """Say what `up` would do, and why; changes nothing and needs no lock."""
     folder = StateFolder(config.state_dir)
     state = _without_live_launch(folder.read(), folder)
-    return plan(desire(config, replace=replace), state, _observe_all(state, config))
+    return plan(desire(config, wishes), state, _observe_all(state, config))
 
 
 def _without_live_launch(state: State, folder: StateFolder) -> State:
@@ -131,13 +150,13 @@ def _observe_all(state: State, config: Config) -> dict[str, Observation]:
     return {session.url: observe_session(session, timeouts=config.timeouts) for session in sessions}
 
 
-def up(config: Config, circumstances: Circumstances, *, replace: bool = False) -> UpResult:
+def up(config: Config, circumstances: Circumstances, wishes: Wishes = Wishes()) -> UpResult:
     """Make the declared session run: keep it, launch it, or replace what runs instead.
 
     Raises:
         ClinderError: nothing was lost; what runs is recorded, or borne by the error.
     """
-    desired = desire(config, replace=replace)
+    desired = desire(config, wishes)
     with _Work(config, circumstances, "up") as work:
         decided = plan(desired, work.state, _observe_all(work.state, config))
         if decided.obstacle:
@@ -172,7 +191,7 @@ def status(config: Config) -> StatusResult:
     if session is None:
         return StatusResult(None, None, (), state)
     seen = observe_session(session, timeouts=config.timeouts)
-    drift = find_drift(desire(config), session) if config.link else []
+    drift = find_drift(desire(config, Wishes()), session) if config.link else []
     return StatusResult(session, seen, tuple(drift), state)
 
 
@@ -302,6 +321,8 @@ class _Work:
                 action = UpAction.REPLACED if self._before else UpAction.LAUNCHED
             elif step.action is Action.FORGET:
                 self._forget(step.session, step.cause)
+            elif step.action is Action.KEEP:
+                self._with.tell(Told(step.cause))
             elif step.action is Action.STOP and step.session:
                 self._try_to_stop(step.session)
         if self.state.session is None:
@@ -360,12 +381,12 @@ class _Work:
         self.write(session=session)
 
     def keep(self, session: Session) -> None:
-        """Record a session that is there now; the one before is no longer wanted (`clinder.launch.Ledger`)."""
+        """Record a session that is there now; the one before is no longer wanted (`clinder.launching.Ledger`)."""
         retired = (*self.state.retired, *([self._before] if self._before else []))
         self.write(session=session, retired=retired, pending=None)
 
     def drop(self, session: Session, *, is_gone: bool) -> None:
-        """Take a session back that was no use: the one before stays, the launch goes on (`clinder.launch.Ledger`)."""
+        """Take a session back that was no use: the one before stays (`clinder.launching.Ledger`)."""
         retired = tuple(other for other in self.state.retired if other != self._before)
         if not is_gone:
             retired = (*retired, session)

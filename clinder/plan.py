@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
     from clinder.observation import Observation
     from clinder.repository import RepositorySpec
-    from clinder.session import Session
+    from clinder.sessions import Session
     from clinder.state import State
+
+
+_SHORT = 12
 
 
 class Action(StrEnum):
@@ -34,11 +37,22 @@ class Desired:
         hubs: in the order in which they are tried; a session on any of them will do.
         spec: what is built.
         replace: launch anew even where the recorded session would do, or cannot be reached.
+        newest_commit: what the ref stands for now, where that was asked.
+        wants_newest: launch anew where another commit than that runs.
     """
 
     hubs: tuple[str, ...]
     spec: RepositorySpec
     replace: bool = False
+    newest_commit: str | None = None
+    wants_newest: bool = False
+
+    def newer_than(self, session: Session) -> str:
+        """Say in words that the ref has moved on since the session was built; empty if not, or if nobody knows."""
+        newest, running = self.newest_commit, session.resolved_ref
+        if not newest or not running or newest == running:
+            return ""
+        return f"{self.spec.ref} is now at {newest[:_SHORT]}, but {running[:_SHORT]} runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +158,12 @@ def _reconcile(desired: Desired, session: Session, seen: Observation, steps: lis
         return Plan(tuple(steps), obstacle)
     elif drift:
         cause = "; ".join(f"{item.key} is declared {item.declared}, but {item.running} runs" for item in drift)
+    elif desired.wants_newest and (newer := desired.newer_than(session)):
+        cause = newer
     else:
-        steps.append(Step(Action.KEEP, "the session runs as declared", session))
+        newer = desired.newer_than(session)
+        advice = f", though {newer}: `clinder up --latest` replaces it" if newer else ""
+        steps.append(Step(Action.KEEP, f"the session runs as declared{advice}", session))
         return Plan(tuple(steps))
     steps.append(Step(Action.LAUNCH, cause))
     steps.append(Step(Action.STOP, "replaced by the new session", session))

@@ -10,7 +10,7 @@ from clinder.duration import format_duration
 from clinder.errors import ClinderError, LostSessionError
 from clinder.events import Told
 from clinder.interrupts import Interrupts
-from clinder.lifecycle import UpAction, release, up
+from clinder.lifecycle import UpAction, Wishes, release, up
 from clinder.use import session_environment
 from clinder.watch import Watch
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from clinder.config import Config
     from clinder.lifecycle import Circumstances
-    from clinder.session import Session
+    from clinder.sessions import Session
     from clinder.watch import Loss
 
 _LIMITS = (
@@ -69,7 +69,7 @@ def run(
     with Interrupts().installed() as between:
         for tries_left in range(options.retries, -1, -1):
             with circumstances() as current:
-                result = up(config, current, replace=options.fresh)
+                result = up(config, current, Wishes(replace=options.fresh))
             is_ours = result.action is not UpAction.KEPT and not options.keep
             try:
                 between.check()

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clinder import __version__
 from clinder.errors import LockedError, StateError
-from clinder.session import Session
+from clinder.sessions import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clinder.config import Config
-    from clinder.session import Session
+    from clinder.sessions import Session
 
 BASE_URL_VARIABLE = "JUPYTER_BASE_URL"
 TOKEN_VARIABLE = "JUPYTER_TOKEN"  # noqa: S105  # a name, no secret
@@ -53,7 +53,7 @@ def running_session(config: Config) -> Session:
         StateError: the state cannot be read.
     """
     from clinder.observation import Condition
-    from clinder.stop import observe_session
+    from clinder.stopping import observe_session
 
     session = recorded_session(config.state_dir)
     seen = observe_session(session, timeouts=config.timeouts)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from clinder.errors import ClinderError
 from clinder.jupyter import JupyterServer
 from clinder.observation import Condition
-from clinder.stop import observe_session
+from clinder.stopping import observe_session
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from clinder.config import Timeouts
-    from clinder.session import Session
+    from clinder.sessions import Session
 
 _LOOK_S = 5.0
 _OUTAGE_S = 30.0

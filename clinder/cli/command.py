@@ -138,10 +138,19 @@ class Invocation:
         given = self.lock_timeout or os.environ.get("CLINDER_LOCK_TIMEOUT")
         if not given:
             return DEFAULT_LOCK_TIMEOUT_S
-        try:
-            return parse_duration(given).total_seconds()
-        except ValueError as error:
-            raise UsageError(f"--lock-timeout: {error}") from error
+        return read_seconds("--lock-timeout", given)
+
+
+def read_seconds(option: str, given: str) -> float:
+    """Read the duration that an option gives, in seconds.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return parse_duration(given).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from clinder.output.result import Result, say
 from clinder.output.shells import Shell, how_to, set_variables, unset_variables
 
 if TYPE_CHECKING:
-    from clinder.session import Session
+    from clinder.sessions import Session
 
 
 @command("env", json=False)

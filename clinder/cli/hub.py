@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from clinder.cli.command import Invocation, command
-from clinder.duration import parse_duration
+from clinder.cli.command import Invocation, command, read_seconds
 from clinder.output.result import Result
 
 _UNWELL_STATUS = 8
@@ -87,8 +86,8 @@ def serve(
         quota=quota,
         banned=tuple(ban or ()),
         gone_as=gone_as.value,
-        keepalive_s=parse_duration(keepalive).total_seconds(),
-        poll_s=parse_duration(poll).total_seconds(),
+        keepalive_s=read_seconds("--keepalive", keepalive),
+        poll_s=read_seconds("--poll", poll),
         cache_dir=cache_dir,
         build_token=os.environ.get("CLINDER_BUILD_TOKEN") or None,
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from clinder.cli.command import Invocation, command
+from clinder.cli.up import LatestOption, RefCheckOption
 from clinder.output.result import Result
 
 CHANGES_STATUS = 10
@@ -19,13 +20,15 @@ def plan(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help=f"End with {CHANGES_STATUS} if anything would change.")
     ] = False,
+    ref_check: RefCheckOption = False,
+    latest: LatestOption = False,
 ) -> Result:
     """Say what `up` would do, and why; changes nothing."""
-    from clinder.lifecycle import preview
+    from clinder.lifecycle import Wishes, preview
     from clinder.output.documents import plan_document
     from clinder.output.text import plan_text
 
-    decided = preview(invocation.load_config(), replace=replace)
+    decided = preview(invocation.load_config(), Wishes(replace, ref_check, latest))
     return Result(
         plan_document(decided),
         text=plan_text(decided),

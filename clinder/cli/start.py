@@ -11,7 +11,7 @@ from clinder.cli.command import Invocation, command
 from clinder.output.result import Result
 
 if TYPE_CHECKING:
-    from clinder.session import Session
+    from clinder.sessions import Session
 
 
 class Format(StrEnum):

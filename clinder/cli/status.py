@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clinder.cli.command import Invocation, command
+from clinder.cli.command import Invocation, command, read_seconds
 from clinder.output.result import Result
 
 if TYPE_CHECKING:
@@ -23,13 +23,31 @@ def status(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help=f"End with {DRIFT_STATUS} if the session is not as declared.")
     ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep looking, until the session is gone or Ctrl-C.")] = False,
+    every: Annotated[str, typer.Option(metavar="TIME", help="How often --watch looks.")] = "5s",
 ) -> Result:
     """Look at the recorded session: does it run, is it idle, is it as declared."""
     from clinder.lifecycle import status as look
+    from clinder.output.result import show
+
+    config = invocation.load_config()
+    result = look(config)
+    if watch:
+        from clinder.interrupts import Interrupts
+
+        pause_s = read_seconds("--every", every)
+        with Interrupts().installed() as interrupts:
+            while result.seen and result.seen.condition.value != "gone":
+                show(_result(result, show_token, exit_code), as_json=invocation.as_json, quiet=True)
+                interrupts.sleep(pause_s)
+                result = look(config)
+    return _result(result, show_token, exit_code)
+
+
+def _result(result: StatusResult, show_token: bool, exit_code: bool) -> Result:
     from clinder.output.documents import status_document
     from clinder.output.text import status_text
 
-    result = look(invocation.load_config())
     exit_status = _STATUSES[result.seen.condition.value if result.seen else "none"]
     if exit_status == 0 and exit_code and result.drift:
         exit_status = DRIFT_STATUS

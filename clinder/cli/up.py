@@ -9,6 +9,14 @@ import typer
 from clinder.cli.command import Invocation, command
 from clinder.output.result import Result
 
+RefCheckOption = Annotated[
+    bool,
+    typer.Option("--ref-check", help="Ask the repository whether the ref has moved on since the session was built."),
+]
+LatestOption = Annotated[
+    bool, typer.Option("--latest", help="Replace the session if the ref has moved on (implies --ref-check).")
+]
+
 
 @command("up", progress=True, settings=True)
 def up(
@@ -16,15 +24,18 @@ def up(
     replace: Annotated[
         bool, typer.Option("--replace", help="Launch anew, even if the session runs as declared or is out of reach.")
     ] = False,
+    ref_check: RefCheckOption = False,
+    latest: LatestOption = False,
 ) -> Result:
     """Make the declared session run: keep it if it does, else launch or replace it. Prints its URL."""
+    from clinder.lifecycle import Wishes
     from clinder.lifecycle import up as bring_up
     from clinder.output.documents import up_document
     from clinder.output.text import describe_origin
 
     config = invocation.load_config()
     with invocation.circumstances(config) as circumstances:
-        result = bring_up(config, circumstances, replace=replace)
+        result = bring_up(config, circumstances, Wishes(replace, ref_check, latest))
     return Result(
         up_document(result),
         text=result.session.url,

@@ -11,7 +11,7 @@ import typer
 from clinder.errors import UsageError
 
 if TYPE_CHECKING:
-    from clinder.session import Session
+    from clinder.sessions import Session
 
 UriArgument = Annotated[
     str | None,
@@ -26,7 +26,7 @@ def read_session(uri: str | None) -> Session:
     Raises:
         UsageError: there is none, or it cannot be read.
     """
-    from clinder.session import Session, session_from_uri
+    from clinder.sessions import Session, session_from_uri
 
     text = sys.stdin.read(_MOST_CHARACTERS) if uri == "-" else uri or os.environ.get("CLINDER_SESSION", "")
     if not text.strip():

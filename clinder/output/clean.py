@@ -15,6 +15,7 @@ _ESCAPES = re.compile(
     r"|\x9b[0-?]*[ -/]*[@-~]?"
     r"|\x1b[ -/]*[0-~]?"  # all other escapes
 )
+_PLAIN = re.compile(r"[ -~\n]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _RUNNER_COMMAND = re.compile(r"##(?=\[)|^[^\S\n]*:(?=:)", re.MULTILINE)
 
@@ -25,17 +26,25 @@ def clean(text: str) -> str:
     A carriage return overwrites what stands before it in its line, as on a terminal; `##[` (which a CI runner
     takes for a command anywhere in a line) and `::` (at the start of a line, white space aside) get a space.
     """
-    # A build log is long and mostly harmless: what one look at the whole text can rule out is not searched for.
-    text = text.replace("\r\n", "\n")
+    # A build log is long and mostly plain: what one look at the whole text can rule out is not searched for.
+    if not _PLAIN.fullmatch(text):
+        text = _without_controls(text)
+    if "##[" in text or "::" in text:
+        text = _RUNNER_COMMAND.sub(_with_space, text)
+    return text
+
+
+def _without_controls(text: str) -> str:
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
     if "\x1b" in text or "\x9b" in text:
         text = _ESCAPES.sub("", text)
     if "\r" in text:
         text = "\n".join(_overwrite(line) for line in text.split("\n"))
-    text = text.expandtabs(4)
+    if "\t" in text:
+        text = text.expandtabs(4)
     if not text.replace("\n", "").isprintable():
         text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-    if "##[" in text or "::" in text:
-        text = _RUNNER_COMMAND.sub(_with_space, text)
     return text
 
 

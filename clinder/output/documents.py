@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from clinder.lifecycle import DownResult, StatusResult, UpResult
     from clinder.output.launches import PastLaunch
     from clinder.plan import Plan
-    from clinder.session import Session
+    from clinder.sessions import Session
     from clinder.state import State
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clinder.hubs.binderhub import HubReport
     from clinder.lifecycle import StatusResult
     from clinder.plan import Plan
-    from clinder.session import Session
+    from clinder.sessions import Session
     from clinder.state import State
 
 _SHORT_COMMIT = 12

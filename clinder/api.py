@@ -1,0 +1,120 @@
+"""clinder from Python: launch a session, use it, stop it. The command line's `start` and `stop` are made of the same.
+
+import clinder
+
+with clinder.session("org/name", hub="https://mybinder.org") as session:
+print(session.url)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from clinder.config import load_config
+from clinder.errors import InterruptedBySignalError
+from clinder.events import ignore
+from clinder.interrupts import Interrupts
+from clinder.lifecycle import Circumstances, DownAction
+from clinder.lifecycle import start as start_session
+from clinder.lifecycle import stop as stop_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from clinder.config import Config
+    from clinder.events import Listener
+    from clinder.sessions import Session
+
+
+def _configure(
+    repo: str | None, hub: str | None, ref: str | None, settings: Mapping[str, object] | None, file: Path | None
+) -> Config:
+    return load_config(options={**(settings or {}), "repo": repo, "hub": hub, "ref": ref}, file=file)
+
+
+def launch(
+    repo: str | None = None,
+    *,
+    hub: str | None = None,
+    ref: str | None = None,
+    settings: Mapping[str, object] | None = None,
+    file: Path | None = None,
+    build_token: str | None = None,
+    on_event: Listener = ignore,
+) -> Session:
+    """Launch a session; who calls this stops it again (`stop`).
+
+    Args:
+        repo: the repository, in any form that `--repo` takes.
+        hub: the hub's URL, or `local`.
+        ref: branch, tag or commit.
+        settings: more settings by dotted key, such as `{"timeouts.build": "20m"}`.
+        file: a `clinder.toml` to read; the environment's `CLINDER_…` variables count as well.
+        build_token: for hubs that ask for one; else `CLINDER_BUILD_TOKEN`.
+        on_event: called with every event of the hub and every notice of clinder (`clinder.events`).
+
+    Returns:
+        The session, answering with its token, its kernel proven.
+
+    Raises:
+        ConfigError: the settings will not do.
+        BuildError, LaunchError: the hub could not build or launch.
+        RefusedError, HubError, TimedOutError: the hub refuses, cannot be used, or takes too long.
+        KeyboardInterrupt: Ctrl-C; a session that was already on its way has been stopped.
+    """
+    config = _configure(repo, hub, ref, settings, file)
+    with _circumstances(on_event, build_token) as circumstances:
+        return start_session(config, circumstances)
+
+
+def stop(session: Session, *, settings: Mapping[str, object] | None = None, on_event: Listener = ignore) -> bool:
+    """Stop a session and wait until it is seen to be gone.
+
+    Returns:
+        False where it was gone already.
+
+    Raises:
+        TimedOutError: it was asked to end, and was not seen to be gone in time (`timeouts.stop`).
+        UnreachableError: it could not even be asked.
+    """
+    config = load_config(options=dict(settings or {}))
+    with _circumstances(on_event, None) as circumstances:
+        return stop_session(session, config, circumstances).action is DownAction.STOPPED
+
+
+@contextlib.contextmanager
+def session(
+    repo: str | None = None,
+    *,
+    hub: str | None = None,
+    ref: str | None = None,
+    settings: Mapping[str, object] | None = None,
+    file: Path | None = None,
+    build_token: str | None = None,
+    on_event: Listener = ignore,
+) -> Iterator[Session]:
+    """Launch a session for the time of a `with` block, and stop it whatever ends the block.
+
+    The arguments and errors are those of `launch` and `stop`.
+    """
+    launched = launch(repo, hub=hub, ref=ref, settings=settings, file=file, build_token=build_token, on_event=on_event)
+    try:
+        yield launched
+    finally:
+        stop(launched, settings=settings, on_event=on_event)
+
+
+@contextlib.contextmanager
+def _circumstances(on_event: Listener, build_token: str | None) -> Iterator[Circumstances]:
+    """Take Ctrl-C over while clinder works, where Python's own handler has it, so that no session is left behind."""
+    token = build_token or os.environ.get("CLINDER_BUILD_TOKEN") or None
+    is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        with Interrupts((signal.SIGINT,) if is_ours else ()).installed() as interrupts:
+            yield Circumstances(tell=on_event, interrupts=interrupts, build_token=token)
+    except InterruptedBySignalError as error:
+        raise KeyboardInterrupt(error.message) from error

@@ -1,0 +1,59 @@
+"""Looking at a session and stopping it, wherever it runs: the embedded hub knows more of its own than HTTP tells."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from clinder.observation import Condition, Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clinder.config import Timeouts
+    from clinder.sessions import Session
+
+
+def observe_session(session: Session, *, timeouts: Timeouts) -> Observation:
+    """Look at a session, once.
+
+    A session of the embedded hub whose process has ended is gone, where HTTP alone would only say that its port does
+    not answer.
+    """
+    from clinder.jupyter import JupyterServer
+
+    if _process_has_ended(session):
+        return Observation(Condition.GONE, "its process has ended", datetime.now(UTC))
+    with JupyterServer(session, connect=timeouts.connect) as server:
+        return server.observe()
+
+
+def stop_session(session: Session, *, timeouts: Timeouts, pause: Callable[[float], None]) -> bool:
+    """Stop a session and wait until it is seen to be gone.
+
+    Args:
+        session: which one.
+        timeouts: `stop` bounds the waiting.
+        pause: sleeps so many seconds, or raises to leave.
+
+    Returns:
+        False where it was gone already.
+
+    Raises:
+        TimedOutError: it was asked to end, and was not seen to be gone in time.
+        UnreachableError: it could not even be asked.
+    """
+    from clinder.jupyter import JupyterServer
+
+    with JupyterServer(session, connect=timeouts.connect) as server:
+        return server.shut_down(timeout=timeouts.stop, pause=pause, is_gone=lambda: _process_has_ended(session))
+
+
+def _process_has_ended(session: Session) -> bool:
+    """Ask the embedded hub about its own sessions, known by their URL; it knows nothing of others."""
+    if urlsplit(session.url).hostname != "127.0.0.1":
+        return False
+    from clinder.hubs import local
+
+    return local.is_alive(session.url) is False
