@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from clinder.sessions import Session
 
 _MOST_BODY_BYTES = 1024 * 1024
+_READ_BYTES = 65536
 _POLL_S = 0.25
 _TOKEN_REFUSED = "the server answers, but refuses the token"  # noqa: S105  # words, no secret
 _UNAVAILABLE_MEANS_GONE_S = 60.0
@@ -67,10 +68,16 @@ class JupyterServer:
             UnreachableError: no answer came.
         """
         more.setdefault("timeout", self._timeout_s)
-        with translated(self._who):
-            response = self._client.request(method, self._url + path, allow_redirects=False, stream=True, **more)
-            body = response.raw.read(_MOST_BODY_BYTES, decode_content=True)
-            response.close()
+        deadline = time.monotonic() + more["timeout"]
+        body = b""
+        with (
+            translated(self._who),
+            self._client.request(method, self._url + path, allow_redirects=False, stream=True, **more) as response,
+        ):
+            while len(body) < _MOST_BODY_BYTES and (piece := response.raw.read1(_READ_BYTES, decode_content=True)):
+                body += piece
+                if time.monotonic() >= deadline:
+                    raise UnreachableError(f"{self._who} does not answer in time")
         try:
             return response, json.loads(body)
         except (ValueError, RecursionError):

@@ -24,9 +24,17 @@ class _NoAuth(requests.auth.AuthBase):
         return request
 
 
-def new_client() -> requests.Session:
+class _Client(requests.Session):
+    """Leaves redirects alone: requests reads their whole body and parses their target even when told not to follow."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Find no redirect."""
+        return None
+
+
+def new_client(*, follows_redirects: bool = False) -> requests.Session:
     """Make an HTTP client: clinder's User-Agent, proxies and certificates from the environment, no `.netrc`."""
-    client = requests.Session()
+    client = requests.Session() if follows_redirects else _Client()
     client.headers["User-Agent"] = USER_AGENT
     client.auth = _NoAuth()
     return client

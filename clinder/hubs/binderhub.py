@@ -171,7 +171,7 @@ class BinderHub:
         Raises:
             UnreachableError: it does not answer at all.
         """
-        with new_client() as client:
+        with new_client(follows_redirects=True) as client:
             versions, response = self._json(client, "/versions")
             is_binderhub = isinstance(versions, dict) and "binderhub" in versions
             health, _ = self._json(client, "/health") if is_binderhub else (None, None)

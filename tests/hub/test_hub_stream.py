@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,7 +23,6 @@ from clinder.errors import (
 )
 from clinder.events import LaunchesLeft, Phase, Retrying
 from clinder.lifecycle import Circumstances, start
-from hub.conftest import Heard
 from hub.servers import (
     KEEPALIVE,
     TOKEN,
@@ -38,6 +38,9 @@ from hub.servers import (
     refused_url,
     stream,
 )
+
+if TYPE_CHECKING:
+    from hub.conftest import Heard
 
 Configure = Callable[..., Config]
 WAITING = event("waiting", "Waiting for build to start...\n")

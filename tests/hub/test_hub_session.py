@@ -1,0 +1,382 @@
+"""The session behind `ready`: does it answer, does its kernel start, is it gone, does it end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from clinder.config import Config
+from clinder.errors import ClinderError, LaunchError, TimedOutError, UnreachableError
+from clinder.lifecycle import Circumstances, DownAction, start, stop
+from clinder.observation import Condition
+from clinder.sessions import Session
+from clinder.stopping import observe_session
+from hub.servers import (
+    DEATHS,
+    TOKEN,
+    Connection,
+    Handler,
+    JupyterSession,
+    Request,
+    Server,
+    eventually,
+    in_turn,
+    refused_url,
+)
+
+Configure = Callable[..., Config]
+
+
+def recorded(session: JupyterSession, token: str = TOKEN) -> Session:
+    return Session(url=session.session_url, token=token, hub="https://hub.example.org")
+
+
+def failure(config: Config, circumstances: Circumstances) -> ClinderError:
+    with pytest.raises(ClinderError) as caught:
+        start(config, circumstances)
+    return caught.value
+
+
+# Looking
+
+
+def test_a_running_session_tells_of_its_idleness_and_kernels(session: JupyterSession, configure: Configure) -> None:
+    session.kernels = {"k0": True}
+    seen = observe_session(recorded(session), timeouts=configure().timeouts)
+    assert seen.condition is Condition.RUNNING
+    assert (seen.kernels, seen.connections) == (1, 0)
+    assert seen.last_activity == "2026-11-22T18:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("mode", "condition"),
+    [
+        ("302", Condition.GONE),
+        ("404", Condition.GONE),
+        ("424", Condition.GONE),
+        ("403 HTML", Condition.GONE),
+        ("403 JSON", Condition.UNREACHABLE),
+        ("503", Condition.UNREACHABLE),
+        ("500", Condition.UNREACHABLE),
+        ("200 HTML", Condition.UNREACHABLE),
+        ("200 list", Condition.UNREACHABLE),
+        ("silence", Condition.UNREACHABLE),
+        ("cut", Condition.UNREACHABLE),
+        ("reset", Condition.UNREACHABLE),
+    ],
+)
+def test_what_a_dead_session_answers_says_whether_it_is_gone(
+    session: JupyterSession, configure: Configure, mode: str, condition: Condition
+) -> None:
+    session.mode = mode
+    seen = observe_session(recorded(session), timeouts=configure(timeouts__connect=0.3).timeouts)
+    assert seen.condition is condition
+    assert seen.reason
+
+
+def test_a_refused_connection_does_not_mean_that_a_session_is_gone(configure: Configure) -> None:
+    with refused_url() as url:
+        seen = observe_session(Session(url=f"{url}/", token=TOKEN), timeouts=configure().timeouts)
+    assert seen.condition is Condition.UNREACHABLE
+
+
+def test_a_wrong_token_is_told_from_a_session_that_is_gone(session: JupyterSession, configure: Configure) -> None:
+    seen = observe_session(recorded(session, "wrong"), timeouts=configure().timeouts)
+    assert (seen.condition, seen.reason) == (Condition.UNREACHABLE, "the server answers, but refuses the token")
+
+
+def test_no_redirect_of_a_session_is_followed(session: JupyterSession, configure: Configure) -> None:
+    with Server() as elsewhere:
+        session.overrides["GET", "*"] = lambda _request, connection: connection.html(302, Location=elsewhere.url)
+        observe_session(recorded(session), timeouts=configure().timeouts)
+        assert elsewhere.requests == []
+    assert len(session.requests) == 1
+
+
+@pytest.mark.parametrize("location", ["http://[bad", "", "ftp://x", "http://a..b/", "\x1b"])
+def test_a_redirect_to_nowhere_still_means_gone(session: JupyterSession, configure: Configure, location: str) -> None:
+    session.overrides["GET", "*"] = lambda _request, connection: connection.html(302, Location=location)
+    assert observe_session(recorded(session), timeouts=configure().timeouts).condition is Condition.GONE
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 404])
+def test_an_answer_that_drips_for_ever_is_left_in_time(
+    session: JupyterSession, configure: Configure, status: int
+) -> None:
+    def drip(_request: Request, connection: Connection) -> None:
+        connection.head(status, "application/json", Location="/hub/", Content_Length="100000")
+        for _ in range(100_000):
+            connection.send(b" ")
+            connection.wait(0.05)
+
+    session.overrides["GET", "*"] = drip
+    began = time.monotonic()
+    seen = observe_session(recorded(session), timeouts=configure(timeouts__connect=0.4).timeouts)
+    assert time.monotonic() - began < 3
+    assert seen.condition is not Condition.RUNNING
+
+
+@pytest.mark.parametrize(
+    "status",
+    [{}, {"kernels": "many", "connections": -1, "last_activity": 5}, {"kernels": True, "connections": 1.5}],
+)
+def test_odd_numbers_in_a_status_are_left_out(session: JupyterSession, configure: Configure, status: object) -> None:
+    session.overrides["GET", "api/status"] = lambda _request, connection: connection.json(200, status)
+    seen = observe_session(recorded(session), timeouts=configure().timeouts)
+    assert seen.condition is Condition.RUNNING
+    assert (seen.kernels, seen.connections, seen.last_activity) == (None, None, None)
+
+
+def test_an_endless_answer_is_read_no_further_than_a_mebibyte(session: JupyterSession, configure: Configure) -> None:
+    sent: list[int] = []
+
+    def flood(_request: Request, connection: Connection) -> None:
+        connection.head(200, "application/json")
+        for _ in range(1000):
+            connection.send(b" " * 65536)
+            sent.append(65536)
+
+    session.overrides["GET", "*"] = flood
+    observe_session(recorded(session), timeouts=configure().timeouts)
+    eventually(lambda: not session.connections or session.connections[0].is_left(), "the client left")
+    assert sum(sent) < 32 * 1024 * 1024
+
+
+def test_the_token_travels_in_the_authorization_header_alone(
+    session: JupyterSession, hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    made = start(configure(), circumstances)
+    stop(made, configure(), circumstances)
+    assert session.requests
+    for request in session.requests:
+        assert request.headers["authorization"] == f"token {TOKEN}"
+        assert TOKEN not in request.target
+        assert TOKEN not in str({name: value for name, value in request.headers.items() if name != "authorization"})
+    assert TOKEN not in str(hub.requests)
+
+
+def test_credentials_of_netrc_are_not_sent(
+    session: JupyterSession,
+    hub: Server,
+    configure: Configure,
+    circumstances: Circumstances,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    netrc = tmp_path_factory.mktemp("home") / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password hunter2\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    start(configure(), circumstances)
+    assert "authorization" not in hub.requests[0].headers
+    assert {request.headers["authorization"] for request in session.requests} == {f"token {TOKEN}"}
+
+
+# Proving, after `ready`
+
+
+def test_a_session_counts_as_up_when_its_kernel_is_idle(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    session.kernel_states = ["starting", "starting", "idle"]
+    start(configure(), circumstances)
+    assert session.kernel_states == ["idle"], "its state was read until it was idle"
+    assert session.kernels == {}, "the kernel was stopped again"
+
+
+def test_the_servers_default_kernel_is_started_unless_one_is_named(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    start(configure(), circumstances)
+    start(configure(session__warm="ir"), circumstances)
+    bodies = [json.loads(request.body) for request in session.asked(f"{session.base}api/kernels", "POST")]
+    assert bodies == [{}, {"name": "ir"}]
+
+
+def test_no_kernel_is_started_where_that_is_off(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    start(configure(session__warm="off"), circumstances)
+    assert {request.path for request in session.requests} == {f"{session.base}api/status"}
+
+
+def test_a_proxy_that_says_503_for_a_moment_after_ready_is_borne(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    session.mode = "503"
+    times = iter([True, True])
+
+    def not_yet(request: Request, connection: Connection) -> None:
+        if next(times, False):
+            connection.html(503)
+        else:
+            session.mode = "running"
+            del session.overrides["GET", "api/status"]
+            session.handler(request, connection)
+
+    session.overrides["GET", "api/status"] = not_yet
+    start(configure(), circumstances)
+    assert len(session.asked(f"{session.base}api/status")) >= 3
+
+
+def answer(status: int, document: object) -> Handler:
+    return lambda _request, connection: connection.json(status, document)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (lambda session: setattr(session, "kernel_states", ["starting", "dead"]), "died while it started"),
+        (lambda session: setattr(session, "kernel_states", ["starting"]), "was not ready in time (it is 'starting')"),
+        (
+            lambda session: session.overrides.update({("POST", "api/kernels"): answer(501, {"message": "No kernel"})}),
+            "could not be started (HTTP 501: No kernel)",
+        ),
+        (
+            lambda session: session.overrides.update({("POST", "api/kernels"): answer(201, {"id": 5})}),
+            "could not be started (HTTP 201)",
+        ),
+        (
+            lambda session: session.overrides.update({("POST", "api/kernels"): answer(500, None)}),
+            "could not be started (HTTP 500)",
+        ),
+        (
+            lambda session: session.overrides.update({("GET", "api/kernels/k0/channels"): answer(404, {})}),
+            "channels",
+        ),
+    ],
+    ids=["dies", "never idle", "none", "odd id", "broken", "no channels"],
+)
+def test_a_server_without_a_working_kernel_is_shut_down_and_the_launch_has_failed(
+    session: JupyterSession,
+    configure: Configure,
+    circumstances: Circumstances,
+    break_it: Callable[[JupyterSession], None],
+    words: str,
+) -> None:
+    break_it(session)
+    error = failure(configure(timeouts__launch=1), circumstances)
+    assert isinstance(error, LaunchError)
+    assert error.exit_status == 5
+    assert words in error.message
+    assert session.was_shut_down
+    assert error.hint.endswith("The session was stopped.")
+    assert error.session is None
+
+
+def test_a_launch_whose_kernel_fails_is_not_tried_again(
+    session: JupyterSession, hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    session.kernel_states = ["dead"]
+    failure(configure(retry__attempts=3), circumstances)
+    assert len(hub.requests) == 1
+
+
+def test_what_a_server_says_of_its_kernel_reaches_the_user(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    session.overrides["POST", "api/kernels"] = answer(400, {"message": "No such kernel named ir"})
+    assert "No such kernel named ir" in failure(configure(session__warm="ir"), circumstances).message
+
+
+@pytest.mark.parametrize(("mode", "words"), [("404", "no such server"), ("403 JSON", "refuses the token")])
+def test_a_session_that_is_no_use_from_the_start_fails_the_launch_at_once(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances, mode: str, words: str
+) -> None:
+    session.mode = mode
+    error = failure(configure(timeouts__stop=0.3), circumstances)
+    assert isinstance(error, LaunchError)
+    assert words in error.message
+
+
+def test_a_session_that_cannot_be_stopped_again_is_borne_by_the_error(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    session.mode = "503"
+    error = failure(configure(timeouts__launch=0.5, timeouts__stop=0.5), circumstances)
+    assert error.session is not None
+    assert error.session.url == session.session_url
+    assert "clinder stop" in error.hint
+
+
+# Stopping
+
+
+@pytest.mark.parametrize("mode", ["302", "404", "424", "403 HTML"])
+def test_a_session_is_stopped_when_it_is_seen_to_be_gone(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances, mode: str
+) -> None:
+    session.after_shutdown = mode
+    result = stop(recorded(session), configure(), circumstances)
+    assert result.action is DownAction.STOPPED
+    assert len(session.asked(f"{session.base}api/shutdown", "POST")) == 1
+
+
+def test_a_session_that_answers_503_after_its_shutdown_is_waited_for(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    session.after_shutdown = "503"
+    answers = in_turn(DEATHS["503"], DEATHS["503"], DEATHS["404"])
+
+    def shut_down(_request: Request, connection: Connection) -> None:
+        session.overrides["GET", "api/status"] = answers
+        connection.answer(200)
+
+    session.overrides["POST", "api/shutdown"] = shut_down
+    stop(recorded(session), configure(), circumstances)
+    assert len(session.asked(f"{session.base}api/status")) == 4
+
+
+def test_a_session_that_was_gone_already_is_not_asked_to_end(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    session.mode = "404"
+    assert stop(recorded(session), configure(), circumstances).action is DownAction.ALREADY_GONE
+    assert not session.was_shut_down
+
+
+@pytest.mark.parametrize(
+    "answer_to_shutdown",
+    [lambda _request, _connection: None, lambda _request, connection: connection.reset()],
+    ids=["cut", "reset"],
+)
+def test_a_proxy_may_cut_the_connection_of_a_shutdown(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances, answer_to_shutdown: Handler
+) -> None:
+    def shut_down(request: Request, connection: Connection) -> None:
+        session.mode = "404"
+        answer_to_shutdown(request, connection)
+
+    session.overrides["POST", "api/shutdown"] = shut_down
+    assert stop(recorded(session), configure(), circumstances).action is DownAction.STOPPED
+
+
+def test_a_shutdown_that_fails_first_is_asked_for_again(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    def broken(_request: Request, connection: Connection) -> None:
+        del session.overrides["POST", "api/shutdown"]
+        connection.json(500, {"message": "x"})
+
+    session.overrides["POST", "api/shutdown"] = broken
+    assert stop(recorded(session), configure(), circumstances).action is DownAction.STOPPED
+    assert len(session.asked(f"{session.base}api/shutdown", "POST")) == 2
+
+
+def test_a_shutdown_without_effect_times_out(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    session.after_shutdown = "running"
+    with pytest.raises(TimedOutError, match="not seen to be gone"):
+        stop(recorded(session), configure(timeouts__stop=0.6), circumstances)
+
+
+@pytest.mark.parametrize("mode", ["503", "403 JSON", "reset"])
+def test_a_session_that_cannot_be_asked_is_not_said_to_be_stopped(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances, mode: str
+) -> None:
+    session.mode = mode
+    with pytest.raises(UnreachableError, match="cannot be stopped"):
+        stop(recorded(session), configure(timeouts__stop=0.4), circumstances)
