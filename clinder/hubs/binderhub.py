@@ -177,7 +177,7 @@ class BinderHub:
             health, _ = self._json(client, "/health") if is_binderhub else (None, None)
             listed, _ = self._json(client, "/api/repoproviders") if is_binderhub else (None, None)
         health = health if isinstance(health, dict) else {}
-        checks = [check for check in health.get("checks", []) if isinstance(check, dict)]
+        checks = [check for check in _list(health.get("checks")) if isinstance(check, dict)]
         failing = [str(check.get("service")) for check in checks if not check.get("ok")]
         problem = ""
         if not is_binderhub:
@@ -189,7 +189,7 @@ class BinderHub:
             is_well=health.get("ok") is True,
             versions=versions if is_binderhub else {},
             checks=checks,
-            providers=[str(entry["id"]) for entry in listed or [] if isinstance(entry, dict) and _is_offered(entry)],
+            providers=[str(entry["id"]) for entry in _list(listed) if isinstance(entry, dict) and _is_offered(entry)],
             launches_left=self._launches_left(response),
             problem=problem,
         )
@@ -212,6 +212,10 @@ class BinderHub:
             return json.loads(body), response
         except (ValueError, RecursionError):
             return None, response
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _is_offered(provider: dict[str, Any]) -> bool:

@@ -1,0 +1,103 @@
+"""`hub check`: is it a BinderHub, and is it well."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clinder.errors import UnreachableError
+from clinder.hubs.binderhub import BinderHub, HubReport
+from hub.servers import Connection, Handler, Request, Server, refused_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSIONS = {"builder_info": {"build_image": "r2d:1"}, "binderhub": "0.2.0+2227", "builder": "r2d:1"}
+WELL = {"ok": True, "checks": [{"service": "Docker registry", "ok": True}, {"service": "JupyterHub API", "ok": True}]}
+UNWELL = {
+    "ok": False,
+    "checks": [{"service": "Docker registry", "ok": True}, {"service": "JupyterHub API", "ok": False}],
+}
+PROVIDERS = [{"id": "gh", "displayName": "GitHub"}, {"id": "zenodo", "displayName": "Zenodo DOI"}]
+
+
+def answers(documents: Mapping[str, tuple[int, object]]) -> Handler:
+    def handle(request: Request, connection: Connection) -> None:
+        if request.path in documents:
+            connection.json(*documents[request.path])
+        else:
+            connection.html(200)
+
+    return handle
+
+
+def report(documents: Mapping[str, tuple[int, object]]) -> HubReport:
+    with Server(answers(documents)) as hub:
+        return BinderHub(hub.url, connect_s=2).report()
+
+
+def test_a_well_binderhub_tells_versions_and_providers() -> None:
+    found = report({"/versions": (200, VERSIONS), "/health": (200, WELL), "/api/repoproviders": (200, PROVIDERS)})
+    assert found.is_binderhub
+    assert found.is_well
+    assert found.providers == ["gh", "zenodo"]
+    assert found.versions["binderhub"] == "0.2.0+2227"
+    assert found.problem == ""
+
+
+def test_an_unwell_hub_answers_503_with_the_checks_that_fail() -> None:
+    found = report({"/versions": (200, VERSIONS), "/health": (503, UNWELL)})
+    assert found.is_binderhub
+    assert not found.is_well
+    assert found.problem.endswith("is unwell: JupyterHub API")
+
+
+def test_a_page_of_html_is_no_binderhub() -> None:
+    found = report({})
+    assert not found.is_binderhub
+    assert "is not a BinderHub" in found.problem
+
+
+def test_an_older_hub_without_a_list_of_providers_is_one_all_the_same() -> None:
+    assert report({"/versions": (200, VERSIONS), "/health": (200, WELL)}).providers == []
+
+
+ODD = [
+    None,
+    5,
+    "x",
+    [],
+    [None],
+    {},
+    {"id": 5},
+    [{"id": ["x"]}],
+    {"checks": 5},
+    {"checks": None, "ok": True},
+    {"checks": [5]},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=json.dumps)
+def test_whatever_a_hub_answers_a_report_comes_of_it(odd: object) -> None:
+    found = report({"/versions": (200, VERSIONS), "/health": (200, odd), "/api/repoproviders": (200, odd)})
+    assert found.is_binderhub
+
+
+@pytest.mark.parametrize("odd", ODD, ids=json.dumps)
+def test_odd_versions_make_no_binderhub(odd: object) -> None:
+    assert not report({"/versions": (200, odd)}).is_binderhub
+
+
+def test_a_hub_that_does_not_answer_is_unreachable() -> None:
+    with refused_url() as url, pytest.raises(UnreachableError, match="Connection refused"):
+        BinderHub(url, connect_s=2).report()
+
+
+def test_a_redirect_to_no_url_is_no_fault_of_clinder() -> None:
+    with (
+        Server(lambda _request, connection: connection.html(302, Location="http://[bad")) as hub,
+        pytest.raises(UnreachableError),
+    ):
+        BinderHub(hub.url, connect_s=2).report()
