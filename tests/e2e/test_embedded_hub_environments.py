@@ -196,6 +196,12 @@ def test_a_conda_environment_without_conda_says_what_is_needed(tmp_path: Path, m
     assert "needs mamba, micromamba or conda on PATH" in failure(local(repository)).message
 
 
+def test_a_folder_that_git_cannot_read_fails_with_gits_own_words(tmp_path: Path) -> None:
+    repository = checkout(tmp_path / "cookbook", requirements__txt="./package\n")
+    (repository / ".git" / "index").write_bytes(b"no index")
+    assert "fatal: .git/index" in failure(local(repository)).message
+
+
 def test_what_is_not_supported_is_told_as_a_warning(tmp_path: Path) -> None:
     repository = checkout(tmp_path / "cookbook", postBuild="exit 1\n", apt__txt="gdal-bin\n")
     events, session = launched(local(repository))

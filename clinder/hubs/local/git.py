@@ -111,7 +111,7 @@ class Repository:
         wanted = ["HEAD"] if ref == "HEAD" else [f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/tags/{ref}^{{}}"]
         command = ["git", "ls-remote", "--", self._remote.url, *wanted, *([ref] if ref.startswith("refs/") else [])]
         try:
-            printed = self._children.output(command, env=for_git(_EVERY), with_errors=True)
+            printed = self._children.output(command, env=for_git(_EVERY))
         except ChildFailedError as error:
             raise UnresolvedError(error.output.strip() or str(error)) from error
         pairs = (line.split("\t") for line in printed.splitlines() if re.match(r"[0-9a-f]{40,64}\t", line))

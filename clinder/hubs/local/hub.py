@@ -184,12 +184,20 @@ class LocalHub:
         return Resolved(spec, commit, remote, f"local/{slug(spec.repo)}-{digest(remote.url)[:6]}:{commit}")
 
     def find_image(self, resolved: Resolved) -> Image | None:
-        """The image, if everything that belongs to it is there."""
+        """The image, if everything that belongs to it is there.
+
+        Raises:
+            FailedError: the files cannot be read.
+            ClosedError: the hub was closed.
+        """
         tree = self._tree(resolved)
         if not tree.root.is_dir():
             return None
-        recipe = read_recipe(tree.root)
-        environment = self._environments.find(recipe, tree)
+        try:
+            recipe = read_recipe(tree.root)
+            environment = self._environments.find(recipe, tree)
+        except (ChildFailedError, OSError) as error:
+            raise FailedError(f"Error during build: {error}") from error
         return Image(resolved, tree, recipe, environment) if environment else None
 
     def build(self, resolved: Resolved) -> Steps[Image]:

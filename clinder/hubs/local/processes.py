@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -29,7 +30,8 @@ class ChildFailedError(Exception):
     """A child process ended with another status than 0, or could not be started."""
 
     def __init__(self, command: Sequence[str], status: int, output: str = "") -> None:
-        super().__init__(f"The command {' '.join(command)!r} returned a non-zero code: {status}")
+        message = f"The command {' '.join(command)!r} returned a non-zero code: {status}"
+        super().__init__(f"{message}\n{output}".strip())
         self.status = status
         self.output = output
 
@@ -58,26 +60,21 @@ class Children:
         for piece in self._pieces(command, env, cwd, subprocess.STDOUT):
             yield piece.decode("utf-8", "replace")
 
-    def output(
-        self,
-        command: Sequence[str],
-        *,
-        env: Mapping[str, str],
-        cwd: Path | None = None,
-        with_errors: bool = False,
-    ) -> str:
-        """Run a command and return what it prints, with what it prints as errors if asked for.
+    def output(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> str:
+        """Run a command and return what it prints, without what it prints as errors.
 
         Raises:
-            ChildFailedError: the command's status was not 0; the error bears the output.
+            ChildFailedError: the command's status was not 0; the error bears both.
             ClosedError: the hub was closed.
         """
         pieces: list[bytes] = []
-        errors = subprocess.STDOUT if with_errors else subprocess.DEVNULL
-        try:
-            pieces.extend(self._pieces(command, env, cwd, errors))
-        except ChildFailedError as error:
-            raise ChildFailedError(command, error.status, error.output or os.fsdecode(b"".join(pieces))) from error
+        with tempfile.TemporaryFile() as errors:
+            try:
+                pieces.extend(self._pieces(command, env, cwd, errors.fileno()))
+            except ChildFailedError as error:
+                errors.seek(0)
+                printed = b"".join([*pieces, errors.read()]).decode("utf-8", "replace")
+                raise ChildFailedError(command, error.status, error.output or printed) from error
         return os.fsdecode(b"".join(pieces))
 
     def _pieces(self, command: Sequence[str], env: Mapping[str, str], cwd: Path | None, errors: int) -> Iterator[bytes]:

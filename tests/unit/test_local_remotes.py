@@ -1,0 +1,125 @@
+"""Where the embedded hub clones from and keeps things, and what reaches the processes that it starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from clinder.hubs.local.cache import default_cache_dir, digest, slug, write_private
+from clinder.hubs.local.git import Remote
+from clinder.hubs.local.processes import ProcessId, identify, is_running
+from clinder.hubs.local.surroundings import for_builds, for_git, for_server
+from clinder.repository import RepositorySpec
+
+
+@pytest.mark.parametrize(
+    ("spec", "url", "page"),
+    [
+        (
+            RepositorySpec("gh", "org/name"),
+            "https://github.com/org/name.git",
+            "https://github.com/org/name/tree/c0ffee",
+        ),
+        (RepositorySpec("gl", "a/b/c"), "https://gitlab.com/a/b/c.git", "https://gitlab.com/a/b/c/tree/c0ffee"),
+        (
+            RepositorySpec("gist", "user/ab12"),
+            "https://gist.github.com/ab12.git",
+            "https://gist.github.com/user/ab12/c0ffee",
+        ),
+        (RepositorySpec("git", "git@host:a/b"), "git@host:a/b", "git@host:a/b"),
+        (RepositorySpec("local", "/srv/repository", "main"), "/srv/repository", "/srv/repository"),
+    ],
+)
+def test_each_provider_is_cloned_from_its_site(spec: RepositorySpec, url: str, page: str) -> None:
+    remote = Remote.of(spec)
+    assert remote.url == url
+    assert remote.ref_url("c0ffee") == page
+
+
+def test_the_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CLINDER_CACHE_DIR", str(tmp_path))
+    assert default_cache_dir() == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "expected"),
+    [
+        ("linux", {"XDG_CACHE_HOME": "/caches"}, "/caches/clinder"),
+        ("linux", {"XDG_CACHE_HOME": "relative"}, "/home/ada/.cache/clinder"),
+        ("linux", {}, "/home/ada/.cache/clinder"),
+        ("darwin", {"XDG_CACHE_HOME": "/caches"}, "/home/ada/Library/Caches/clinder"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/clinder/Cache"),
+        ("win32", {}, "/home/ada/AppData/Local/clinder/Cache"),
+    ],
+)
+def test_the_cache_is_where_the_platform_keeps_caches(
+    monkeypatch: pytest.MonkeyPatch, platform: str, variables: dict[str, str], expected: str
+) -> None:
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "CLINDER_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setattr("sys.platform", platform)
+    assert default_cache_dir() == Path(expected)
+
+
+def test_a_private_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    write_private(path, "first")
+    with pytest.raises(UnicodeEncodeError):
+        write_private(path, "second \udc80")
+    assert path.read_text() == "first"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["record"]
+
+
+def test_a_slug_is_fit_for_urls_and_folders() -> None:
+    assert slug("ProjectPythia/Radar_Cookbook.git") == "projectpythia-radar-cookbook-git"
+    assert slug("\u65e5\u672c") == "repository"
+    assert len(slug("a" * 500)) == 40
+
+
+def test_a_digest_knows_where_its_parts_end() -> None:
+    assert digest("ab", "c") != digest("a", "bc")
+
+
+def test_secrets_reach_neither_builds_nor_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kept = {"HOME": "/home/ada", "LC_ALL": "C.UTF-8", "https_proxy": "http://proxy:3128"}
+    names = ("GITHUB_TOKEN", "CLINDER_BUILD_TOKEN", "JUPYTER_TOKEN", "HF_TOKEN", "PYTHONSTARTUP")
+    lost = dict.fromkeys(names, "secret")
+        "GITHUB_TOKEN": "s",
+        "CLINDER_BUILD_TOKEN": "s",
+        "JUPYTER_TOKEN": "s",
+        "HF_TOKEN": "s",
+        "PYTHONSTARTUP": "s",
+    }
+    for name, value in (kept | lost | {"PIP_CERT": "/certificates", "VIRTUAL_ENV": "/other"}).items():
+        monkeypatch.setenv(name, value)
+    builds, server = for_builds(), for_server(tmp_path, tmp_path / "session")
+    for variables in (builds, server):
+        assert kept.items() <= variables.items()
+        assert not set(lost) & set(variables)
+    assert builds["PIP_CERT"] == "/certificates"
+    assert "PIP_CERT" not in server
+    assert server["VIRTUAL_ENV"] == str(tmp_path)
+    assert server["PATH"].split(os.pathsep)[0] == str(tmp_path / "bin")
+
+
+def test_git_is_not_led_to_another_repository_and_never_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_DIR", "/elsewhere/.git")
+    monkeypatch.setenv("GIT_SSH_COMMAND", "ssh -i key")
+    variables = for_git("https")
+    assert "GIT_DIR" not in variables
+    assert variables["GIT_SSH_COMMAND"] == "ssh -i key -o BatchMode=yes"
+    assert variables["GIT_TERMINAL_PROMPT"] == "0"
+    assert variables["GIT_ALLOW_PROTOCOL"] == "https"
+
+
+def test_a_process_is_known_by_more_than_its_id() -> None:
+    this = identify(os.getpid())
+    assert this is not None
+    assert is_running(this)
+    assert not is_running(ProcessId(this.pid, "another start"))
+    assert identify(2**22 + 1) is None
