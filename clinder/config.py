@@ -248,7 +248,7 @@ def load_config(
     faults: list[str] = []
     warnings: list[str] = []
     layers = [
-        {key: Value(given, option_name(key)) for key, given in (options or {}).items() if given is not None},
+        _from_options(options or {}, faults),
         _from_environment(environment, warnings),
         _from_file(file, faults) if file else {},
     ]
@@ -272,6 +272,14 @@ def load_config(
 
 def _count(faults: list[str]) -> str:
     return "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+
+
+def _from_options(options: Mapping[str, object], faults: list[str]) -> dict[str, Value]:
+    known = list(setting_keys())
+    tables = {key.partition(".")[0] for key in known if "." in key}
+    faults.extend(f"{key} is not a known key{_nearest(key, known, tables)}" for key in options if key not in known)
+    given = {key: value for key, value in options.items() if key in known and value is not None}
+    return {key: Value(value, option_name(key)) for key, value in given.items()}
 
 
 def _from_environment(environment: Mapping[str, str], warnings: list[str]) -> dict[str, Value]:

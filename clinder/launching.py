@@ -213,14 +213,17 @@ class _Launch:
                     f"{self._hub.url} ended the stream before the session was ready",
                     hint=self._may_be_left if self._is_built else "",
                 )
+            has_told = False
             for event in events:
                 self._tell(event)
+                has_told = True
                 if event.phase is Phase.READY:
                     return event
                 if event.phase is Phase.FAILED:
                     raise self._failure(event, events, stream)
                 self._note_phase(event.phase)
-            self._tell(CaughtUp())
+            if has_told:
+                self._tell(CaughtUp())
             self._check_time(stream)
 
     def _note_phase(self, phase: Phase | None) -> None:

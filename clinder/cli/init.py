@@ -18,12 +18,13 @@ def init(
     ref: Annotated[str | None, typer.Option(help="The ref to write down.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a clinder.toml that is there.")] = False,
 ) -> Result:
-    """Write clinder.toml into this folder, from its git remote and branch."""
+    """Write clinder.toml into this folder, from its git remote and branch, myst.yml, or an old book's _config.yml."""
     from pathlib import Path
 
-    from clinder.scaffold import discover, write_config
+    from clinder.discovery import discover
+    from clinder.scaffold import write_config
 
     found = discover(Path.cwd(), hub=hub, repo=repo, ref=ref)
-    path = write_config(Path.cwd(), found, force=force)
-    messages = [f"{key} = {value.given} ({value.source})" for key, value in found.items()]
-    return Result({}, text=str(path), messages=(*messages, "Next: commit it, then `clinder up`."))
+    path = write_config(Path.cwd(), found.values, force=force)
+    taken = (f"{key} = {value.given} ({value.source})" for key, value in found.values.items())
+    return Result({}, text=str(path), messages=(*taken, *found.notes, "Next: commit it, then `clinder up`."))

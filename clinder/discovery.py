@@ -1,0 +1,183 @@
+"""What a folder shows of hub, repository and ref: its git remote and branch, `myst.yml`, an old `_config.yml`.
+
+Where several say something, the most particular wins: what a file says of Binder, then git, then what a file says of
+the repository in general.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from clinder.config import LOCAL_HUB, Value
+from clinder.errors import ClinderError, UsageError
+from clinder.repository import LOCAL, RepositoryLink, read_repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DEFAULT_HUB = "https://mybinder.org"
+BUILD_ON_BINDER_TAG = "cookbook:build-on-binder"
+_MYST_FILES = ("myst.yml", "myst.yaml")
+_JUPYTER_BOOK_1_FILE = "_config.yml"
+_GIT_TIMEOUT_S = 10
+_PROVIDERS = {"github": "gh", "gitlab": "gl", "git": "git", "gist": "gist"}
+
+
+@dataclass
+class Discovery:
+    """What was found, the most particular first.
+
+    Attributes:
+        values: by key (`hub`, `repo`, `ref`), with where it was found.
+        notes: what else a user should know, a sentence each.
+    """
+
+    values: dict[str, Value] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def offer(self, key: str, given: object, source: str) -> None:
+        """Take a value, unless a more particular one is there or it is no text."""
+        if isinstance(given, str) and given.strip() and key not in self.values:
+            self.values[key] = Value(given.strip(), source)
+
+    def offer_repository(self, given: object, source: str, provider: object = None) -> bool:
+        """Take a repository in whatever form a file has it, with the ref and hub that it may bear."""
+        if "repo" in self.values or not isinstance(given, str) or not given.strip():
+            return False
+        prefix = _PROVIDERS.get(str(provider).lower()) if provider else None
+        try:
+            link = read_repository(f"{prefix}:{given}" if prefix and "://" not in given else given)
+        except ClinderError as error:
+            self.notes.append(f"{source} is passed over: {error.message}")
+            return False
+        if link.provider == LOCAL:
+            self.notes.append(f"{source} is passed over: it is a folder, which no hub can reach")
+            return False
+        self.offer("repo", _short(link), source)
+        self.offer("ref", link.ref, source)
+        self.offer("hub", link.hub, source)
+        return True
+
+
+def _short(link: RepositoryLink) -> str:
+    return link.repo if link.provider in ("gh", "git") else f"{link.provider}:{link.repo}"
+
+
+def discover(folder: Path, *, hub: str | None = None, repo: str | None = None, ref: str | None = None) -> Discovery:
+    """Find hub, repository and ref for a folder.
+
+    Args:
+        folder: where to look.
+        hub: wins over what is found, as do `repo` and `ref`.
+        repo: see `hub`.
+        ref: see `hub`.
+
+    Raises:
+        UsageError: no repository is found, or a file cannot be read.
+    """
+    found = Discovery()
+    for key, given in (("hub", hub), ("repo", repo), ("ref", ref)):
+        found.offer(key, given, f"--{key}")
+    if hub == LOCAL_HUB:
+        found.offer("repo", ".", "this folder")
+    myst = next((folder / name for name in _MYST_FILES if (folder / name).is_file()), None)
+    book = folder / _JUPYTER_BOOK_1_FILE
+    if myst:
+        _read_myst_binder(found, _yaml(myst), myst.name)
+    if book.is_file():
+        _read_book_binder(found, _yaml(book), book.name)
+    _read_git(found, folder)
+    if myst:
+        found.offer_repository(_at(_yaml(myst), "project", "github"), f"project.github, {myst.name}")
+    if book.is_file():
+        settings = _yaml(book)
+        if found.offer_repository(_at(settings, "repository", "url"), f"repository.url, {book.name}"):
+            found.offer("ref", _at(settings, "repository", "branch"), f"repository.branch, {book.name}")
+    if "repo" not in found.values:
+        raise UsageError(
+            f"{folder} shows no repository: neither a git remote nor myst.yml nor _config.yml names one",
+            hint="Give --repo org/name; or --hub local to use this folder itself.",
+        )
+    found.offer("hub", DEFAULT_HUB, "default")
+    return found
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    return document if isinstance(document, dict) else {}
+
+
+def _at(document: object, *keys: str) -> Any:
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _read_myst_binder(found: Discovery, document: dict[str, Any], name: str) -> None:
+    """Read what `myst.yml` says of Binder: `project.jupyter.binder`, or as thebe has it, at three places."""
+    for keys in (("project", "jupyter"), ("project", "thebe"), ("site", "thebe"), ("thebe",)):
+        binder = _at(document, *keys, "binder")
+        source = f"{'.'.join(keys)}.binder, {name}"
+        if isinstance(binder, str):
+            found.offer_repository(binder, source)
+        elif isinstance(binder, dict):
+            if found.offer_repository(binder.get("repo"), source, binder.get("provider")):
+                found.offer("ref", binder.get("ref"), source)
+            found.offer("hub", binder.get("url"), source)
+    found.offer_repository(_at(document, "project", "binder"), f"project.binder, {name}")
+    tags = _at(document, "project", "tags")
+    if isinstance(tags, list) and BUILD_ON_BINDER_TAG in tags:
+        found.notes.append(f"the tag {BUILD_ON_BINDER_TAG} in {name} says that it is built on a hub: so it will be")
+
+
+def _read_book_binder(found: Discovery, document: dict[str, Any], name: str) -> None:
+    """Read an old Jupyter Book's `_config.yml`: the hub of its launch buttons, and how it was executed."""
+    found.offer("hub", _at(document, "launch_buttons", "binderhub_url"), f"launch_buttons.binderhub_url, {name}")
+    executed = _at(document, "execute", "execute_notebooks")
+    if executed == "binder":
+        found.notes.append(f"execute_notebooks: binder in {name} is what `clinder run` does now")
+    elif executed == "off" or executed is False:
+        found.notes.append(f"execute_notebooks is off in {name}: nothing needs a session, unless that changes")
+    if (timeout := _at(document, "execute", "timeout")) is not None:
+        found.notes.append(
+            f"execute.timeout = {timeout} in {name} is a limit for each cell, which clinder does not know: "
+            "give it to what executes the notebooks"
+        )
+
+
+def _read_git(found: Discovery, folder: Path) -> None:
+    """Take the remote that the branch follows, else `origin`, else the first one; and the branch."""
+    names = _git(folder, "remote").split()
+    branch = _git(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
+    followed = _git(folder, "config", "--get", f"branch.{branch}.remote") if branch else ""
+    for name in _unique([followed, "origin", *names]):
+        if name in names and found.offer_repository(_git(folder, "remote", "get-url", name), f"git remote {name}"):
+            found.offer("ref", branch, "git branch")
+            return
+
+
+def _unique(names: list[str]) -> Iterator[str]:
+    return iter(dict.fromkeys(name for name in names if name))
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Ask git; empty where it has no answer."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_GIT_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
