@@ -258,7 +258,7 @@ class _Launch:
         doing = "launching" if self._is_built else "building"
         raise TimedOutError(
             f"{self._hub.url} {what} in time while {doing}: {self._config.describe(f'timeouts.{key}')}",
-            hint=_MAY_BE_LEFT
+            hint=self._may_be_left
             if self._is_built
             else "What the hub has built stays there: `clinder up` goes on from it.",
         )
@@ -297,24 +297,25 @@ class _Launch:
                 if self._kernel != "off":
                     self._tell(Checking(self._kernel))
                     server.warm(self._kernel, deadline=self._deadline, pause=self._interrupts.sleep)
-        except ClinderError as error:
+            self._tell(Proven())
+        except BaseException as error:  # also what a listener raises: a session in hand is not left behind
             self._discard(session, error)
             raise
-        self._tell(Proven())
         warmed = PhaseTime(phase="warming", seconds=round(time.monotonic() - started, 3))
         return session.model_copy(update={"phases": (*session.phases, warmed)})
 
-    def _discard(self, session: Session, error: ClinderError) -> None:
+    def _discard(self, session: Session, error: BaseException) -> None:
         """Stop a session that is no use; where that fails the error bears it, so that it is not lost."""
         from clinder.stopping import stop_session
 
+        is_gone = True
+        said = "The session was stopped." if isinstance(error, LaunchError) else ""
         try:
             stop_session(session, timeouts=self._timeouts, pause=time.sleep)
         except ClinderError as second:
-            error.session = session
-            error.hint = f"{error.hint} {second.message}: stop it with `clinder stop`.".strip()
-            self._ledger.drop(session, is_gone=False)
-        else:
-            self._ledger.drop(session, is_gone=True)
-            if isinstance(error, LaunchError):
-                error.hint = f"{error.hint} The session was stopped.".strip()
+            is_gone = False
+            said = f"{second.message}: stop it with `clinder stop`."
+        if isinstance(error, ClinderError):
+            error.hint = f"{error.hint} {said}".strip()
+            error.session = None if is_gone else session
+        self._ledger.drop(session, is_gone=is_gone)
