@@ -89,12 +89,6 @@ def test_secrets_reach_neither_builds_nor_servers(monkeypatch: pytest.MonkeyPatc
     kept = {"HOME": "/home/ada", "LC_ALL": "C.UTF-8", "https_proxy": "http://proxy:3128"}
     names = ("GITHUB_TOKEN", "CLINDER_BUILD_TOKEN", "JUPYTER_TOKEN", "HF_TOKEN", "PYTHONSTARTUP")
     lost = dict.fromkeys(names, "secret")
-        "GITHUB_TOKEN": "s",
-        "CLINDER_BUILD_TOKEN": "s",
-        "JUPYTER_TOKEN": "s",
-        "HF_TOKEN": "s",
-        "PYTHONSTARTUP": "s",
-    }
     for name, value in (kept | lost | {"PIP_CERT": "/certificates", "VIRTUAL_ENV": "/other"}).items():
         monkeypatch.setenv(name, value)
     builds, server = for_builds(), for_server(tmp_path, tmp_path / "session")

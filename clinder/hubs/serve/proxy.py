@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 _CHUNK = 65536
 _FOR_ONE_HOP = frozenset({"connection", "keep-alive", "proxy-connection"})
+_UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html; charset=UTF-8\r\nConnection: close\r\n\r\n"
+    b"<!DOCTYPE html><title>Service Unavailable</title><h1>Service Unavailable</h1>\n"
+)
 
 
 @stream_request_body
@@ -91,21 +95,32 @@ def _head(request: HTTPServerRequest) -> bytes:
 async def _join(client: IOStream, server: IOStream, head: bytes) -> None:
     client.set_nodelay(True)
     server.set_nodelay(True)
-    sending = asyncio.ensure_future(_pour(client, server))
+    sending = asyncio.ensure_future(_send(client, server, head))
     try:
-        with suppress(StreamClosedError):
-            await server.write(head)
-        await _pour(server, client)
+        if not await _pour(server, client):
+            # A server that is just ending may still take a connection, and then drop it without a word.
+            with suppress(StreamClosedError):
+                await client.write(_UNAVAILABLE)
     finally:
         sending.cancel()
+        client.close()
+        server.close()
 
 
-async def _pour(source: IOStream, target: IOStream) -> None:
-    """Hand on what comes until either end closes, then close both."""
-    try:
-        with suppress(StreamClosedError):
-            while True:
-                await target.write(await source.read_bytes(_CHUNK, partial=True))
-    finally:
-        source.close()
-        target.close()
+async def _send(client: IOStream, server: IOStream, head: bytes) -> None:
+    with suppress(StreamClosedError):
+        await server.write(head)
+    await _pour(client, server)
+    if client.closed():
+        server.close()
+
+
+async def _pour(source: IOStream, target: IOStream) -> bool:
+    """Hand on what comes until either end closes; whether anything came."""
+    came = False
+    with suppress(StreamClosedError):
+        while True:
+            chunk = await source.read_bytes(_CHUNK, partial=True)
+            came = True
+            await target.write(chunk)
+    return came
