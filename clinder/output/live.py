@@ -40,11 +40,12 @@ class LiveProgress:
 
     Args:
         verbose: also say what is of interest to few.
+        console: where it is shown; stderr if left out.
     """
 
-    def __init__(self, *, verbose: bool = False) -> None:
+    def __init__(self, *, verbose: bool = False, console: Console | None = None) -> None:
         self._verbose = verbose
-        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._console = console or Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._title = ""
         self._phases: list[tuple[str, float]] = []
         self._layers: Mapping[str, LayerProgress] = {}
@@ -134,4 +135,4 @@ class LiveProgress:
             for (phase, since), (_, following) in pairwise(self._phases)
             if following - since >= _WORTH_TELLING_S
         ]
-        self._console.print(Text(f"{self._title}: {', '.join(times)}", style="dim"))
+        self._console.print(Text(f"{self._title}: {', '.join(times)}", style="dim"), soft_wrap=True)
