@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from clinder.errors import (
     ClinderError,
     InterruptedBySignalError,
+    LockedError,
     NoSessionError,
     StateError,
     TimedOutError,
@@ -282,14 +283,18 @@ class _Work:
 
     def __enter__(self) -> _Work:
         interrupts = self._with.interrupts
-        self._exit.enter_context(
-            self._folder.locked(
-                self._operation,
-                timeout_s=self._with.lock_timeout_s,
-                on_wait=self._tell_of_holder,
-                is_cancelled=lambda: interrupts.requested is not None,
+        try:
+            self._exit.enter_context(
+                self._folder.locked(
+                    self._operation,
+                    timeout_s=self._with.lock_timeout_s,
+                    on_wait=self._tell_of_holder,
+                    is_cancelled=lambda: interrupts.requested is not None,
+                )
             )
-        )
+        except LockedError:
+            interrupts.check()
+            raise
         try:
             interrupts.check()
             self.state = self._folder.read()
