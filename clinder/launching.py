@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -19,6 +20,7 @@ from clinder.errors import (
     LaunchError,
     LaunchRetryError,
     RateLimitedError,
+    StateError,
     TimedOutError,
     UnreachableError,
 )
@@ -318,4 +320,5 @@ class _Launch:
         if isinstance(error, ClinderError):
             error.hint = f"{error.hint} {said}".strip()
             error.session = None if is_gone else session
-        self._ledger.drop(session, is_gone=is_gone)
+        with suppress(StateError):  # the error under way tells what happened, and may bear the session
+            self._ledger.drop(session, is_gone=is_gone)

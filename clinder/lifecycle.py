@@ -381,7 +381,8 @@ class _Work:
             )
         except ClinderError:
             if self.state.pending:
-                self.write(pending=None)
+                with contextlib.suppress(StateError):  # the first error tells more, and may bear a session
+                    self.write(pending=None)
             raise
         self.write(session=session)
 

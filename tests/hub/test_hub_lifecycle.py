@@ -1,0 +1,505 @@
+"""up, down and status on a state folder, against real servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from clinder.config import Config
+from clinder.errors import ClinderError, LockedError, NoSessionError, StateError, TimedOutError, UnreachableError
+from clinder.events import Told
+from clinder.lifecycle import Circumstances, DownAction, UpAction, Wishes, adopt, down, forget, preview, status, up
+from clinder.observation import Condition
+from clinder.sessions import Session
+from clinder.state import Pending, Process, State, StateFolder
+from hub.servers import TOKEN, Connection, JupyterSession, Request, Server, event, play, stream
+
+if TYPE_CHECKING:
+    from hub.conftest import Heard
+
+Configure = Callable[..., Config]
+REPLACE = Wishes(replace=True)
+
+
+@pytest.fixture
+def second() -> Iterator[JupyterSession]:
+    with JupyterSession("y") as server:
+        yield server
+
+
+def folder(config: Config) -> StateFolder:
+    return StateFolder(config.state_dir)
+
+
+def recorded(config: Config) -> State:
+    return folder(config).read()
+
+
+def on_disk(config: Config) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((config.state_dir / "state.json").read_text())
+    return document
+
+
+def write(config: Config, state: State) -> None:
+    folder(config).prepare()
+    folder(config).write(state)
+
+
+def urls(state: State) -> tuple[str | None, list[str]]:
+    return (state.session.url if state.session else None, [retired.url for retired in state.retired])
+
+
+# up
+
+
+def test_the_first_up_launches_and_records(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    result = up(configure(), circumstances)
+    state = recorded(configure())
+    assert result.action is UpAction.LAUNCHED
+    assert urls(state) == (session.session_url, [])
+    assert state.session is not None
+    assert state.session.token == TOKEN
+    assert state.pending is None
+
+
+def test_a_session_that_runs_as_declared_is_kept(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    made = up(configure(), circumstances)
+    again = up(configure(), circumstances)
+    assert (again.action, again.session) == (UpAction.KEPT, made.session)
+    assert len(hub.requests) == 1
+
+
+def test_keeping_a_session_writes_nothing(configure: Configure, circumstances: Circumstances) -> None:
+    up(configure(), circumstances)
+    before = (configure().state_dir / "state.json").read_bytes()
+    up(configure(), circumstances)
+    assert (configure().state_dir / "state.json").read_bytes() == before
+
+
+def test_a_culled_session_is_launched_again(
+    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    session.mode = "424"
+    hub.handler = second.launch()
+    assert up(configure(), circumstances).action is UpAction.LAUNCHED
+    assert urls(recorded(configure())) == (second.session_url, [])
+
+
+def test_a_replacement_runs_before_the_old_session_is_stopped(
+    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    hub.handler = second.launch()
+    result = up(configure(ref="v2"), circumstances)
+    assert result.action is UpAction.REPLACED
+    proven = max(request.at for request in second.requests)
+    assert session.asked(f"{session.base}api/shutdown", "POST")[0].at > proven
+    assert urls(recorded(configure())) == (second.session_url, [])
+
+
+def test_if_the_replacement_fails_the_old_session_stays(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    hub.handler = stream(event("failed", "no such package\n"))
+    with pytest.raises(ClinderError, match="no such package"):
+        up(configure(ref="v2"), circumstances)
+    state = recorded(configure())
+    assert urls(state) == (session.session_url, [])
+    assert state.pending is None
+    assert not session.was_shut_down
+
+
+def test_if_the_replacements_kernel_fails_the_old_session_stays(
+    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    hub.handler = second.launch()
+    second.kernel_states = ["dead"]
+    with pytest.raises(ClinderError, match="died while it started"):
+        up(configure(ref="v2"), circumstances)
+    assert urls(recorded(configure())) == (session.session_url, [])
+    assert second.was_shut_down
+    assert not session.was_shut_down
+
+
+def test_a_replacement_that_is_no_use_and_cannot_be_stopped_is_retired(
+    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    hub.handler = second.launch()
+    second.mode = "503"
+    with pytest.raises(ClinderError):
+        up(configure(ref="v2", timeouts__launch=0.5, timeouts__stop=0.3), circumstances)
+    assert urls(recorded(configure())) == (session.session_url, [second.session_url])
+
+
+def test_an_unreachable_session_is_not_joined_by_a_second(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    session.mode = "503"
+    with pytest.raises(UnreachableError, match="which does not mean that it is gone") as caught:
+        up(configure(), circumstances)
+    assert "--replace" in caught.value.hint
+    assert len(hub.requests) == 1
+    assert urls(recorded(configure())) == (session.session_url, [])
+
+
+def test_an_unreachable_session_is_replaced_on_demand_and_kept_in_mind(
+    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    session.mode = "503"
+    hub.handler = second.launch()
+    result = up(configure(timeouts__stop=0.3), circumstances, REPLACE)
+    assert result.action is UpAction.REPLACED
+    assert urls(recorded(configure())) == (second.session_url, [session.session_url])
+
+
+@pytest.mark.parametrize("answer", ["running", "404"])
+def test_every_up_tries_retired_sessions_again(
+    session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances, answer: str
+) -> None:
+    up(configure(), circumstances)
+    state = recorded(configure())
+    write(configure(), state.model_copy(update={"retired": (Session(url=second.session_url, token=TOKEN),)}))
+    second.mode = answer
+    assert up(configure(), circumstances).action is UpAction.KEPT
+    assert urls(recorded(configure())) == (session.session_url, [])
+    assert second.was_shut_down is (answer == "running")
+
+
+def test_a_retired_session_that_is_still_out_of_reach_hinders_nothing(
+    session: JupyterSession, second: JupyterSession, configure: Configure, heard: Heard
+) -> None:
+    write(configure(), State(retired=(Session(url=second.session_url, token=TOKEN),)))
+    second.mode = "503"
+    up(configure(timeouts__stop=0.3), Circumstances(tell=heard))
+    assert urls(recorded(configure())) == (session.session_url, [second.session_url])
+    assert any(isinstance(item, Told) and item.warning and "tried again" in item.text for item in heard.items)
+
+
+def test_a_launch_that_never_finished_is_told_of_and_forgotten(configure: Configure, heard: Heard) -> None:
+    pending = Pending(hub="h", provider="gh", repo="o/n", ref="main", process=Process.current("up"))
+    write(configure(), State(pending=pending))
+    up(configure(), Circumstances(tell=heard))
+    assert any(isinstance(item, Told) and item.warning and "never finished" in item.text for item in heard.items)
+    assert recorded(configure()).pending is None
+
+
+# What is written when
+
+
+def test_the_launch_is_pending_before_the_hub_is_asked(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    seen: list[dict[str, Any]] = []
+    launch = session.launch()
+
+    def handle(request: Request, connection: Connection) -> None:
+        seen.append(on_disk(configure()))
+        launch(request, connection)
+
+    hub.handler = handle
+    up(configure(), circumstances)
+    assert seen[0]["pending"]["repo"] == "org/name"
+    assert seen[0]["pending"]["process"]["operation"] == "up"
+    assert seen[0]["session"] is None
+
+
+def test_the_session_is_recorded_before_it_is_asked_anything(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def handle(request: Request, connection: Connection) -> None:
+        seen.append(on_disk(configure()))
+        del session.overrides["GET", "api/status"]
+        session.handler(request, connection)
+
+    session.overrides["GET", "api/status"] = handle
+    up(configure(), circumstances)
+    assert (seen[0]["session"]["url"], seen[0]["session"]["token"]) == (session.session_url, TOKEN)
+    assert seen[0]["pending"] is None
+
+
+def test_the_old_session_is_retired_before_it_is_asked_to_end(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    seen: list[dict[str, Any]] = []
+    up(configure(), circumstances)
+
+    def handle(request: Request, connection: Connection) -> None:
+        seen.append(on_disk(configure()))
+        del session.overrides["POST", "api/shutdown"]
+        session.handler(request, connection)
+
+    session.overrides["POST", "api/shutdown"] = handle
+    down(configure(), circumstances)
+    assert seen[0]["session"] is None
+    assert [retired["url"] for retired in seen[0]["retired"]] == [session.session_url]
+
+
+def unwritable(config: Config) -> None:
+    """Put a file where the state folder was: nothing can be written there any more, not even by root."""
+    config.state_dir.rename(config.state_dir.with_name("moved"))
+    config.state_dir.touch()
+
+
+def launch_into_unwritable_state(hub: Server, session: JupyterSession, config: Config) -> None:
+    def handle(_request: Request, connection: Connection) -> None:
+        def spoil(_connection: Connection) -> None:
+            unwritable(config)
+
+        play(connection, event("built", "ok\n"), spoil, session.ready())
+
+    hub.handler = handle
+
+
+def test_a_session_that_cannot_be_recorded_is_stopped(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    launch_into_unwritable_state(hub, session, configure())
+    with pytest.raises(StateError, match="cannot be written") as caught:
+        up(configure(), circumstances)
+    assert session.was_shut_down
+    assert caught.value.session is None
+
+
+def test_a_session_that_can_be_neither_recorded_nor_stopped_is_borne_by_the_error(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    session.mode = "503"
+    launch_into_unwritable_state(hub, session, configure())
+    with pytest.raises(StateError, match="cannot be written") as caught:
+        up(configure(timeouts__stop=0.3), circumstances)
+    assert caught.value.session is not None
+    assert (caught.value.session.url, caught.value.session.token) == (session.session_url, TOKEN)
+
+
+def test_a_state_that_cannot_be_written_launches_nothing(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    configure().state_dir.touch()
+    with pytest.raises(StateError):
+        up(configure(), circumstances)
+    assert hub.requests == []
+
+
+def test_a_damaged_state_launches_nothing_and_stays_as_it_is(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    folder(configure()).prepare()
+    (configure().state_dir / "state.json").write_text("{")
+    for command in (up, down):
+        with pytest.raises(StateError, match="is damaged"):
+            command(configure(), circumstances)
+    assert (configure().state_dir / "state.json").read_text() == "{"
+    assert hub.requests == []
+
+
+def test_another_clinders_lock_keeps_everything_away(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    with (
+        folder(configure()).locked("down", timeout_s=0, on_wait=lambda holder: None),
+        pytest.raises(LockedError, match=r"is locked by clinder down \(process \d+"),
+    ):
+        up(configure(), circumstances)
+    assert hub.requests == []
+
+
+# down
+
+
+def test_down_stops_the_session_and_forgets_it(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    assert down(configure(), circumstances).action is DownAction.STOPPED
+    assert session.was_shut_down
+    assert urls(recorded(configure())) == (None, [])
+
+
+def test_down_without_any_state_has_nothing_to_stop(configure: Configure, circumstances: Circumstances) -> None:
+    assert down(configure(), circumstances).action is DownAction.NOTHING
+    assert not configure().state_dir.exists()
+
+
+def test_a_second_down_has_nothing_to_stop(configure: Configure, circumstances: Circumstances) -> None:
+    up(configure(), circumstances)
+    down(configure(), circumstances)
+    assert down(configure(), circumstances).action is DownAction.NOTHING
+
+
+def test_down_finds_a_session_that_is_gone_already(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    session.mode = "404"
+    result = down(configure(), circumstances)
+    assert result.action is DownAction.ALREADY_GONE
+    assert result.session is not None
+    assert urls(recorded(configure())) == (None, [])
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("503", UnreachableError), ("running", TimedOutError)])
+def test_a_session_that_is_not_seen_to_be_gone_stays_recorded(
+    session: JupyterSession,
+    configure: Configure,
+    circumstances: Circumstances,
+    mode: str,
+    kind: type[ClinderError],
+) -> None:
+    up(configure(), circumstances)
+    session.mode = session.after_shutdown = mode
+    with pytest.raises(kind):
+        down(configure(timeouts__stop=0.4), circumstances)
+    assert urls(recorded(configure())) == (None, [session.session_url])
+
+
+def test_the_next_down_tries_it_again(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    session.mode = "503"
+    with pytest.raises(UnreachableError):
+        down(configure(timeouts__stop=0.3), circumstances)
+    session.mode = "running"
+    assert down(configure(), circumstances).action is DownAction.STOPPED
+    assert urls(recorded(configure())) == (None, [])
+
+
+def test_one_session_that_cannot_be_stopped_does_not_keep_the_others_up(
+    session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    state = recorded(configure())
+    write(configure(), state.model_copy(update={"retired": (Session(url=second.session_url, token=TOKEN),)}))
+    second.mode = "503"
+    with pytest.raises(UnreachableError):
+        down(configure(timeouts__stop=0.3), circumstances)
+    assert session.was_shut_down
+    assert urls(recorded(configure())) == (None, [second.session_url])
+
+
+# status, plan, adopt, forget
+
+
+def test_status_without_a_session(configure: Configure) -> None:
+    result = status(configure())
+    assert (result.session, result.seen) == (None, None)
+    assert not configure().state_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "condition"),
+    [("running", Condition.RUNNING), ("404", Condition.GONE), ("503", Condition.UNREACHABLE)],
+)
+def test_status_looks_at_the_session_and_changes_nothing(
+    session: JupyterSession,
+    configure: Configure,
+    circumstances: Circumstances,
+    mode: str,
+    condition: Condition,
+) -> None:
+    up(configure(), circumstances)
+    before = on_disk(configure())
+    session.mode = mode
+    result = status(configure())
+    assert result.seen is not None
+    assert result.seen.condition is condition
+    assert on_disk(configure()) == before
+
+
+def test_status_tells_of_drift(configure: Configure, circumstances: Circumstances) -> None:
+    up(configure(), circumstances)
+    drift = status(configure(ref="v2")).drift
+    assert [(item.key, item.declared, item.running) for item in drift] == [("ref", "v2", "main")]
+
+
+def test_status_asks_for_nothing_that_counts_as_activity(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    session.requests.clear()
+    status(configure())
+    assert [request.path for request in session.requests] == [f"{session.base}api/status"]
+
+
+def test_a_plan_says_what_up_would_do_and_changes_nothing(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    assert [step.action.value for step in preview(configure()).steps] == ["launch"]
+    assert not configure().state_dir.exists()
+    up(configure(), circumstances)
+    assert [step.action.value for step in preview(configure()).steps] == ["keep"]
+    assert [step.action.value for step in preview(configure(ref="v2")).steps] == ["launch", "stop"]
+    assert len(hub.requests) == 1
+
+
+def test_a_launch_under_way_is_no_leftover_in_a_plan(configure: Configure) -> None:
+    pending = Pending(hub="h", provider="gh", repo="o/n", ref="main", process=Process.current("up"))
+    write(configure(), State(pending=pending))
+    with folder(configure()).locked("up", timeout_s=0, on_wait=lambda holder: None):
+        assert [step.action.value for step in preview(configure()).steps] == ["launch"]
+    assert [step.action.value for step in preview(configure()).steps] == ["forget", "launch"]
+
+
+def test_an_adopted_session_counts_as_declared(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    adopt(configure(), circumstances, Session(url=session.session_url, token=TOKEN))
+    assert up(configure(), circumstances).action is UpAction.KEPT
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("404", NoSessionError), ("503", UnreachableError)])
+def test_a_session_that_does_not_run_is_not_adopted(
+    session: JupyterSession,
+    configure: Configure,
+    circumstances: Circumstances,
+    mode: str,
+    kind: type[ClinderError],
+) -> None:
+    session.mode = mode
+    with pytest.raises(kind):
+        adopt(configure(), circumstances, Session(url=session.session_url, token=TOKEN))
+    assert recorded(configure()).session is None
+
+
+def test_a_second_session_is_not_adopted_over_the_first(
+    second: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    made = up(configure(), circumstances)
+    with pytest.raises(StateError, match="a session is recorded already"):
+        adopt(configure(), circumstances, Session(url=second.session_url, token=TOKEN))
+    assert recorded(configure()).session == made.session
+
+
+def test_what_is_forgotten_goes_on_running(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    made = up(configure(), circumstances)
+    assert forget(configure(), circumstances) == [made.session]
+    assert urls(recorded(configure())) == (None, [])
+    assert not session.was_shut_down
+
+
+def test_neither_logs_nor_lock_tell_the_token(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    up(configure(), circumstances)
+    for path in Path(configure().state_dir).rglob("*"):
+        if path.is_file() and not path.name.startswith("state.json"):
+            assert TOKEN not in path.read_text()
