@@ -30,6 +30,7 @@ class Interrupts:
     Attributes:
         requested: the number of the first signal that came, if any.
         requested_at: when it came, on the monotonic clock.
+        is_repeated: whether a second one came, so that nothing may take time any more.
         left_behind: what a second signal would leave behind, in one sentence, kept true by those who work.
     """
 
@@ -37,6 +38,7 @@ class Interrupts:
         self._signals = signals
         self.requested: int | None = None
         self.requested_at = 0.0
+        self.is_repeated = False
         self.left_behind = ""
 
     @contextlib.contextmanager
@@ -56,6 +58,7 @@ class Interrupts:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.requested is not None:
+            self.is_repeated = True
             raise InterruptedBySignalError(number, f"{_name(number)} again: left at once", hint=self.left_behind)
         self.requested, self.requested_at = number, time.monotonic()
 

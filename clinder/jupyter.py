@@ -11,7 +11,9 @@ import base64
 import contextlib
 import json
 import secrets
+import threading
 import time
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -83,6 +85,28 @@ class JupyterServer:
         except (ValueError, RecursionError):
             return response, None
 
+    def _ask(
+        self, method: str, path: str, pause: Callable[[float], None], **more: Any
+    ) -> tuple[requests.Response, Any]:
+        """Send a request that may take long, in a thread, so that `pause` can raise to leave meanwhile.
+
+        Raises:
+            UnreachableError: no answer came.
+        """
+        answer: Future[tuple[requests.Response, Any]] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._request(method, path, **more))
+            except BaseException as error:  # handed on to the thread that waits
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, name="clinder-request", daemon=True).start()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return answer.result(timeout=_POLL_S)
+            pause(0)
+
     def observe(self) -> Observation:
         """Look at the session, once. Does not count as activity of the server (measured)."""
         now = datetime.now(UTC)
@@ -148,7 +172,7 @@ class JupyterServer:
         hint = 'Look at the repository\'s environment, or set session.warm = "off" in clinder.toml.'
         name = {} if kernel == "auto" else {"name": kernel}
         try:
-            response, started = self._request("POST", "api/kernels", json=name, timeout=_left_s(deadline))
+            response, started = self._ask("POST", "api/kernels", pause, json=name, timeout=_left_s(deadline))
         except UnreachableError as error:
             raise LaunchError(f"{what} could not be started: {error.message}", hint=hint) from error
         identifier = started.get("id") if isinstance(started, dict) else None

@@ -313,6 +313,8 @@ class _Launch:
         is_gone = True
         said = "The session was stopped." if isinstance(error, LaunchError) else ""
         try:
+            if self._interrupts.is_repeated:
+                raise self._interrupts.error("the session was left running")
             stop_session(session, timeouts=self._timeouts, pause=time.sleep)
         except ClinderError as second:
             is_gone = False
