@@ -25,7 +25,8 @@ from clinder.errors import (
     RefusedError,
     UnreachableError,
 )
-from clinder.events import Event, LaunchesLeft
+from clinder.events import Event, LaunchesLeft, read_events
+from clinder.hubs.body import read_as_it_comes
 from clinder.hubs.sse import EventDecoder, EventTooLargeError
 from clinder.hubs.stream import EventStream
 from clinder.transport import new_client, translated
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from clinder.repository import RepositorySpec
 
-_READ_BYTES = 65536
 _MOST_REDIRECTS = 5
 _MOST_BODY_BYTES = 1024 * 1024
 _MOST_DIGITS = 10
@@ -97,9 +97,11 @@ class BinderHub:
             self._response = response
             self._check(response)
             yield []
-            while not stream.is_closed and (chunk := response.raw.read1(_READ_BYTES, decode_content=True)):
+            for piece in read_as_it_comes(response.raw):
+                if stream.is_closed:
+                    return
                 try:
-                    yield [Event.from_json(data) for data in decoder.feed(chunk)]
+                    yield read_events(decoder.feed(piece))
                 except EventTooLargeError as error:
                     raise HubError(f"{self.url}: {error}", hint="This is a fault of the hub.") from None
                 except ValueError as error:

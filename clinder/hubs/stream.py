@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from clinder.errors import ClinderError
+from clinder.events import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from clinder.events import Event
 
-_MOST_WAITING = 4000
-"""How many events may wait to be taken before the reading pauses: bounds memory when the taker is slow."""
+_MOST_WAITING = 64
+"""How many batches may wait to be taken before the reading pauses: bounds memory when the taker is slow."""
 
 
 class EventStream:
@@ -31,20 +32,27 @@ class EventStream:
             its first answer.
     """
 
-    def __init__(self, read: Callable[[EventStream], Iterable[list[Event]]], *, close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        read: Callable[[EventStream], Iterable[list[Event]]],
+        *,
+        close: Callable[[], None],
+        closing_s: float = 1.0,
+    ) -> None:
         """Prepare to read.
 
         Args:
             read: generates the events in batches, an empty one for a mere sign of life; runs in the thread and stops
                 soon after `is_closed`.
             close: called from another thread, makes a `read` that is blocked return.
+            closing_s: how long that may take, in seconds.
         """
         self.last_sign_at: float | None = None
         self.is_closed = False
         self._read = read
         self._close = close
+        self._closing_s = closing_s
         self._batches: deque[list[Event]] = deque()
-        self._waiting = 0
         self._error: BaseException | None = None
         self._has_ended = False
         self._changed = threading.Condition()
@@ -61,19 +69,18 @@ class EventStream:
             self.is_closed = True
             self._changed.notify_all()
         self._close()
-        self._thread.join(timeout=1)
+        self._thread.join(timeout=self._closing_s)
 
     def _run(self) -> None:
         try:
             for batch in self._read(self):
                 with self._changed:
-                    self._changed.wait_for(lambda: self._waiting < _MOST_WAITING or self.is_closed)
-                    if self.is_closed:
-                        return
+                    self._changed.wait_for(lambda: len(self._batches) < _MOST_WAITING or self.is_closed)
                     self.last_sign_at = time.monotonic()
                     self._batches.append(batch)
-                    self._waiting += len(batch)
                     self._changed.notify_all()
+                    if self.is_closed:
+                        return
         except BaseException as error:  # handed on to the thread that takes
             self._error = error
         finally:
@@ -91,7 +98,6 @@ class EventStream:
             self._changed.wait_for(lambda: self._batches or self._has_ended, timeout_s)
             batches = list(self._batches)
             self._batches.clear()
-            self._waiting = 0
             self._changed.notify_all()
             if not batches and self._has_ended:
                 if isinstance(self._error, ClinderError):
@@ -100,3 +106,7 @@ class EventStream:
                     raise RuntimeError("reading the events failed") from self._error
                 return None
         return (event for batch in batches for event in batch)
+
+    def late_ready(self) -> Event | None:
+        """After the stream was left: the `ready` event that came too late to be taken, if one did."""
+        return next((event for batch in self._batches for event in batch if event.phase is Phase.READY), None)
