@@ -2,22 +2,85 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from clinder import __version__
 
+_VERBS = {
+    "init": "init.init",
+    "run": "run.run",
+    "plan": "plan.plan",
+    "up": "up.up",
+    "status": "status.status",
+    "down": "down.down",
+    "env": "env.env",
+    "open": "open.open_session",
+    "logs": "logs.logs",
+    "start": "start.start",
+    "stop": "stop.stop",
+}
+"""Where in `clinder.cli` each verb is."""
+_GROUPS = {
+    "hub": ("Look at a hub, or serve one.", ("hub.check", "hub.serve")),
+    "state": ("Look at what is recorded, and mend it.", ("state.show", "state.forget", "state.adopt")),
+}
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each made when it is asked for: to make them all takes longer than `status` does."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = _make(_VERBS[name]) if name not in _GROUPS else _make_group(*_GROUPS[name])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*_VERBS, *_GROUPS))
+
+    def __len__(self) -> int:
+        return len(_VERBS) + len(_GROUPS)
+
+
+def _make(verb: str) -> Any:
+    return typer.main.get_command(_application(verb))
+
+
+def _make_group(help_text: str, verbs: tuple[str, ...]) -> Any:
+    return typer.main.get_command(_application(*verbs, help=help_text, no_args_is_help=True))
+
+
+def _application(*verbs: str, **settings: Any) -> typer.Typer:
+    application = typer.Typer(add_completion=False, rich_markup_mode=None, **settings)
+    for verb in verbs:
+        module, _, name = verb.partition(".")
+        getattr(import_module(f"clinder.cli.{module}"), name).add_to(application)
+    return application
+
+
+class _Root(TyperGroup):
+    """The group of all commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "commands": _Commands()})
+
+
 app = typer.Typer(
     name="clinder",
+    cls=_Root,
     help="Keep one Binder session: launch it, look at it, stop it, as clinder.toml declares.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-hub = typer.Typer(help="Look at a hub, or serve one.", no_args_is_help=True, rich_markup_mode=None)
-state = typer.Typer(help="Look at what is recorded, and mend it.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def _show_version(wanted: bool) -> None:
@@ -33,35 +96,3 @@ def _root(
     ] = False,
 ) -> None:
     """Take the options that go before any command."""
-
-
-def _add_commands() -> None:
-    from clinder.cli import down, env, init, logs, plan, run, start, status, stop, up
-    from clinder.cli import hub as hub_commands
-    from clinder.cli import open as open_command
-    from clinder.cli import state as state_commands
-
-    verbs = (
-        init.init,
-        run.run,
-        plan.plan,
-        up.up,
-        status.status,
-        down.down,
-        env.env,
-        open_command.open_session,
-        logs.logs,
-        start.start,
-        stop.stop,
-    )
-    for verb in verbs:
-        verb.add_to(app)
-    for verb in (hub_commands.check, hub_commands.serve):
-        verb.add_to(hub)
-    for verb in (state_commands.show, state_commands.forget, state_commands.adopt):
-        verb.add_to(state)
-    app.add_typer(hub, name="hub")
-    app.add_typer(state, name="state")
-
-
-_add_commands()
