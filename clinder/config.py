@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from clinder.duration import format_duration, parse_duration
 from clinder.errors import ClinderError, ConfigError
@@ -44,6 +44,21 @@ Duration = Annotated[
 ]
 
 
+def _check_timeout(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("a timeout must be longer than nothing")
+    return value
+
+
+Timeout = Annotated[Duration, AfterValidator(_check_timeout)]
+
+
+def _check_not_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"a number is expected, not {str(value).lower()}")
+    return value
+
+
 def _check_hub(value: str) -> str:
     value = value.strip().rstrip("/").removesuffix("/v2")  # how links to it, and some tools, write a hub
     if value == LOCAL_HUB:
@@ -54,6 +69,7 @@ def _check_hub(value: str) -> str:
         raise ValueError(f'{value!r} is not the URL of a hub (https://…), nor "local"{guess}')
     if "@" in parts.netloc:
         raise ValueError("a hub's URL must not hold a user name or password")
+    parts.port  # noqa: B018  # raises ValueError where it is no number
     if parts.query or parts.fragment:
         raise ValueError(f"{value!r} holds more than the URL of a hub; a Binder link goes into `repo`")
     return value
@@ -83,17 +99,19 @@ class _Table(BaseModel):
 class Timeouts(_Table):
     """How long to wait, and for what."""
 
-    connect: Duration = Field(timedelta(seconds=10), description="Each request: TCP, TLS, first byte.")
-    silence: Duration = Field(timedelta(seconds=90), description="Longest gap without a byte in the build stream.")
-    build: Duration = Field(timedelta(minutes=45), description="Until the image is there.")
-    launch: Duration = Field(timedelta(minutes=10), description="From the image being there to ready.")
-    stop: Duration = Field(timedelta(seconds=60), description="Until the session is seen to be gone.")
+    connect: Timeout = Field(timedelta(seconds=10), description="Each request: TCP, TLS, first byte.")
+    silence: Timeout = Field(timedelta(seconds=90), description="Longest gap without a byte in the build stream.")
+    build: Timeout = Field(timedelta(minutes=45), description="Until the image is there.")
+    launch: Timeout = Field(timedelta(minutes=10), description="From the image being there to ready.")
+    stop: Timeout = Field(timedelta(seconds=60), description="Until the session is seen to be gone.")
 
 
 class Retry(_Table):
     """How often to launch again, and how patiently."""
 
-    attempts: int = Field(3, ge=1, le=100, description="Launches in all, over every hub.")
+    attempts: Annotated[int, BeforeValidator(_check_not_bool)] = Field(
+        3, ge=1, le=100, description="Launches in all, over every hub."
+    )
     backoff: Duration = Field(
         timedelta(seconds=5),
         description="Pause before the next try, doubled each time, with jitter; "
@@ -323,15 +341,19 @@ def _from_file(file: Path, faults: list[str]) -> dict[str, Value]:
 
 
 def _nearest(key: str, known: list[str], tables: set[str]) -> str:
+    """Name the key that was meant, maybe: one that looks much alike, or begins alike, or looks somewhat alike."""
     names = {
         **{name: name for name in known},
         **{name.partition(".")[2]: name for name in known if "." in name},
     }
     names |= {table: f"[{table}]" for table in tables}
-    near = difflib.get_close_matches(key, known, 1, 0.6) or difflib.get_close_matches(
-        key.rpartition(".")[2], names, 1, 0.6
+    near = (
+        difflib.get_close_matches(key, names, 1, 0.8)
+        or [name for name in known if key.startswith(name)]
+        or difflib.get_close_matches(key, names, 1, 0.6)
+        or difflib.get_close_matches(key.rpartition(".")[2], names, 1, 0.6)
     )
-    return f": did you mean {names.get(near[0], near[0])}?" if near else ""
+    return f": did you mean {names[near[0]]}?" if near else ""
 
 
 def _expand_link(layer: dict[str, Value], file: Path | None, faults: list[str]) -> RepositoryLink | None:

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from clinder.config import Config, find_file, find_state_dir, load_config, option_name, setting_keys, variable_name
+from clinder.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VALUES: dict[str, tuple[str, str, object]] = {
+    # by key: as text, as TOML, as read
+    "hub": ("https://h.example.org", '"https://h.example.org"', ("https://h.example.org",)),
+    "repo": ("org/name", '"org/name"', "org/name"),
+    "ref": ("v1", '"v1"', "v1"),
+    "timeouts.connect": ("11s", '"11s"', timedelta(seconds=11)),
+    "timeouts.silence": ("1m31s", "91", timedelta(seconds=91)),
+    "timeouts.build": ("1h", '"1h"', timedelta(hours=1)),
+    "timeouts.launch": ("0.5", "0.5", timedelta(seconds=0.5)),
+    "timeouts.stop": ("500ms", '"500ms"', timedelta(seconds=0.5)),
+    "retry.attempts": ("7", "7", 7),
+    "retry.backoff": ("0", "0", timedelta(0)),
+    "retry.wait": ("1m", '"1m"', timedelta(minutes=1)),
+    "session.path": ("tree", '"tree"', "tree"),
+    "session.warm": ("off", '"off"', "off"),
+}
+
+
+def toml(folder: Path, text: str) -> Path:
+    path = folder / "clinder.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def load(file: Path | None = None, environment: dict[str, str] | None = None, **options: object) -> Config:
+    named = {key.replace("__", "."): value for key, value in options.items()}
+    return load_config(options=named, file=file, environment=environment or {})
+
+
+def value_of(config: Config, key: str) -> object:
+    value: Any = config.settings
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def faults(file: Path | None = None, environment: dict[str, str] | None = None, **options: object) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(file, environment, **options)
+    return caught.value.faults
+
+
+def test_every_key_is_tried_here() -> None:
+    assert list(VALUES) == list(setting_keys())
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_every_key_is_read_from_the_file(tmp_path: Path, key: str) -> None:
+    table, _, name = key.rpartition(".")
+    heading = f"[{table}]\n" if table else ""
+    config = load(toml(tmp_path, f"{heading}{name} = {VALUES[key][1]}\n"))
+    assert value_of(config, key) == VALUES[key][2]
+    assert config.sources[key] == "clinder.toml"
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_every_key_is_read_from_the_environment(key: str) -> None:
+    config = load(environment={variable_name(key): VALUES[key][0]})
+    assert value_of(config, key) == VALUES[key][2]
+    assert config.sources[key] == variable_name(key)
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_every_key_is_read_from_an_option(key: str) -> None:
+    config = load_config(options={key: VALUES[key][0]}, environment={})
+    assert value_of(config, key) == VALUES[key][2]
+    assert config.sources[key] == option_name(key)
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_every_key_but_the_repository_has_a_default(key: str) -> None:
+    assert load().sources[key] == "default"
+
+
+def test_an_option_wins_over_the_environment_over_the_file_over_the_default(tmp_path: Path) -> None:
+    file = toml(tmp_path, 'ref = "file"\n[timeouts]\nbuild = "1m"\nlaunch = "1m"\n')
+    environment = {"CLINDER_REF": "environment", "CLINDER_TIMEOUTS_BUILD": "2m"}
+    config = load(file, environment, ref="option")
+    assert [config.describe(key) for key in ("ref", "timeouts.build", "timeouts.launch", "timeouts.stop")] == [
+        "ref = option (--ref)",
+        "timeouts.build = 2m (CLINDER_TIMEOUTS_BUILD)",
+        "timeouts.launch = 1m (clinder.toml)",
+        "timeouts.stop = 1m (default)",
+    ]
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert load(environment={"CLINDER_REF": ""}).sources["ref"] == "default"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://a.org https://b.org/", "https://a.org,https://b.org", " https://a.org, https://b.org "]
+)
+def test_several_hubs_stand_in_one_variable(text: str) -> None:
+    config = load(environment={"CLINDER_HUB": text})
+    assert config.hubs == ("https://a.org", "https://b.org")
+    assert config.describe("hub") == "hub = https://a.org, https://b.org (CLINDER_HUB)"
+
+
+def test_several_hubs_are_a_list_in_the_file(tmp_path: Path) -> None:
+    assert load(toml(tmp_path, 'hub = ["https://a.org/", "local"]')).hubs == ("https://a.org", "local")
+
+
+@pytest.mark.parametrize(
+    ("hub", "words"),
+    [
+        ("mybinder.org", "did you mean https://mybinder.org?"),
+        ("ftp://x.org", 'is not the URL of a hub (https://…), nor "local"'),
+        ("https://", "is not the URL of a hub"),
+        ("https://x.org/\x1b[0m", "is not the URL of a hub"),
+        ("https://u:secret@x.org", "must not hold a user name or password"),
+        ("https://x.org?a=b", "a Binder link goes into `repo`"),
+        ("https://[x", "hub"),
+        ("https://x.org:port", "hub"),
+        ("https://x.org:99999", "hub"),
+        ([], "no hub is named"),
+        (5, "the URL of a hub is expected, or a list of such"),
+        ([5], "the URL of a hub is expected, or a list of such"),
+    ],
+)
+def test_what_is_no_hub_is_refused_in_words(hub: object, words: str) -> None:
+    [fault] = faults(hub=hub)
+    assert fault.startswith("hub: ")
+    assert fault.endswith("(--hub)")
+    assert words in fault
+    assert "secret" not in fault
+
+
+def test_every_fault_of_the_file_is_told_at_once(tmp_path: Path) -> None:
+    file = toml(
+        tmp_path,
+        'hub = "mybinder.org"\nrepo = "nonsense"\nref = 5\nrpeo = "x"\nretry = 3\n'
+        '[timeouts]\nbuild = "soon"\nsilnce = "1s"\n[session]\nwarm = 1\n',
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    for words in (
+        "rpeo is not a known key: did you mean repo? (clinder.toml)",
+        "retry must be a table, [retry], not 3 (clinder.toml)",
+        "timeouts.silnce is not a known key: did you mean timeouts.silence? (clinder.toml)",
+        "repo: 'nonsense' is not a repository (clinder.toml)",
+        "hub: 'mybinder.org' is not the URL of a hub",
+        "ref: input should be a valid string, not 5 (clinder.toml)",
+        "timeouts.build: 'soon' is not a duration: write 90s, 10m, 1h30m, or a number of seconds (clinder.toml)",
+        "session.warm: input should be a valid string, not 1 (clinder.toml)",
+    ):
+        assert words in caught.value.message
+    assert len(caught.value.faults) == 8
+    assert caught.value.message.startswith(f"{file}: 8 faults")
+    assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "near"),
+    [
+        ('reff = "x"', ": did you mean ref?"),
+        ('repository = "x"', ": did you mean repo?"),
+        ('warm = "off"', ": did you mean session.warm?"),
+        ('build = "1m"', ": did you mean timeouts.build?"),
+        ("[timeout]\nbuild = 1", ": did you mean [timeouts]?"),
+        ("[session]\nwram = 1", ": did you mean session.warm?"),
+        ('zzzzqqqq = "x"', ""),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_known_one(tmp_path: Path, line: str, near: str) -> None:
+    [fault] = faults(toml(tmp_path, line))
+    assert fault.endswith(f" is not a known key{near} (clinder.toml)")
+
+
+def test_the_value_of_an_unknown_key_is_not_shown(tmp_path: Path) -> None:
+    assert "hunter2" not in str(faults(toml(tmp_path, 'build_token = "hunter2"')))
+
+
+def test_a_variable_that_looks_like_a_setting_is_warned_of() -> None:
+    config = load(environment={"CLINDER_TIMEOUT_BUILD": "1m", "CLINDER_BUILD_TOKEN": "x", "CLINDER_CONFIG": "y"})
+    assert config.warnings == ("CLINDER_TIMEOUT_BUILD is no setting of clinder: did you mean CLINDER_TIMEOUTS_BUILD?",)
+
+
+@pytest.mark.parametrize("attempts", [0, -1, 101, "many", 1.5, True])
+def test_the_number_of_attempts_is_a_number_from_1_to_100(attempts: object) -> None:
+    [fault] = faults(retry__attempts=attempts)
+    assert fault.startswith("retry.attempts: ")
+
+
+@pytest.mark.parametrize("key", [key for key in VALUES if key.startswith("timeouts.")])
+def test_a_timeout_of_nothing_is_refused(key: str) -> None:
+    [fault] = faults(environment={variable_name(key): "0s"})
+    assert fault.startswith(f"{key}: ")
+
+
+@pytest.mark.parametrize("text", ["hub =", '"', "\x00", "a = 1\na = 2", "[" * 10000])
+def test_what_is_no_toml_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        load(toml(tmp_path, text))
+
+
+def test_what_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "clinder.toml").write_bytes(b'ref = "\xff"')
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        load(tmp_path / "clinder.toml")
+
+
+def test_a_file_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "clinder.toml").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path / "clinder.toml")
+
+
+# Links
+
+
+LINK = "https://hub.example.org/v2/gh/org/name/v1?urlpath=voila"
+
+
+def test_a_binder_link_declares_hub_ref_and_page(tmp_path: Path) -> None:
+    config = load(toml(tmp_path, f'repo = "{LINK}"'))
+    assert config.hubs == ("https://hub.example.org",)
+    assert str(config.spec()) == "gh/org/name/v1"
+    assert config.settings.session.path == "voila"
+    assert config.describe("ref") == "ref = v1 (the link in repo, clinder.toml)"
+
+
+def test_what_stands_beside_a_link_wins_over_it(tmp_path: Path) -> None:
+    config = load(toml(tmp_path, f'repo = "{LINK}"\nref = "v2"\nhub = "https://other.example.org"'))
+    assert (config.hubs, config.spec().ref) == (("https://other.example.org",), "v2")
+
+
+def test_a_link_in_an_option_wins_over_ref_and_hub_of_the_file(tmp_path: Path) -> None:
+    config = load(toml(tmp_path, 'ref = "main"\nhub = "https://other.example.org"'), repo=LINK)
+    assert (config.hubs, config.spec().ref) == (("https://hub.example.org",), "v1")
+
+
+def test_an_option_wins_over_a_link_in_the_file(tmp_path: Path) -> None:
+    assert load(toml(tmp_path, f'repo = "{LINK}"'), ref="v3").spec().ref == "v3"
+
+
+def test_a_ref_for_a_doi_is_a_fault_that_says_where_it_stands(tmp_path: Path) -> None:
+    [fault] = faults(toml(tmp_path, 'ref = "main"'), repo="10.5281/zenodo.1")
+    assert fault == "ref: provider zenodo takes no ref, but ref is 'main' (clinder.toml)"
+
+
+def test_a_folder_is_relative_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "book").mkdir()
+    config = load(toml(tmp_path, 'hub = "local"\nrepo = "./book"'))
+    assert config.spec().repo == str((tmp_path / "book").resolve())
+
+
+def test_a_folder_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    [fault] = faults(toml(tmp_path, 'hub = "local"\nrepo = "./book"'))
+    assert fault == f"repo: there is no folder {tmp_path.resolve() / 'book'} (clinder.toml)"
+
+
+def test_a_folder_is_for_the_embedded_hub_alone(tmp_path: Path) -> None:
+    [fault] = faults(toml(tmp_path, 'repo = "."'))
+    assert "which only the embedded hub can build" in fault
+
+
+def test_without_a_repository_there_is_no_spec(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no clinder\.toml"):
+        load().spec()
+    with pytest.raises(ConfigError, match=r"clinder\.toml names none"):
+        load(toml(tmp_path, "")).spec()
+
+
+# Places
+
+
+def test_the_file_is_looked_for_upwards(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert find_file(tmp_path / "a" / "b") != tmp_path / "clinder.toml"
+    file = toml(tmp_path, "")
+    assert find_file(tmp_path / "a" / "b") == file
+
+
+def test_the_state_lies_beside_the_file_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = toml(tmp_path, "")
+    assert load(file).state_dir == tmp_path / ".clinder"
+    monkeypatch.setenv("CLINDER_STATE_DIR", str(tmp_path / "s"))
+    assert find_state_dir(file) == tmp_path / "s"
+    assert find_state_dir(file, tmp_path / "given") == tmp_path / "given"
