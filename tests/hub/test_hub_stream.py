@@ -29,6 +29,7 @@ from hub.servers import (
     Connection,
     Handler,
     JupyterSession,
+    Piece,
     Request,
     Server,
     event,
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 Configure = Callable[..., Config]
 WAITING = event("waiting", "Waiting for build to start...\n")
+KEEPALIVES: list[Piece] = [KEEPALIVE, 0.05] * 200
+SPARSE_KEEPALIVES: list[Piece] = [0.2, KEEPALIVE] * 6
 BUILT = event("built", "Found built image, launching...\n", imageName="r/x:1")
 
 
@@ -501,7 +504,7 @@ def test_ready_with_a_url_or_token_not_to_be_trusted_fails_the_launch(
 def test_keepalives_do_not_defeat_the_time_for_the_build(
     hub: Server, configure: Configure, circumstances: Circumstances
 ) -> None:
-    hub.handler = stream(WAITING, *[KEEPALIVE, 0.05] * 200)
+    hub.handler = stream(WAITING, *KEEPALIVES)
     error = failure(configure(timeouts__build=0.5, timeouts__silence=0.3), circumstances)
     assert isinstance(error, TimedOutError)
     assert "is not done in time while building: timeouts.build = 0.5s (--timeouts-build)" in error.message
@@ -510,7 +513,7 @@ def test_keepalives_do_not_defeat_the_time_for_the_build(
 def test_keepalives_do_not_defeat_the_time_for_the_launch(
     hub: Server, configure: Configure, circumstances: Circumstances
 ) -> None:
-    hub.handler = stream(WAITING, BUILT, *[KEEPALIVE, 0.05] * 200)
+    hub.handler = stream(WAITING, BUILT, *KEEPALIVES)
     error = failure(configure(timeouts__launch=0.5), circumstances)
     assert isinstance(error, TimedOutError)
     assert "timeouts.launch = 0.5s" in error.message
@@ -536,7 +539,7 @@ def test_a_hub_that_falls_silent_is_left(hub: Server, configure: Configure, circ
 def test_keepalives_are_signs_of_life(
     hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
 ) -> None:
-    hub.handler = stream(WAITING, *[0.2, KEEPALIVE] * 6, BUILT, session.ready())
+    hub.handler = stream(WAITING, *SPARSE_KEEPALIVES, BUILT, session.ready())
     start(configure(timeouts__silence=0.6), circumstances)
 
 

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import inspect
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from clinder import errors
+from clinder.errors import BuildError, ClinderError, InterruptedBySignalError
+from clinder.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase, Retrying, Told
+from clinder.hubs.binderhub import HubReport
+from clinder.lifecycle import DownAction, DownResult, StatusResult, UpAction, UpResult
+from clinder.observation import Condition, Observation
+from clinder.output.documents import (
+    down_document,
+    hub_document,
+    plan_document,
+    start_document,
+    state_document,
+    status_document,
+    up_document,
+)
+from clinder.output.plain import PlainProgress
+from clinder.output.result import Result, show, show_error
+from clinder.output.text import describe_origin, status_text
+from clinder.plan import Action, Drift, Plan, Step
+from clinder.repository import RepositorySpec
+from clinder.sessions import PhaseTime, Session
+from clinder.state import Pending, Process, State
+
+NOW = datetime(2026, 11, 22, 18, 0, 0, 123456, tzinfo=UTC)
+SESSION = Session(
+    url="https://h/user/x/",
+    token="hunter2",
+    hub="https://mybinder.org",
+    provider="gh",
+    repo="org/name",
+    ref="main",
+    resolved_ref="e67fba914dc26d54ddd5ead705f9e792eb67d6a9",
+    launched_at=NOW,
+    phases=(PhaseTime(phase="waiting", seconds=1.5),),
+)
+PLACE = ["hub", "provider", "repo", "ref", "resolved_ref", "ref_url", "image", "launched_at", "ready_at", "phases"]
+LOOK = ["state", "reason", "checked_at", "last_activity", "kernels", "connections", "drift", "pending", "retired"]
+SEEN = Observation(Condition.RUNNING, "", NOW, last_activity="2026-11-22T17:59:00Z", kernels=1, connections=0)
+
+
+def pending() -> Pending:
+    process = Process(operation="up", user="me", host="here", pid=7, since=NOW)
+    return Pending(hub="h", provider="gh", repo="org/name", ref="main", process=process)
+
+
+# JSON: keys are only ever added
+
+
+def test_the_keys_of_up() -> None:
+    assert list(up_document(UpResult(UpAction.KEPT, "why", SESSION))) == ["action", "url", "token", "uri", *PLACE]
+
+
+def test_the_keys_of_start() -> None:
+    document = start_document(SESSION)
+    assert list(document) == ["action", "url", "token", "uri", *PLACE]
+    assert document["action"] == "launched"
+    assert document["uri"] == "https://h/user/x/?token=hunter2"
+    assert document["launched_at"] == "2026-11-22T18:00:00.123Z"
+    assert document["phases"] == [{"phase": "waiting", "seconds": 1.5}]
+
+
+@pytest.mark.parametrize("action", list(DownAction))
+def test_the_keys_of_down_and_stop(action: DownAction) -> None:
+    assert down_document(DownResult(action, SESSION)) == {"action": action.value, "url": SESSION.url}
+    assert down_document(DownResult(action, None))["url"] is None
+
+
+def test_the_keys_of_plan() -> None:
+    decided = Plan((Step(Action.LAUNCH, "why"),))
+    assert plan_document(decided) == {
+        "changes": True,
+        "steps": [{"action": "launch", "cause": "why"}],
+        "obstacle": None,
+    }
+
+
+def test_the_keys_of_status() -> None:
+    result = StatusResult(SESSION, SEEN, (Drift("ref", "v2", "main"),), State(pending=pending(), retired=(SESSION,)))
+    document = status_document(result, with_token=False)
+    assert list(document) == ["url", *PLACE, *LOOK]
+    assert document["drift"] == [{"key": "ref", "declared": "v2", "running": "main"}]
+    assert "hunter2" not in json.dumps(document)
+
+
+def test_status_shows_the_token_on_demand_alone() -> None:
+    document = status_document(StatusResult(SESSION, SEEN, (), State()), with_token=True)
+    assert document["token"] == "hunter2"
+    assert document["uri"] == SESSION.uri
+
+
+def test_status_without_a_session_has_the_same_keys() -> None:
+    document = status_document(StatusResult(None, None, (), State()), with_token=False)
+    assert list(document) == ["url", *PLACE, *LOOK]
+    assert (document["url"], document["state"]) == (None, "none")
+
+
+def test_the_keys_of_state_show() -> None:
+    document = state_document(State(session=SESSION, retired=(SESSION,)), with_token=False)
+    assert list(document) == ["version", "serial", "lineage", "clinder_version", "session", "pending", "retired"]
+    assert "hunter2" not in json.dumps(document)
+
+
+def test_the_keys_of_hub_check() -> None:
+    report = HubReport(True, True, {"binderhub": "1"}, [], ["gh"], None, "")
+    assert list(hub_document("https://h", report, None)) == [
+        "hub",
+        "is_binderhub",
+        "is_well",
+        "versions",
+        "checks",
+        "providers",
+        "launches_left",
+        "problem",
+    ]
+
+
+def test_json_begins_with_its_format_version(capsys: pytest.CaptureFixture[str]) -> None:
+    show(Result({"a": 1}, text="text", messages=("message",)), as_json=True)
+    out, err = capsys.readouterr()
+    assert list(json.loads(out).items()) == [("format_version", 1), ("a", 1)]
+    assert err == "message\n"
+
+
+def test_text_goes_to_stdout_and_messages_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    show(Result({"a": 1}, text="text", messages=("message",)), as_json=False)
+    assert capsys.readouterr() == ("text\n", "message\n")
+
+
+def test_quiet_keeps_messages_back_but_not_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    show(Result({}, text="text", messages=("message",), warnings=("careful",)), as_json=False, quiet=True)
+    assert capsys.readouterr() == ("text\n", "warning: careful\n")
+
+
+# Errors
+
+
+def test_the_exit_statuses_are_these() -> None:
+    statuses = {
+        name: kind.exit_status
+        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, ClinderError)
+    }
+    assert statuses == {
+        "ClinderError": 1,
+        "UsageError": 2,
+        "ConfigError": 2,
+        "RefusedError": 3,
+        "LockedError": 4,
+        "BuildError": 5,
+        "LaunchError": 5,
+        "LaunchRetryError": 5,
+        "NoSessionError": 6,
+        "TimedOutError": 7,
+        "HubError": 8,
+        "UnreachableError": 8,
+        "RateLimitedError": 8,
+        "StateError": 9,
+        "InterruptedBySignalError": 1,
+        "LostSessionError": 6,
+        "CommandNotFoundError": 127,
+        "CommandNotExecutableError": 126,
+    }
+
+
+@pytest.mark.parametrize(("number", "status"), [(2, 130), (15, 143), (1, 129)])
+def test_an_interruption_ends_as_shells_have_it(number: int, status: int) -> None:
+    assert InterruptedBySignalError(number, "x").exit_status == status
+
+
+def test_only_what_another_try_may_mend_is_tried_again() -> None:
+    retryable = {
+        name
+        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, ClinderError) and kind.retryable
+    }
+    assert retryable == {"LaunchRetryError", "UnreachableError", "RateLimitedError"}
+
+
+def test_an_error_says_what_happened_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(BuildError("it broke", hint="Mend it."), as_json=False)
+    assert capsys.readouterr() == ("", "clinder: it broke\n  Mend it.\n")
+
+
+def test_an_error_as_json_bears_kind_message_hint_and_any_session(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(ClinderError("x", hint="y", session=SESSION), as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["format_version"] == 1
+    assert document["error"] == {"kind": "internal", "message": "x", "hint": "y"}
+    assert document["session"]["token"] == "hunter2"
+
+
+def test_an_error_without_json_prints_any_session_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(ClinderError("x", session=SESSION), as_json=False)
+    assert SESSION.uri in capsys.readouterr().err
+
+
+def test_a_hubs_words_in_an_error_speak_to_no_ci_runner(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(BuildError("failed: \x1b[31mno\n::add-mask::x\n##[error]y"), as_json=False)
+    assert capsys.readouterr().err == "clinder: failed: no\n: :add-mask::x\n## [error]y\n"
+
+
+# Text
+
+
+def test_a_sessions_origin_is_one_phrase() -> None:
+    assert describe_origin(SESSION) == "gh/org/name/main at e67fba914dc2 on https://mybinder.org"
+    assert describe_origin(Session(url="https://h/", token="t")) == "started elsewhere"
+
+
+def test_status_is_a_few_aligned_lines() -> None:
+    recent = (datetime.now(UTC) - timedelta(minutes=3)).isoformat()
+    seen = Observation(Condition.RUNNING, "", NOW, last_activity=recent, kernels=1, connections=0)
+    text = status_text(StatusResult(SESSION, seen, (Drift("ref", "v2", "main"),), State()))
+    assert text.splitlines() == [
+        "running      https://h/user/x/",
+        "from         gh/org/name/main at e67fba914dc2 on https://mybinder.org",
+        "idle         3m",
+        "kernels      1",
+        "connections  0",
+        "drift        ref: v2 is declared, main runs",
+    ]
+
+
+@pytest.mark.parametrize("stamp", [None, "", "yesterday", "2026-99-99", "2026-11-22T18:00:00"])
+def test_an_odd_last_activity_is_left_out_or_read_as_utc(stamp: str | None) -> None:
+    seen = Observation(Condition.RUNNING, "", NOW, last_activity=stamp)
+    text = status_text(StatusResult(SESSION, seen, (), State()))
+    assert ("idle" in text) is (stamp == "2026-11-22T18:00:00")
+
+
+def test_status_text_does_not_show_the_token() -> None:
+    assert "hunter2" not in status_text(StatusResult(SESSION, SEEN, (), State(retired=(SESSION,))))
+
+
+def test_plain_progress_keeps_every_line_in_its_phase(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = PlainProgress()
+    for item in (
+        Attempt("https://h", RepositorySpec("gh", "o/n", "main"), 1, 3),
+        Event(Phase.FETCHING, "Receiving 10%\r"),
+        Event(Phase.FETCHING, "HEAD is now at 1\n"),
+        Event(None, "one\n::set-env x=y\n"),
+        Event(Phase.PUSHING, progress={"a": LayerProgress(1, 1), "b": LayerProgress(0, 2)}),
+        Event(Phase.PUSHING, progress={"a": LayerProgress(1, 1), "b": LayerProgress(1, 2)}),
+        CaughtUp(),
+        Retrying("it broke", "https://h2", 5.25),
+        Checking("auto"),
+        Told("mind this", warning=True),
+    ):
+        progress(item)
+    progress.close(succeeded=True)
+    assert capsys.readouterr().err.splitlines() == [
+        "launching gh/o/n/main on https://h",
+        "fetching  | HEAD is now at 1",
+        "fetching  | one",
+        "fetching  | : :set-env x=y",
+        "pushing   | 1 of 2 layers pushed",
+        "failed: it broke; trying again on https://h2 in 5.2s",
+        "starting a kernel once",
+        "warning: mind this",
+    ]
