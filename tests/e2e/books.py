@@ -1,0 +1,115 @@
+"""Projects of notebooks for the tests, and a home and a cache that the tests of one file share."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from commands import CLINDER
+from embedded import checkout, processes_of, surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import psutil  # type: ignore[import-untyped,unused-ignore]
+
+WHERE = "import os\nprint('ran in', os.getcwd())"
+"""A cell that tells where it runs: in a session's working copy, if all is well."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for all tests of a file; nothing that has to do with it may run when they are done."""
+    folder = tmp_path_factory.mktemp("place")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith("CLINDER_"):
+                patch.delenv(name)
+        with surroundings(folder):
+            yield folder
+
+
+@pytest.fixture(autouse=True)
+def kept_cache(place: Path, plain_surroundings: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The embedded hub's folder, the same for all tests of a file."""
+    cache = place / "cache"
+    monkeypatch.setenv("CLINDER_CACHE_DIR", str(cache))
+    return cache
+
+
+def servers(folder: Path) -> list[psutil.Process]:
+    """The Jupyter Servers that were started with something of this folder."""
+    return [process for process in processes_of(folder) if any("jupyter_server" in part for part in process.cmdline())]
+
+
+def notebook(*cells: str) -> str:
+    """A notebook of these cells of code, none of them run."""
+    made = [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": f"cell-{number}",
+            "metadata": {},
+            "outputs": [],
+            "source": source,
+        }
+        for number, source in enumerate(cells)
+    ]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return json.dumps({"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def page(*cells: str) -> str:
+    """A page in MyST Markdown with these cells."""
+    front = "---\nkernelspec:\n  name: python3\n  display_name: Python 3\n---\n\n# A page\n"
+    return front + "".join(f"\n```{{code-cell}} python\n{source}\n```\n" for source in cells)
+
+
+def book(folder: Path, **files: str) -> Path:
+    """A cookbook that MyST builds without a network, with these files, as a git checkout with its `clinder.toml`."""
+    theme = folder / "theme"
+    checkout(
+        folder,
+        myst__yml="version: 1\nproject:\n  title: A cookbook\nsite:\n  template: ./theme\n",
+        clinder__toml='hub = "local"\nrepo = "."\n',
+        **files,
+    )
+    theme.mkdir()
+    (theme / "template.yml").write_text("myst: v1\n")
+    return folder
+
+
+def executed(folder: Path) -> list[str]:
+    """What was printed on each executable page, as MyST's last build kept it."""
+    return sorted(path.read_text() for path in (folder / "_build" / "execute").glob("*.*"))
+
+
+def forget_build(folder: Path) -> None:
+    """Have the next build begin anew."""
+    shutil.rmtree(folder / "_build", ignore_errors=True)
+
+
+@contextmanager
+def started(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Start `clinder` in a folder, in a process group of its own; whatever happens it is gone afterwards."""
+    process = subprocess.Popen(
+        [CLINDER, *arguments],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
