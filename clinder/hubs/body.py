@@ -73,7 +73,12 @@ class ChunkDecoder:
             end = data.find(b"\r\n", start)
             if end < 0:
                 break
-            left = _read_size(data[start:end])
+            try:
+                left = int(data[start:end].partition(b";")[0], 16)  # what follows are extensions
+            except ValueError:
+                left = -1
+            if left < 0:
+                raise _no_size()
             self._is_first = False
             position = end + 2
             if not left:
@@ -82,16 +87,9 @@ class ChunkDecoder:
         self._left = left
         self._rest = data[position:]
         if len(self._rest) > _MOST_SIZE_LINE_BYTES and not self.has_ended:
-            raise ProtocolError("a chunk has no size", IncompleteRead(b""))
+            raise _no_size()
         return b"".join(pieces)
 
 
-def _read_size(line: bytes) -> int:
-    """Read a chunk's size: hexadecimal digits, before any extensions."""
-    try:
-        size = int(line.partition(b";")[0], 16)
-    except ValueError:
-        size = -1
-    if size < 0:
-        raise ProtocolError("a chunk has no size", IncompleteRead(b""))
-    return size
+def _no_size() -> ProtocolError:
+    return ProtocolError("a chunk has no size", IncompleteRead(b""))

@@ -57,17 +57,23 @@ class EventDecoder:
 
     def _events(self, lines: list[bytes]) -> list[bytes]:
         events = []
-        data = self._data
+        data, size = self._data, self._size
         for line in lines:
             if not line:
                 if data:
                     events.append(data[0] if len(data) == 1 else b"\n".join(data))
                     data.clear()
-                    self._size = 0
+                    size = 0
+                continue
+            if line.startswith(b"data: "):
+                value = line[6:]
             elif line.startswith(b"data:") or line == b"data":
-                value = line[6:] if line.startswith(b"data: ") else line[5:]
-                self._size += len(value) + 1
-                if self._size > self._max:
-                    raise EventTooLargeError(f"an event is larger than {self._max} bytes")
-                data.append(value)
+                value = line[5:]
+            else:
+                continue
+            size += len(value) + 1
+            if size > self._max:
+                raise EventTooLargeError(f"an event is larger than {self._max} bytes")
+            data.append(value)
+        self._size = size
         return events
