@@ -124,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.send_header("Connection", "close")
         self.end_headers()
-        url = f"http://127.0.0.1:{cast('socketserver.TCPServer', self.server).server_address[1]}/user/bench/"
+        url = f"http://{self.headers['Host']}/user/bench/"
         megabyte = IN_EVENTS if kind == "events" else IN_BLOCKS
         self.wfile.write(chunk(event(phase="waiting", message="Waiting for build to start...\n")))
         for _ in range(int(size)):

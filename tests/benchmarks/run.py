@@ -3,8 +3,8 @@
     python tests/benchmarks/run.py [--quick]
 
 It installs clinder as a user does (a wheel, with its bytecode) into an environment of its own, and the JavaScript
-client from npm, both in a temporary folder. Each round runs every command once, so that a busy machine slows all of them; the
-tables show medians. Needs Linux or macOS, Node.js 20 and curl.
+client from npm, both in a temporary folder. Each round runs every command once, so that a busy machine slows all of
+them; the tables show medians. Needs Linux or macOS, Node.js 20 and curl.
 """
 
 from __future__ import annotations
