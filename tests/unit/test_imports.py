@@ -1,0 +1,64 @@
+"""Commands that need no network, and no embedded hub, do not pay for them: looked at in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT_S = 60
+HEAVY = ("requests", "urllib3", "rich.live", "rich.console", "clinder.hubs.local", "tornado", "jupyter_server", "yaml")
+RUN = """
+import json, sys
+from clinder.cli import main
+try:
+    main()
+except SystemExit as leaving:
+    status = leaving.code
+print()
+print(json.dumps([status or 0, sorted(sys.modules)]))
+"""
+
+
+def run(folder: Path, *arguments: str) -> tuple[int, set[str]]:
+    """Run clinder and return its exit status, and what it has imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *arguments], cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=True
+    )
+    status, modules = json.loads(done.stdout.splitlines()[-1])
+    return status, set(modules)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--version",), 0),
+        (("--help",), 0),
+        (("up", "--help"), 0),
+        (("status",), 6),
+        (("down",), 0),
+        (("state", "show"), 0),
+    ],
+    ids=str,
+)
+def test_what_needs_no_network_does_not_import_it(tmp_path: Path, arguments: tuple[str, ...], expected: int) -> None:
+    status, modules = run(tmp_path, *arguments)
+    assert status == expected
+    assert not modules & set(HEAVY)
+
+
+def test_the_version_is_shown_without_making_any_command(tmp_path: Path) -> None:
+    _, modules = run(tmp_path, "--version")
+    assert not modules & {"clinder.cli.up", "clinder.config", "pydantic"}
+
+
+def test_a_command_is_made_without_the_others(tmp_path: Path) -> None:
+    _, modules = run(tmp_path, "status")
+    assert "clinder.cli.status" in modules
+    assert not modules & {"clinder.cli.up", "clinder.cli.run", "clinder.cli.hub"}
