@@ -400,6 +400,8 @@ def _check_together(settings: Settings, link: RepositoryLink, values: Mapping[st
         link.spec(settings.ref)
     except ClinderError as error:
         faults.append(f"ref: {error.message} ({values['ref'].source})")
+    if link.provider == LOCAL and not Path(link.repo).is_dir():
+        faults.append(f"repo: there is no folder {link.repo} ({values['repo'].source})")
     if link.provider == LOCAL and any(hub != LOCAL_HUB for hub in settings.hub):
         faults.append(
             f'repo: {link.repo} is a folder, which only the embedded hub can build: set hub = "local" '

@@ -18,6 +18,8 @@ from pydantic_core import from_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from clinder.repository import RepositorySpec
+
 
 class Phase(StrEnum):
     """A phase of a launch, in the order in which a hub goes through them; `FAILED` may come at any time."""
@@ -188,7 +190,7 @@ class Attempt:
     """A launch begins: which hub is asked for which spec, the how-manieth try of how many."""
 
     hub: str
-    spec: str
+    spec: RepositorySpec
     number: int
     of: int
 

@@ -49,7 +49,7 @@ class JupyterServer:
 
     def __init__(self, session: Session, *, connect: timedelta) -> None:
         self._url = session.url
-        self._who = session.url
+        self._who = "the server"
         self._is_local = urlsplit(session.url).hostname in ("127.0.0.1", "localhost", "::1")
         self._timeout_s = connect.total_seconds()
         self._client = new_client()

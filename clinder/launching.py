@@ -120,7 +120,7 @@ def launch(
     failures: list[ClinderError] = []
     while True:
         hub = open_hub(config.hubs[len(failures) % len(config.hubs)], config.timeouts, build_token=build_token)
-        tell(Attempt(hub.url, str(spec), len(failures) + 1, retry.attempts))
+        tell(Attempt(hub.url, spec, len(failures) + 1, retry.attempts))
         try:
             return _Launch(hub, config, ledger, tell, interrupts).run(spec)
         except InterruptedBySignalError:
@@ -189,17 +189,24 @@ class _Launch:
 
     def run(self, spec: RepositorySpec) -> Session:
         launched_at = datetime.now(UTC)
+        stream = self._hub.launch(spec)
         try:
-            with self._hub.launch(spec) as stream:
+            with stream:
                 event = self._await_ready(stream)
-            session = session_from_ready(
-                event, hub=self._hub.url, spec=spec, launched_at=launched_at, phases=self._clock.times()
-            )
-            return self._prove(session)
+            return self._prove(self._session(event, spec, launched_at))
+        except BaseException as error:
+            if late := stream.late_ready():
+                self._discard(self._session(late, spec, launched_at), error)
+            raise
         finally:
             self._interrupts.left_behind = ""
             if self._hub.launches_left:
                 self._tell(self._hub.launches_left)
+
+    def _session(self, event: Event, spec: RepositorySpec, launched_at: datetime) -> Session:
+        return session_from_ready(
+            event, hub=self._hub.url, spec=spec, launched_at=launched_at, phases=self._clock.times()
+        )
 
     def _await_ready(self, stream: EventStream) -> Event:
         """Hear the stream out to `ready`, by the deadlines."""

@@ -57,9 +57,10 @@ class DownAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UpResult:
-    """What `up` did, and the session that runs now."""
+    """What `up` did and why, and the session that runs now."""
 
     action: UpAction
+    cause: str
     session: Session
 
 
@@ -319,20 +320,20 @@ class _Work:
 
     def carry_out_up(self, decided: Plan) -> UpResult:
         """Do the steps of a plan for `up`, in order."""
-        action = UpAction.KEPT
+        action, cause = UpAction.KEPT, ""
         for step in decided.steps:
             if step.action is Action.LAUNCH:
                 self._launch()
-                action = UpAction.REPLACED if self._before else UpAction.LAUNCHED
+                action, cause = UpAction.REPLACED if self._before else UpAction.LAUNCHED, step.cause
             elif step.action is Action.FORGET:
                 self._forget(step.session, step.cause)
             elif step.action is Action.KEEP:
-                self._with.tell(Told(step.cause))
+                cause = step.cause
             elif step.action is Action.STOP and step.session:
                 self._try_to_stop(step.session)
         if self.state.session is None:
             raise AssertionError("a plan for up ends with a session")
-        return UpResult(action, self.state.session)
+        return UpResult(action, cause, self.state.session)
 
     def carry_out_down(self, decided: Plan) -> DownResult:
         """Do the steps of a plan for `down`; every session is tried before the first failure is raised."""

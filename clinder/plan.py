@@ -153,7 +153,8 @@ def _reconcile(desired: Desired, session: Session, seen: Observation, steps: lis
         cause = "a new session was asked for (--replace)"
     elif seen.condition is Condition.UNREACHABLE:
         obstacle = (
-            f"the recorded session {session.url} cannot be reached ({seen.reason}), which does not mean that it is gone"
+            f"the recorded session {session.url} cannot be looked at ({seen.reason}), "
+            "which does not mean that it is gone"
         )
         return Plan(tuple(steps), obstacle)
     elif drift:

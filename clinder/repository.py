@@ -112,6 +112,8 @@ class RepositorySpec:
         return cls(provider, unquote("/".join(segments[:width])), unquote("/".join(segments[width:])))
 
     def __str__(self) -> str:
+        if self.provider == LOCAL:
+            return self.repo if self.ref == DEFAULT_REF else f"{self.repo} at {self.ref}"
         return "/".join(part for part in (self.provider, self.repo, self.ref) if part)
 
 

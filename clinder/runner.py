@@ -73,7 +73,7 @@ def run(
             is_ours = result.action is not UpAction.KEPT and not options.keep
             try:
                 between.check()
-                status, loss = _run_once(config, options, result.session)
+                status, loss = _run_once(config, options, result.session, between)
             except BaseException:
                 if is_ours:
                     _release(config, result.session, circumstances)
@@ -90,10 +90,12 @@ def run(
     raise AssertionError("the last try returns or raises")
 
 
-def _run_once(config: Config, options: RunOptions, session: Session) -> tuple[int, Loss | None]:
-    child = Child(options.command, env=session_environment(session))
-    with Watch(session, timeouts=config.timeouts, keeps_alive=options.keeps_alive) as watch:
-        status = child.wait(is_over=lambda: watch.loss is not None)
+def _run_once(config: Config, options: RunOptions, session: Session, between: Interrupts) -> tuple[int, Loss | None]:
+    watch = Watch(session, timeouts=config.timeouts, keeps_alive=options.keeps_alive)
+    with Child(options.command, env=session_environment(session)) as child, watch:
+        status = child.wait(is_over=lambda: watch.loss is not None, signalled=lambda: between.requested)
+    if status != 0 and watch.loss is None:
+        watch.look()  # it may have failed because its session went, just now
     return status, watch.loss
 
 

@@ -47,13 +47,22 @@ def stop_session(session: Session, *, timeouts: Timeouts, pause: Callable[[float
     from clinder.jupyter import JupyterServer
 
     with JupyterServer(session, connect=timeouts.connect) as server:
-        return server.shut_down(timeout=timeouts.stop, pause=pause, is_gone=lambda: _process_has_ended(session))
+        was_there = server.shut_down(timeout=timeouts.stop, pause=pause, is_gone=lambda: _process_has_ended(session))
+    if _may_be_embedded(session):
+        from clinder.hubs import local
+
+        local.stop(session.url, 0)  # what it left on the disk
+    return was_there
 
 
 def _process_has_ended(session: Session) -> bool:
     """Ask the embedded hub about its own sessions, known by their URL; it knows nothing of others."""
-    if urlsplit(session.url).hostname != "127.0.0.1":
+    if not _may_be_embedded(session):
         return False
     from clinder.hubs import local
 
     return local.is_alive(session.url) is False
+
+
+def _may_be_embedded(session: Session) -> bool:
+    return urlsplit(session.url).hostname == "127.0.0.1"

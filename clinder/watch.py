@@ -19,11 +19,23 @@ if TYPE_CHECKING:
     from clinder.config import Timeouts
     from clinder.sessions import Session
 
-_LOOK_S = 5.0
-_OUTAGE_S = 30.0
-"""How long a session may be out of reach before it counts as lost."""
-_KEEP_ALIVE_S = 60.0
-"""How often to give a sign of activity; hubs stop servers after ten minutes without one (measured)."""
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How closely a session is watched, in seconds.
+
+    Attributes:
+        look_s: the pause between two looks.
+        outage_s: how long a session may be out of reach before it counts as lost.
+        keep_alive_s: how often to give a sign of activity; hubs stop servers after ten minutes without one (measured).
+    """
+
+    look_s: float = 5.0
+    outage_s: float = 30.0
+    keep_alive_s: float = 60.0
+
+
+_PACE = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +53,7 @@ class Watch:
         loss: how the session was lost; `None` as long as it was not.
     """
 
-    def __init__(self, session: Session, *, timeouts: Timeouts, keeps_alive: bool) -> None:
+    def __init__(self, session: Session, *, timeouts: Timeouts, keeps_alive: bool, pace: Pace = _PACE) -> None:
         """Prepare.
 
         Args:
@@ -49,11 +61,13 @@ class Watch:
             timeouts: `connect` bounds each look.
             keeps_alive: whether to give signs of activity: looking at `api/status` is none, `api/kernels` is
                 (measured).
+            pace: how closely to watch.
         """
         self.loss: Loss | None = None
         self._session = session
         self._timeouts = timeouts
         self._keeps_alive = keeps_alive
+        self._pace = pace
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look_on, name="clinder-watch", daemon=True)
 
@@ -67,17 +81,29 @@ class Watch:
         self._ended.set()
         self._thread.join(timeout=1)
 
+    def look(self) -> None:
+        """Look once more, for whether the session is gone; to be out of reach for a moment is no loss."""
+        seen = observe_session(self._session, timeouts=self._timeouts)
+        if seen.condition is Condition.GONE:
+            self.loss = Loss(datetime.now(UTC), seen.reason)
+
     def _look_on(self) -> None:
-        last_reached = last_activity = time.monotonic()
-        while not self._ended.wait(_LOOK_S):
+        unreachable_since: float | None = None
+        last_activity = time.monotonic()
+        while not self._ended.wait(self._pace.look_s):
+            began = time.monotonic()
             seen = observe_session(self._session, timeouts=self._timeouts)
-            now = time.monotonic()
             if seen.condition is Condition.RUNNING:
-                last_reached = now
-            elif seen.condition is Condition.GONE or now - last_reached >= _OUTAGE_S:
+                unreachable_since = None
+            elif unreachable_since is None:
+                # Counted from the look, not from the last success: clinder itself may have been stopped (Ctrl-Z).
+                unreachable_since = began
+            now = time.monotonic()
+            is_over = unreachable_since is not None and now - unreachable_since >= self._pace.outage_s
+            if seen.condition is Condition.GONE or is_over:
                 self.loss = Loss(datetime.now(UTC), seen.reason)
                 return
-            if self._keeps_alive and now - last_activity >= _KEEP_ALIVE_S:
+            if self._keeps_alive and now - last_activity >= self._pace.keep_alive_s:
                 last_activity = now
                 self._stir()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -25,25 +24,28 @@ class GoneAs(StrEnum):
 @command("check")
 def check(
     invocation: Invocation,
-    url: Annotated[str | None, typer.Argument(help="The hub; the first one declared, if left out.")] = None,
+    url: Annotated[
+        str | None, typer.Argument(metavar="URL", help="The hub; the first one declared, if left out.")
+    ] = None,
 ) -> Result:
     """Say whether a hub is a BinderHub, is well, which providers it has and how many launches are left."""
-    from clinder.config import LOCAL_HUB
+    from clinder.config import LOCAL_HUB, find_state_dir
     from clinder.errors import UsageError
     from clinder.hubs.binderhub import BinderHub
     from clinder.output.documents import hub_document
     from clinder.output.launches import last_launches_left
     from clinder.output.text import hub_text
 
-    given = replace(invocation, settings={"hub": url})
-    config = given.load_config()
+    # A hub that is named is looked at whatever else is declared.
+    config = invocation.load_config(looks_for_file=url is None, settings={"hub": url, "repo": None})
     name = config.hubs[0]
     if name == LOCAL_HUB:
         raise UsageError(
             "the embedded hub answers no requests by itself", hint="`clinder hub serve` makes it speak HTTP."
         )
     report = BinderHub(name, connect_s=config.timeouts.connect.total_seconds()).report()
-    left = report.launches_left or last_launches_left(config.state_dir / "logs", name)
+    state_dir = find_state_dir(invocation.find_file(), invocation.state_dir)
+    left = report.launches_left or last_launches_left(state_dir / "logs", name)
     return Result(
         hub_document(name, report, left),
         text=hub_text(name, report, left),
@@ -55,13 +57,19 @@ def check(
 @command("serve", json=False, files=False)
 def serve(
     invocation: Invocation,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0: any free one.")] = 8585,
+    port: Annotated[
+        int, typer.Option(metavar="NUMBER", min=0, max=65535, help="The port on 127.0.0.1; 0: any free one.")
+    ] = 8585,
     redirect: Annotated[
         bool, typer.Option("--redirect", help="Answer launches with a redirect, as federations do.")
     ] = False,
-    rate_limit: Annotated[int | None, typer.Option(min=0, help="Launches allowed in an hour.")] = None,
-    quota: Annotated[int | None, typer.Option(min=0, help="Sessions allowed at once.")] = None,
-    ban: Annotated[list[str] | None, typer.Option(help="A regular expression of specs to refuse; repeatable.")] = None,
+    rate_limit: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=0, help="Launches allowed in an hour.")
+    ] = None,
+    quota: Annotated[int | None, typer.Option(metavar="NUMBER", min=0, help="Sessions allowed at once.")] = None,
+    ban: Annotated[
+        list[str] | None, typer.Option(metavar="REGEX", help="A regular expression of specs to refuse; repeatable.")
+    ] = None,
     gone_as: Annotated[GoneAs, typer.Option(help="What a session that has ended answers.")] = GoneAs.JUPYTERHUB,
     keepalive: Annotated[
         str, typer.Option(metavar="TIME", help="Between the comments that keep streams open.")

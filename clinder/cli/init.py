@@ -13,9 +13,9 @@ from clinder.output.result import Result
 @command("init", json=False, files=False)
 def init(
     invocation: Invocation,
-    hub: Annotated[str | None, typer.Option(help="The hub to write down.")] = None,
-    repo: Annotated[str | None, typer.Option(help="The repository to write down.")] = None,
-    ref: Annotated[str | None, typer.Option(help="The ref to write down.")] = None,
+    hub: Annotated[str | None, typer.Option(metavar="TEXT", help="The hub to write down.")] = None,
+    repo: Annotated[str | None, typer.Option(metavar="TEXT", help="The repository to write down.")] = None,
+    ref: Annotated[str | None, typer.Option(metavar="TEXT", help="The ref to write down.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a clinder.toml that is there.")] = False,
 ) -> Result:
     """Write clinder.toml into this folder, from its git remote and branch, myst.yml, or an old book's _config.yml."""

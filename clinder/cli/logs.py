@@ -21,7 +21,7 @@ _FOLLOW_S = 0.2
 def logs(
     invocation: Invocation,
     launch: Annotated[
-        int, typer.Argument(min=0, metavar="[N]", help="Which launch: 0 is the last one, 1 the one before, …")
+        int, typer.Argument(min=0, metavar="N", help="Which launch: 0 is the last one, 1 the one before, …")
     ] = 0,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what comes, until the launch ends.")] = False,
     timeline: Annotated[bool, typer.Option("--timeline", help="Show where the time went, phase by phase.")] = False,

@@ -15,9 +15,7 @@ def open_session(
     invocation: Invocation,
     path: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[PATH]", help="What to open in it: lab/tree/a.ipynb, rstudio, … [default: session.path]"
-        ),
+        typer.Argument(metavar="PATH", help="What to open in it: lab/tree/a.ipynb, rstudio, … [default: session.path]"),
     ] = None,
     print_link: Annotated[
         bool, typer.Option("--print", help="Print the link, with the token, and open nothing.")

@@ -14,7 +14,7 @@ from clinder.output.result import Result
 @command("run", json=False, progress=True, settings=True, passes_arguments=True)
 def run(
     invocation: Invocation,
-    cmd: Annotated[list[str], typer.Argument(metavar="CMD ...", help="The command, after --, and its arguments.")],
+    cmd: Annotated[list[str], typer.Argument(metavar="CMD", help="The command, after --, and its arguments.")],
     fresh: Annotated[bool, typer.Option("--fresh", help="Launch a new session, even if one runs as declared.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the session running at the end.")] = False,
     keep_alive: Annotated[

@@ -25,7 +25,7 @@ class Format(StrEnum):
 @command("start", progress=True, settings=True)
 def start(
     invocation: Invocation,
-    repository: Annotated[str | None, typer.Argument(metavar="[REPO]", help="The repository, as --repo.")] = None,
+    repository: Annotated[str | None, typer.Argument(metavar="REPO", help="The repository, as --repo.")] = None,
     format: Annotated[Format, typer.Option("--format", help="How to print the session.")] = Format.URI,
 ) -> Result:
     """Launch a session without files: nothing is recorded, the session is printed with its token.

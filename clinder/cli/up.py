@@ -39,5 +39,5 @@ def up(
     return Result(
         up_document(result),
         text=result.session.url,
-        messages=(f"{result.action.value}: {describe_origin(result.session)}",),
+        messages=(f"{result.action.value}: {describe_origin(result.session)} ({result.cause})",),
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 UriArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[URI]", help="The session's URI; - reads it from stdin; else CLINDER_SESSION is read."),
+    typer.Argument(metavar="URI", help="The session's URI; - reads it from stdin; else CLINDER_SESSION is read."),
 ]
 _MOST_CHARACTERS = 65536
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from clinder.repository import RepositorySpec
 
 
+_CLOSING_S = 10.0
+"""How long it may take to end a server that was being started."""
+
+
 class EmbeddedHub:
     """The embedded hub, launching on this machine."""
 
@@ -28,7 +32,7 @@ class EmbeddedHub:
 
     def launch(self, spec: RepositorySpec) -> EventStream:
         """Build and start, and hear of it; nothing is done before the stream is entered."""
-        return EventStream(lambda _stream: self._read(spec), close=self._hub.close)
+        return EventStream(lambda _stream: self._read(spec), close=self._hub.close, closing_s=_CLOSING_S)
 
     def _read(self, spec: RepositorySpec) -> Iterator[list[Event]]:
         yield []

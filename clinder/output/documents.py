@@ -123,7 +123,9 @@ def launch_document(launch: PastLaunch, medians: Mapping[str, float], log: str) 
         "name": launch.name,
         "path": str(launch.path),
         "hub": launch.hub,
-        "spec": launch.spec,
+        "provider": launch.spec.provider if launch.spec else None,
+        "repo": launch.spec.repo if launch.spec else None,
+        "ref": launch.spec.ref if launch.spec else None,
         "outcome": launch.outcome or None,
         "phases": [
             {"phase": phase, "seconds": seconds, "median_seconds": medians.get(phase)}

@@ -8,7 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from clinder.errors import ClinderError
 from clinder.events import LaunchesLeft
+from clinder.repository import RepositorySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +25,7 @@ class PastLaunch:
         name: of the log, which begins with the time of the launch (UTC).
         path: of the log.
         hub: that was asked last.
-        spec: that was asked for.
+        spec: the repository spec that was asked for; `None` where the facts beside the log cannot be read.
         outcome: `succeeded`, the kind of the error, or empty while it is under way (or was killed).
         phases: in order, each with its seconds.
     """
@@ -31,14 +33,14 @@ class PastLaunch:
     name: str
     path: Path
     hub: str
-    spec: str
+    spec: RepositorySpec | None
     outcome: str
     phases: tuple[tuple[str, float], ...]
 
     @property
-    def repository(self) -> str:
+    def repository(self) -> tuple[str, str] | None:
         """Provider and repository, without the ref: what launches are compared by."""
-        return "/".join(self.spec.split("/")[:3])
+        return (self.spec.provider, self.spec.repo) if self.spec else None
 
 
 def past_launches(folder: Path) -> list[PastLaunch]:
@@ -52,8 +54,15 @@ def _read(path: Path) -> PastLaunch:
         phases = tuple((str(time["phase"]), float(time["seconds"])) for time in facts.get("phases", ()))
     except (KeyError, TypeError, ValueError):
         phases = ()
-    known = {name: str(facts.get(name, "")) for name in ("hub", "spec", "outcome")}
-    return PastLaunch(path.stem, path, phases=phases, **known)
+    hub, outcome = str(facts.get("hub", "")), str(facts.get("outcome", ""))
+    return PastLaunch(path.stem, path, hub, _spec(facts), outcome, phases)
+
+
+def _spec(facts: dict[str, Any]) -> RepositorySpec | None:
+    try:
+        return RepositorySpec(str(facts["provider"]), str(facts["repo"]), str(facts["ref"]))
+    except (KeyError, ClinderError):
+        return None
 
 
 def _facts(path: Path) -> dict[str, Any]:

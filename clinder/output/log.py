@@ -94,7 +94,8 @@ class LaunchLog:
     def _begin(self, attempt: Attempt) -> None:
         if self._file is None:
             self._open()
-        self._facts |= {"hub": attempt.hub, "spec": attempt.spec}
+        spec = attempt.spec
+        self._facts |= {"hub": attempt.hub, "provider": spec.provider, "repo": spec.repo, "ref": spec.ref}
         self._phase, self._phase_began, self._seconds = Phase.WAITING.value, time.monotonic(), {}
         self._line(f"launching {attempt.spec} on {attempt.hub} (try {attempt.number} of {attempt.of})")
 

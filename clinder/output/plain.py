@@ -89,7 +89,7 @@ def describe(item: Notice, *, verbose: bool) -> str | None:
     match item:
         case Attempt(hub=hub, spec=spec, number=number, of=of):
             tries = f" (try {number} of {of})" if number > 1 else ""
-            return f"launching {clean_line(spec)} on {hub}{tries}"
+            return f"launching {clean_line(str(spec))} on {hub}{tries}"
         case Retrying(reason=reason, hub=hub, delay_s=delay_s):
             return f"failed: {clean_line(reason)}; trying again on {hub} in {format_duration(delay_s)}"
         case Checking(kernel=None):

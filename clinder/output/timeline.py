@@ -54,8 +54,12 @@ def timeline_text(launch: PastLaunch, medians: Mapping[str, float]) -> str:
     scale = _WIDTH / _total_s(laid)
     rows = [f"{bar.phase:<10} {_blocks(bar.began_s * scale, bar.seconds * scale)} {bar.times}" for bar in laid]
     total = f"{'in all':<10} {' ' * _WIDTH} {format_duration(_total_s(laid) if laid else 0)}"
-    title = f"{clean_line(launch.spec)} on {clean_line(launch.hub)}: {launch.outcome or 'under way'}"
+    title = f"{_title(launch)}: {launch.outcome or 'under way'}"
     return "\n".join([title, *rows, total])
+
+
+def _title(launch: PastLaunch) -> str:
+    return clean_line(f"{launch.spec or launch.name} on {launch.hub or 'a hub'}")
 
 
 def _blocks(start: float, length: float) -> str:
@@ -72,7 +76,7 @@ def timeline_svg(launch: PastLaunch, medians: Mapping[str, float]) -> str:
     laid = bars(launch, medians)
     scale = _BAR_PX / _total_s(laid)
     width, height = _NAME_PX + _BAR_PX + _TIMES_PX, _ROW_PX * (len(laid) + 1) + 10
-    title = html.escape(f"{clean_line(launch.spec)} on {clean_line(launch.hub)}")
+    title = html.escape(_title(launch))
     rows = []
     for number, bar in enumerate(laid, 1):
         middle = number * _ROW_PX + _ROW_PX // 2

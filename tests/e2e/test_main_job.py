@@ -53,7 +53,7 @@ def recorded(folder: Path) -> dict[str, object]:
 
 
 def servers(folder: Path) -> list[psutil.Process]:
-    return [process for process in processes_of(folder) if "jupyter_server" in process.cmdline()]
+    return [process for process in processes_of(folder) if "jupyter_server" in " ".join(process.cmdline())]
 
 
 @pytest.mark.usefixtures("packaged")

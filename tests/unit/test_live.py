@@ -10,8 +10,10 @@ from rich.console import Console
 
 from clinder.events import Attempt, Checking, Event, LayerProgress, Phase, Proven, Told
 from clinder.output.live import LiveProgress
+from clinder.repository import RepositorySpec
 
-ATTEMPT = Attempt("https://hub.example.org", "gh/org/name/main", 1, 3)
+SPEC = RepositorySpec("gh", "org/name", "main")
+ATTEMPT = Attempt("https://hub.example.org", SPEC, 1, 3)
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -97,7 +99,7 @@ def test_what_a_hub_says_is_neither_markup_nor_a_control_sequence(screen: Screen
 
 def test_a_second_try_begins_a_view_of_its_own(screen: Screen) -> None:
     screen.show(ATTEMPT, Event(Phase.BUILDING, "old\n"))
-    screen.show(Attempt("https://hub.example.org", "gh/org/name/main", 2, 3), Event(Phase.WAITING, "new\n"))
+    screen.show(Attempt("https://hub.example.org", SPEC, 2, 3), Event(Phase.WAITING, "new\n"))
     assert "(try 2 of 3)" in screen.text
     screen.view.close(succeeded=True)
 
