@@ -65,7 +65,7 @@ class Tools:
         python: of the environment that clinder is installed in.
         clinder: the command.
         modules: where npm put the JavaScript client.
-        hub: the URL of the hub of `hub.py`.
+        hub: the URL of the hub of `instant_hub.py`.
     """
 
     folder: Path
@@ -226,7 +226,7 @@ def prepared() -> Iterator[Tools]:
         (folder / "package.json").write_text('{"name": "benchmarks", "private": true}')
         install("npm", "install", "--silent", "--no-audit", "--no-fund", PEER)
         hub = subprocess.Popen(
-            [python, str(HERE / "hub.py")], env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [python, str(HERE / "instant_hub.py")], env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         with hub:
             assert hub.stdin is not None
