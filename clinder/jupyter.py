@@ -223,9 +223,10 @@ class JupyterServer:
                     allow_redirects=False,
                     stream=True,
                 )
-            if response.status_code != 101:  # noqa: PLR2004
-                raise LaunchError(f"the channels of a kernel cannot be opened (HTTP {response.status_code})")
-            yield
+            with response:
+                if response.status_code != 101:  # noqa: PLR2004
+                    raise LaunchError(f"the channels of a kernel cannot be opened (HTTP {response.status_code})")
+                yield
 
     def shut_down(
         self, *, timeout: timedelta, pause: Callable[[float], None], is_gone: Callable[[], bool | None]

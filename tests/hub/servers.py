@@ -129,6 +129,8 @@ class Server:
 
     def __exit__(self, *exception: object) -> None:
         self._is_over.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept
         for thread in list(self._threads):
             thread.join(LIMIT_S)
         self._listener.close()
@@ -139,6 +141,8 @@ class Server:
                 client, _ = self._listener.accept()
             except TimeoutError:
                 continue
+            except OSError:
+                return
             thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -245,7 +249,7 @@ class JupyterSession(Server):
         self.base = f"/user/{name}/"
         self.mode = "running"
         self.after_shutdown = "302"
-        self.kernel_states = ["starting", "idle"]
+        self.kernel_states = ["idle"]
         self.kernels: dict[str, bool] = {}
         self.overrides: dict[tuple[str, str], Handler] = {}
 
