@@ -90,6 +90,23 @@ def test_the_state_before_stays_as_the_backup(folder: StateFolder) -> None:
     assert folder.backup.read_text() == before
 
 
+def test_a_state_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write(State())
+    synced: list[tuple[str, int]] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        name = os.readlink(f"/proc/self/fd/{descriptor}").rpartition("/")[2]
+        synced.append((name, document(folder)["serial"]))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder.write(folder.read())
+    assert synced == [(f"state.json.{os.getpid()}.tmp", 1), (".clinder", 2)]
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
