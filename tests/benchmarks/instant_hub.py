@@ -1,4 +1,4 @@
-"""A hub that answers at once, for the benchmarks: `python instant_hub.py` prints its port and serves until stdin closes.
+"""A hub that answers at once, for the benchmarks: it prints its port, and serves until its stdin closes.
 
 It speaks as much of BinderHub's HTTP API as a launch needs. What `/build/gh/bench/KIND/SIZE` sends is made before it is
 asked for, so that a client is measured and not this server:

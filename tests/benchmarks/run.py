@@ -226,7 +226,11 @@ def prepared() -> Iterator[Tools]:
         (folder / "package.json").write_text('{"name": "benchmarks", "private": true}')
         install("npm", "install", "--silent", "--no-audit", "--no-fund", PEER)
         hub = subprocess.Popen(
-            [python, str(HERE / "instant_hub.py")], env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [python, str(HERE / "instant_hub.py")],
+            env=ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         with hub:
             assert hub.stdin is not None
