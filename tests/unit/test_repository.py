@@ -258,9 +258,7 @@ def test_the_build_path_is_encoded_as_the_provider_wants_it(spec: RepositorySpec
     assert RepositorySpec.from_build_path(path) == spec
 
 
-REFS = st.from_regex(
-    r"[A-Za-z0-9_#%+=&;,!é][A-Za-z0-9_#%+=&;,!é.-]{0,8}(/[A-Za-z0-9_#%+é-]{1,8}){0,3}", fullmatch=True
-)
+REFS = st.from_regex(r"[A-Za-z0-9_#%+=&;,!é][A-Za-z0-9_#%+=&;é.-]{0,8}(/[A-Za-z0-9_#%+é-]{1,8}){0,3}", fullmatch=True)
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
 
 

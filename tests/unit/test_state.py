@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,6 @@ from clinder.state import Pending, Process, State, StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SESSION = Session(
     url="https://hub.example.org/user/x/",
@@ -98,7 +98,7 @@ def test_a_state_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
     sync = os.fsync
 
     def note(descriptor: int) -> None:
-        name = os.readlink(f"/proc/self/fd/{descriptor}").rpartition("/")[2]
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
         synced.append((name, document(folder)["serial"]))
         sync(descriptor)
 
