@@ -166,7 +166,10 @@ def read_repository(text: str, *, base: Path | None = None) -> RepositoryLink:
         or text in (".", "..")
         or re.match(r"[A-Za-z]:[\\/]", text)
     ):
-        folder = (base or Path.cwd()) / Path(text).expanduser()
+        try:
+            folder = (base or Path.cwd()) / Path(text).expanduser()
+        except RuntimeError:
+            raise UsageError(f"{text!r} names no home folder of this machine") from None
         return RepositoryLink(LOCAL, str(folder.resolve()))
     if doi := re.fullmatch(r"(?:doi:|https?://(?:dx\.)?doi\.org/)?(10\.\d+/\S+)", text, re.IGNORECASE):
         return _doi(doi[1])
