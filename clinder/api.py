@@ -13,11 +13,11 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from clinder.acting import Circumstances, DownAction
 from clinder.config import load_config
 from clinder.errors import InterruptedBySignalError
 from clinder.events import ignore
 from clinder.interrupts import Interrupts
-from clinder.lifecycle import Circumstances, DownAction
 from clinder.lifecycle import start as start_session
 from clinder.lifecycle import stop as stop_session
 

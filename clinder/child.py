@@ -62,7 +62,8 @@ class Child:
         try:
             self._process = subprocess.Popen(list(command), env=dict(env), **_own_group())
         except FileNotFoundError:
-            raise CommandNotFoundError(f"{command[0]}: there is no such command") from None
+            find_command(command[0])
+            raise CommandNotExecutableError(f"{command[0]} cannot be executed: its interpreter is not there") from None
         except OSError as error:
             raise CommandNotExecutableError(f"{command[0]} cannot be executed: {error.strerror}") from None
         self._terminal.give_to(self._process.pid)

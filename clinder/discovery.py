@@ -10,9 +10,10 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from clinder.config import LOCAL_HUB, Value
+from clinder.config import Value
 from clinder.errors import ClinderError, UsageError
 from clinder.repository import LOCAL, RepositoryLink, read_repository
+from clinder.settings import LOCAL_HUB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

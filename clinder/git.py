@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from clinder.repository import RepositorySpec
 
-_SITES = {"gh": "https://github.com", "gl": "https://gitlab.com", "gist": "https://gist.github.com"}
+SITES = {"gh": "https://github.com", "gl": "https://gitlab.com", "gist": "https://gist.github.com"}
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _TRANSPORTS = "http:https:ssh:git:file"
 _TIMEOUT_S = 60
@@ -22,7 +22,7 @@ _TIMEOUT_S = 60
 
 def clone_url(spec: RepositorySpec) -> str | None:
     """Say where git clones a spec's repository from; `None` where it cannot."""
-    if site := _SITES.get(spec.provider):
+    if site := SITES.get(spec.provider):
         repo = spec.repo.rpartition("/")[2] if spec.provider == "gist" else spec.repo
         return f"{site}/{repo}.git"
     return spec.repo if spec.provider in ("git", "local") else None

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from clinder.config import LOCAL_HUB
 from clinder.errors import (
     ClinderError,
     InterruptedBySignalError,
@@ -26,16 +25,18 @@ from clinder.errors import (
 )
 from clinder.events import Attempt, CaughtUp, Checking, Event, Phase, Proven, Retrying
 from clinder.sessions import PhaseTime, Session, session_from_ready
+from clinder.settings import LOCAL_HUB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
 
-    from clinder.config import Config, Timeouts
+    from clinder.config import Config
     from clinder.events import LaunchesLeft, Listener
     from clinder.hubs.stream import EventStream
     from clinder.interrupts import Interrupts
     from clinder.repository import RepositorySpec
+    from clinder.settings import Timeouts
 
 _TAKE_S = 0.1
 _FAILED_TEXT_S = 1.0
@@ -130,7 +131,7 @@ def launch(
             if not error.retryable or len(failures) >= retry.attempts:
                 raise _combined(failures) from error
             following = config.hubs[len(failures) % len(config.hubs)]
-            pause_s = _pause_s(error, len(failures), retry.backoff, retry.wait)
+            pause_s = _pause_s(error if following == hub.url else None, len(failures), retry.backoff, retry.wait)
             tell(Retrying(error.message, following, pause_s))
         interrupts.sleep(pause_s)
 
@@ -144,8 +145,8 @@ def _combined(failures: list[ClinderError]) -> ClinderError:
     return last
 
 
-def _pause_s(error: ClinderError, tries: int, backoff: timedelta, longest: timedelta) -> float:
-    """Choose the pause before the next try: what the hub asks for, else doubled each time, with jitter."""
+def _pause_s(error: ClinderError | None, tries: int, backoff: timedelta, longest: timedelta) -> float:
+    """Choose the pause before the next try: what that hub asked for, else doubled each time, with jitter."""
     named = error.retry_after_s if isinstance(error, RateLimitedError) else None
     pause_s = named if named is not None else backoff.total_seconds() * 2 ** (tries - 1) * random.uniform(0.75, 1.25)  # noqa: S311
     return min(pause_s, longest.total_seconds())

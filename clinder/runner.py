@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clinder.acting import UpAction
 from clinder.child import Child, find_command
 from clinder.duration import format_duration
 from clinder.errors import ClinderError, LostSessionError
 from clinder.events import Told
 from clinder.interrupts import Interrupts
-from clinder.lifecycle import UpAction, Wishes, release, up
+from clinder.lifecycle import Wishes, release, up
 from clinder.use import session_environment
 from clinder.watch import Watch
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
+    from clinder.acting import Circumstances
     from clinder.config import Config
-    from clinder.lifecycle import Circumstances
     from clinder.sessions import Session
     from clinder.watch import Loss
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from clinder import HOME_PAGE
-from clinder.config import Settings
 from clinder.duration import format_duration
+from clinder.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,8 @@ from clinder.observation import Condition, Observation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clinder.config import Timeouts
     from clinder.sessions import Session
+    from clinder.settings import Timeouts
 
 
 def observe_session(session: Session, *, timeouts: Timeouts) -> Observation:

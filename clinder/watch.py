@@ -16,8 +16,8 @@ from clinder.stopping import observe_session
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from clinder.config import Timeouts
     from clinder.sessions import Session
+    from clinder.settings import Timeouts
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from clinder import errors
 from clinder.cli.app import app
 from clinder.cli.plan import CHANGES_STATUS
 from clinder.cli.status import DRIFT_STATUS
-from clinder.config import Settings, option_name, setting_keys, variable_name
 from clinder.errors import ClinderError
 from clinder.schema import config_schema, written
+from clinder.settings import Settings, option_name, setting_keys, variable_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -22,8 +22,8 @@ from clinder.errors import UsageError
 from clinder.output.result import Result, show
 
 if TYPE_CHECKING:
+    from clinder.acting import Circumstances
     from clinder.config import Config
-    from clinder.lifecycle import Circumstances
 
 Verb: TypeAlias = Callable[..., Result]
 
@@ -116,8 +116,8 @@ class Invocation:
         Raises:
             UsageError: `--lock-timeout` is no duration.
         """
+        from clinder.acting import Circumstances
         from clinder.interrupts import Interrupts
-        from clinder.lifecycle import Circumstances
         from clinder.output.progress import progress
 
         logs = config.state_dir / "logs" if config else None
@@ -133,7 +133,7 @@ class Invocation:
             )
 
     def _lock_timeout_s(self) -> float:
-        from clinder.lifecycle import DEFAULT_LOCK_TIMEOUT_S
+        from clinder.acting import DEFAULT_LOCK_TIMEOUT_S
 
         given = self.lock_timeout or os.environ.get("CLINDER_LOCK_TIMEOUT")
         if not given:
@@ -232,7 +232,7 @@ def command(
 
 def _settings_options() -> dict[str, tuple[str, Any]]:
     """Make an option of every setting: by parameter name, its dotted key and its type as Typer wants it."""
-    from clinder.config import Settings, option_name, setting_keys
+    from clinder.settings import Settings, option_name, setting_keys
 
     options = {}
     for key in setting_keys():

@@ -29,12 +29,13 @@ def check(
     ] = None,
 ) -> Result:
     """Say whether a hub is a BinderHub, is well, which providers it has and how many launches are left."""
-    from clinder.config import LOCAL_HUB, find_state_dir
+    from clinder.config import find_state_dir
     from clinder.errors import UsageError
     from clinder.hubs.binderhub import BinderHub
     from clinder.output.documents import hub_document
     from clinder.output.launches import last_launches_left
     from clinder.output.text import hub_text
+    from clinder.settings import LOCAL_HUB
 
     # A hub that is named is looked at whatever else is declared.
     config = invocation.load_config(looks_for_file=url is None, settings={"hub": url, "repo": None})

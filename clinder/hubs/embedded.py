@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clinder.config import LOCAL_HUB
 from clinder.hubs.local import LocalHub
 from clinder.hubs.stream import EventStream
+from clinder.settings import LOCAL_HUB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

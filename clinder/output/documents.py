@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from clinder.acting import DownResult, UpResult
     from clinder.events import LaunchesLeft
     from clinder.hubs.binderhub import HubReport
-    from clinder.lifecycle import DownResult, StatusResult, UpResult
+    from clinder.lifecycle import StatusResult
     from clinder.output.launches import PastLaunch
     from clinder.plan import Plan
     from clinder.sessions import Session

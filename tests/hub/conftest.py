@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clinder.acting import Circumstances
 from clinder.config import Config, load_config
 from clinder.events import Event, Notice
-from clinder.lifecycle import Circumstances
 from hub.servers import JupyterSession, Server
 
 if TYPE_CHECKING:

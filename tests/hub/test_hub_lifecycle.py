@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from clinder.acting import Circumstances, DownAction, UpAction
 from clinder.config import Config
 from clinder.errors import ClinderError, LockedError, NoSessionError, StateError, TimedOutError, UnreachableError
 from clinder.events import Told
-from clinder.lifecycle import Circumstances, DownAction, UpAction, Wishes, adopt, down, forget, preview, status, up
+from clinder.lifecycle import Wishes, adopt, down, forget, preview, status, up
 from clinder.observation import Condition
 from clinder.sessions import Session
 from clinder.state import Pending, Process, State, StateFolder

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
+from clinder.acting import Circumstances, DownAction
 from clinder.config import Config
 from clinder.errors import ClinderError, LaunchError, TimedOutError, UnreachableError
-from clinder.lifecycle import Circumstances, DownAction, start, stop
+from clinder.lifecycle import start, stop
 from clinder.observation import Condition
 from clinder.sessions import Session
 from clinder.stopping import observe_session

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clinder import HOME_PAGE, __version__
+from clinder.acting import Circumstances
 from clinder.config import Config
 from clinder.errors import (
     BuildError,
@@ -22,7 +23,7 @@ from clinder.errors import (
     UnreachableError,
 )
 from clinder.events import LaunchesLeft, Phase, Retrying
-from clinder.lifecycle import Circumstances, start
+from clinder.lifecycle import start
 from hub.servers import (
     KEEPALIVE,
     TOKEN,

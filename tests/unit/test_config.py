@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clinder.config import Config, find_file, find_state_dir, load_config, option_name, setting_keys, variable_name
+from clinder.config import Config, find_file, find_state_dir, load_config
 from clinder.errors import ConfigError
+from clinder.settings import option_name, setting_keys, variable_name
 
 if TYPE_CHECKING:
     from pathlib import Path

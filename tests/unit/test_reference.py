@@ -13,9 +13,10 @@ import jsonschema
 import pytest
 
 from clinder import config
-from clinder.config import Settings, load_config, setting_keys, variable_name
+from clinder.config import load_config
 from clinder.errors import ClinderError
 from clinder.schema import SCHEMA_URL, config_schema, written
+from clinder.settings import ENVIRONMENT_PREFIX, Settings, setting_keys, variable_name
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "clinder.toml.example"
@@ -150,7 +151,7 @@ def test_the_example_folder_is_declared_rightly() -> None:
 
 
 def test_every_variable_is_documented() -> None:
-    assert set(GENERATOR["VARIABLES"]) == {config.ENVIRONMENT_PREFIX + name for name in config._NOT_SETTINGS}
+    assert set(GENERATOR["VARIABLES"]) == {ENVIRONMENT_PREFIX + name for name in config._NOT_SETTINGS}
 
 
 def test_no_page_names_a_variable_that_clinder_does_not_read() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from clinder.git import SITES, clone_url, pick_commit, read_listing, ref_names
 from clinder.hubs.local.cache import Cache, digest, private_folder, slug
 from clinder.hubs.local.processes import ChildFailedError
 from clinder.hubs.local.surroundings import for_git
@@ -46,11 +47,9 @@ class Remote:
     @classmethod
     def of(cls, spec: RepositorySpec) -> Remote:
         """The remote of a spec whose provider is `gh`, `gl`, `gist`, `git` or `local`."""
-        sites = {"gh": "https://github.com", "gl": "https://gitlab.com", "gist": "https://gist.github.com"}
-        if site := sites.get(spec.provider):
+        if site := SITES.get(spec.provider):
             page = f"{site}/{spec.repo}"
-            repo = spec.repo.rpartition("/")[2] if spec.provider == "gist" else spec.repo
-            return cls(f"{site}/{repo}.git", page, page if spec.provider == "gist" else f"{page}/tree")
+            return cls(clone_url(spec) or page, page, page if spec.provider == "gist" else f"{page}/tree")
         return cls(spec.repo, spec.repo)
 
     def ref_url(self, commit: str) -> str:
@@ -81,12 +80,8 @@ class Repository:
         """
         if _COMMIT.fullmatch(ref) and self.checkout(ref).is_dir():
             return ref
-        listed = self._listed(ref)
-        for name in (
-            ("HEAD",) if ref == "HEAD" else (f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", ref)
-        ):
-            if name in listed:
-                return listed[name]
+        if found := pick_commit(self._listed(ref), ref):
+            return found
         return self._commit(ref) if _ABBREVIATED.fullmatch(ref) else None
 
     def fetch(self, commit: str) -> Iterator[str]:
@@ -108,14 +103,12 @@ class Repository:
                 shutil.rmtree(partial, ignore_errors=True)
 
     def _listed(self, ref: str) -> Mapping[str, str]:
-        wanted = ["HEAD"] if ref == "HEAD" else [f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/tags/{ref}^{{}}"]
-        command = ["git", "ls-remote", "--", self._remote.url, *wanted, *([ref] if ref.startswith("refs/") else [])]
+        command = ["git", "ls-remote", "--", self._remote.url, *ref_names(ref)]
         try:
             printed = self._children.output(command, env=for_git(_EVERY))
         except ChildFailedError as error:
             raise UnresolvedError(error.output.strip() or str(error)) from error
-        pairs = (line.split("\t") for line in printed.splitlines() if re.match(r"[0-9a-f]{40,64}\t", line))
-        return {name: commit for commit, name in pairs}
+        return read_listing(printed)
 
     def _commit(self, ref: str) -> str | None:
         """The commit whose name begins like this: only the objects themselves can tell."""
