@@ -584,6 +584,15 @@ def test_the_list_begins_again_while_tries_are_left(
         assert (len(hub.requests), len(other.requests)) == (2, 1)
 
 
+def test_a_hub_that_asks_to_wait_holds_up_no_other(
+    hub: Server, session: JupyterSession, configure: Configure, heard: Heard
+) -> None:
+    hub.handler = stream(event("failed", "Rate limit exceeded. Try again in 3600 seconds.\n", status_code=429))
+    with Server(session.launch()) as other:
+        start(configure(hub=[hub.url, other.url], retry__attempts=2, retry__backoff=0.02), Circumstances(tell=heard))
+    assert [item.delay_s < 1 for item in heard.items if isinstance(item, Retrying)] == [True]
+
+
 def test_after_the_last_try_the_error_names_each(
     hub: Server, configure: Configure, circumstances: Circumstances
 ) -> None:
