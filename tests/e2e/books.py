@@ -50,7 +50,7 @@ def servers(folder: Path) -> list[psutil.Process]:
 
 def notebook(*cells: str) -> str:
     """A notebook of these cells of code, none of them run."""
-    made = [
+    made: list[dict[str, object]] = [
         {
             "cell_type": "code",
             "execution_count": None,
