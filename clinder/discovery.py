@@ -6,6 +6,7 @@ the repository in general.
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,12 @@ def discover(folder: Path, *, hub: str | None = None, repo: str | None = None, r
             found.offer("ref", _at(settings, "repository", "branch"), f"repository.branch, {book.name}")
     if "repo" not in found.values:
         raise UsageError(
-            f"{folder} shows no repository: neither a git remote nor myst.yml nor _config.yml names one",
+            "\n  ".join(
+                [
+                    f"{folder} shows no repository: neither a git remote nor myst.yml nor _config.yml names one",
+                    *found.notes,
+                ]
+            ),
             hint="Give --repo org/name; or --hub local to use this folder itself.",
         )
     found.offer("hub", DEFAULT_HUB, "default")
@@ -160,7 +166,9 @@ def _read_git(found: Discovery, folder: Path) -> None:
     branch = _git(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
     followed = _git(folder, "config", "--get", f"branch.{branch}.remote") if branch else ""
     for name in _unique([followed, "origin", *names]):
-        if name in names and found.offer_repository(_git(folder, "remote", "get-url", name), f"git remote {name}"):
+        # A password in a remote, as CI services have it, is theirs: it must not come into a file that is committed.
+        url = re.sub(r"^(https?://)[^/]*@", r"\1", _git(folder, "remote", "get-url", name)) if name in names else ""
+        if found.offer_repository(url, f"git remote {name}"):
             found.offer("ref", branch, "git branch")
             return
 

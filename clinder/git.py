@@ -67,6 +67,11 @@ def newest_commit(spec: RepositorySpec) -> str | None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnreachableError(f"{url} cannot be asked for {spec.ref}: {error}") from None
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines()[-1:] or ["git does not say why"]
-        raise UnreachableError(f"{url} cannot be asked for {spec.ref}: {said[0]}")
+        raise UnreachableError(f"{url} cannot be asked for {spec.ref}: {_reason(done.stderr)}")
     return pick_commit(read_listing(done.stdout), spec.ref)
+
+
+def _reason(printed: str) -> str:
+    """Find in what git prints the line that says why; after it comes advice."""
+    lines = printed.strip().splitlines() or ["git does not say why"]
+    return next((line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")), lines[-1])

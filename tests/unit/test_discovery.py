@@ -1,0 +1,208 @@
+"""What `init` finds in a folder, and which of several findings counts."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clinder.discovery import discover
+from clinder.errors import UsageError
+from clinder.scaffold import write_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HUB = "https://hub.example.org"
+BINDER_LINK = f"{HUB}/v2/gh/org/linked/dev"
+
+
+def git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A git checkout on the branch main, without a remote."""
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    return tmp_path
+
+
+def found(folder: Path, **given: str) -> dict[str, str]:
+    values = discover(folder, **given).values
+    return {key: str(value.given) for key, value in values.items()}
+
+
+MYST = [
+    ("project:\n  jupyter:\n    binder: org/name\n", {"repo": "org/name", "hub": "https://mybinder.org"}),
+    (f"project:\n  jupyter:\n    binder: {BINDER_LINK}\n", {"repo": "org/linked", "ref": "dev", "hub": HUB}),
+    (
+        f"project:\n  jupyter:\n    binder:\n      url: {HUB}\n      repo: org/name\n      ref: v1\n",
+        {"repo": "org/name", "ref": "v1", "hub": HUB},
+    ),
+    (
+        "project:\n  jupyter:\n    binder:\n      repo: group/sub/project\n      provider: gitlab\n",
+        {"repo": "gl:group/sub/project", "hub": "https://mybinder.org"},
+    ),
+    (f"project:\n  thebe:\n    binder:\n      repo: org/t\n      url: {HUB}\n", {"repo": "org/t", "hub": HUB}),
+    ("site:\n  thebe:\n    binder:\n      repo: org/t\n", {"repo": "org/t", "hub": "https://mybinder.org"}),
+    ("thebe:\n  binder:\n    repo: org/t\n    ref: r\n", {"repo": "org/t", "ref": "r", "hub": "https://mybinder.org"}),
+    (f"project:\n  binder: {BINDER_LINK}\n", {"repo": "org/linked", "ref": "dev", "hub": HUB}),
+    ("project:\n  github: https://github.com/org/name\n", {"repo": "org/name", "hub": "https://mybinder.org"}),
+    ("project:\n  github: org/name\n", {"repo": "org/name", "hub": "https://mybinder.org"}),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), MYST)
+def test_myst_yml_names_hub_repository_and_ref(tmp_path: Path, text: str, expected: dict[str, str]) -> None:
+    (tmp_path / "myst.yml").write_text(text)
+    assert found(tmp_path) == expected
+
+
+def test_the_most_particular_finding_counts(folder: Path) -> None:
+    (folder / "myst.yml").write_text("project:\n  github: org/general\n  jupyter:\n    binder: org/particular\n")
+    git(folder, "remote", "add", "origin", "https://github.com/org/remote.git")
+    assert found(folder)["repo"] == "org/particular"
+    assert found(folder, repo="org/given")["repo"] == "org/given"
+    (folder / "myst.yml").write_text("project:\n  github: org/general\n")
+    assert found(folder)["repo"] == "org/remote"
+    git(folder, "remote", "remove", "origin")
+    assert found(folder)["repo"] == "org/general"
+
+
+def test_an_old_jupyter_book_names_hub_and_repository_and_how_it_was_executed(tmp_path: Path) -> None:
+    (tmp_path / "_config.yml").write_text(
+        f"launch_buttons:\n  binderhub_url: {HUB}\n"
+        "repository:\n  url: https://github.com/org/book\n  branch: trunk\n"
+        "execute:\n  execute_notebooks: binder\n  timeout: 600\n"
+    )
+    discovered = discover(tmp_path)
+    assert found(tmp_path) == {"hub": HUB, "repo": "org/book", "ref": "trunk"}
+    assert any("execute_notebooks: binder" in note for note in discovered.notes)
+    assert any("execute.timeout = 600" in note for note in discovered.notes)
+
+
+@pytest.mark.parametrize("off", ["off", "'off'", "false"])
+def test_a_book_that_executes_nothing_is_said(tmp_path: Path, off: str) -> None:
+    (tmp_path / "_config.yml").write_text(
+        f"repository:\n  url: https://github.com/org/book\nexecute:\n  execute_notebooks: {off}\n"
+    )
+    assert any("execute_notebooks is off" in note for note in discover(tmp_path).notes)
+
+
+def test_the_tag_of_cookbooks_is_said(tmp_path: Path) -> None:
+    (tmp_path / "myst.yml").write_text("project:\n  github: org/name\n  tags: [a, 'cookbook:build-on-binder']\n")
+    assert any("cookbook:build-on-binder" in note for note in discover(tmp_path).notes)
+
+
+@pytest.mark.parametrize(
+    ("remote", "repo"),
+    [
+        ("https://github.com/org/name.git", "org/name"),
+        ("https://github.com/org/name", "org/name"),
+        ("git@github.com:org/name.git", "org/name"),
+        ("ssh://git@github.com/org/name.git", "org/name"),
+        ("https://gitlab.com/group/sub/project.git", "gl:group/sub/project"),
+        ("https://git.example.org/team/x.git", "https://git.example.org/team/x.git"),
+    ],
+)
+def test_a_git_remote_names_the_repository_and_the_branch_the_ref(folder: Path, remote: str, repo: str) -> None:
+    git(folder, "remote", "add", "origin", remote)
+    assert found(folder) == {"repo": repo, "ref": "main", "hub": "https://mybinder.org"}
+
+
+@pytest.mark.parametrize(
+    ("remote", "repo"),
+    [
+        ("https://me:s3cret@github.com/org/name.git", "org/name"),
+        ("https://ci-token:s3cret@git.example.org/team/x.git", "https://git.example.org/team/x.git"),
+    ],
+)
+def test_a_password_in_a_remote_is_left_out(folder: Path, remote: str, repo: str) -> None:
+    git(folder, "remote", "add", "origin", remote)
+    discovered = discover(folder)
+    assert discovered.values["repo"].given == repo
+    assert "s3cret" not in repr(discovered)
+
+
+def test_the_remote_that_the_branch_follows_counts_then_origin_then_the_first(folder: Path) -> None:
+    git(folder, "remote", "add", "first", "https://github.com/org/first.git")
+    assert found(folder)["repo"] == "org/first"
+    git(folder, "remote", "add", "origin", "https://github.com/org/origin.git")
+    assert found(folder)["repo"] == "org/origin"
+    git(folder, "config", "branch.main.remote", "first")
+    assert found(folder)["repo"] == "org/first"
+
+
+def test_a_remote_that_no_hub_can_reach_is_passed_over_and_said(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    git(folder, "remote", "add", "origin", str(tmp_path_factory.mktemp("bare")))
+    (folder / "myst.yml").write_text("project:\n  github: org/name\n")
+    discovered = discover(folder)
+    assert discovered.values["repo"].given == "org/name"
+    assert any("git remote origin is passed over" in note for note in discovered.notes)
+
+
+@pytest.mark.parametrize("name", ["myst.yml", "_config.yml"])
+@pytest.mark.parametrize("text", ["a: [1", "a: b: c", "\ta: 1", "%", "a: \x01"])
+def test_broken_yaml_is_a_wrong_use_that_names_the_file(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=name) as caught:
+        discover(tmp_path)
+    assert caught.value.exit_status == 2
+
+
+OTHER_SHAPES = [
+    "",
+    "[]",
+    "project: 1",
+    "project: [a]",
+    "project: {jupyter: true}",
+    "project: {jupyter: {binder: [1]}}",
+    "project: {jupyter: {binder: {repo: 3, ref: {}}}}",
+    "project: {tags: x, github: 5}",
+    "thebe: {binder: ''}",
+]
+
+
+@pytest.mark.parametrize("text", OTHER_SHAPES)
+def test_other_shapes_of_yaml_say_nothing(folder: Path, text: str) -> None:
+    (folder / "myst.yml").write_text(text)
+    (folder / "_config.yml").write_text(text)
+    git(folder, "remote", "add", "origin", "https://github.com/org/remote.git")
+    assert found(folder)["repo"] == "org/remote"
+
+
+def test_a_folder_that_shows_nothing_says_what_to_give(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "remote", "add", "origin", "/srv/x")
+    with pytest.raises(UsageError, match="shows no repository") as caught:
+        discover(tmp_path)
+    assert "git remote origin is passed over" in caught.value.message
+    assert "--repo" in caught.value.hint
+    assert found(tmp_path, hub="local") == {"hub": "local", "repo": "."}
+
+
+def test_every_value_says_where_it_was_found(folder: Path) -> None:
+    git(folder, "remote", "add", "origin", "https://github.com/org/name.git")
+    values = discover(folder, hub=HUB).values
+    assert {key: value.source for key, value in values.items()} == {
+        "hub": "--hub",
+        "repo": "git remote origin",
+        "ref": "git branch",
+    }
+
+
+def test_what_is_found_is_written_once_and_again_only_by_force(folder: Path) -> None:
+    git(folder, "remote", "add", "origin", "https://github.com/org/name.git")
+    values = discover(folder).values
+    path = write_config(folder, values, force=False)
+    assert 'repo = "org/name"' in path.read_text()
+    path.write_text("mine")
+    with pytest.raises(UsageError, match="is there already"):
+        write_config(folder, values, force=False)
+    assert path.read_text() == "mine"
+    write_config(folder, values, force=True)
+    assert 'ref = "main"' in path.read_text()

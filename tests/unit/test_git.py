@@ -1,0 +1,74 @@
+"""What `git ls-remote` says: which names are asked for, which commit counts."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clinder.errors import UnreachableError
+from clinder.git import clone_url, newest_commit, pick_commit, read_listing, ref_names
+from clinder.repository import RepositorySpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+A, B, C = "a" * 40, "b" * 40, "c" * 40
+
+
+@pytest.mark.parametrize(
+    ("provider", "repo", "url"),
+    [
+        ("gh", "org/name", "https://github.com/org/name.git"),
+        ("gl", "group/sub/project", "https://gitlab.com/group/sub/project.git"),
+        ("gist", "user/0123abcd", "https://gist.github.com/0123abcd.git"),
+        ("git", "https://example.org/x.git", "https://example.org/x.git"),
+        ("zenodo", "10.5281/zenodo.1", None),
+    ],
+)
+def test_where_a_repository_is_cloned_from(provider: str, repo: str, url: str | None) -> None:
+    assert clone_url(RepositorySpec(provider, repo)) == url
+
+
+def test_a_branch_counts_before_a_tag_and_a_tag_s_commit_before_the_tag() -> None:
+    printed = f"{A}\trefs/tags/v1\n{B}\trefs/tags/v1^{{}}\nwarning: noise\n"
+    assert pick_commit(read_listing(printed), "v1") == B
+    assert pick_commit(read_listing(printed + f"{C}\trefs/heads/v1\n"), "v1") == C
+    assert pick_commit(read_listing(f"{A}\trefs/heads/other/v1\n"), "v1") is None
+
+
+def test_head_and_full_names_are_asked_for_as_they_are() -> None:
+    assert ref_names("HEAD") == ["HEAD"]
+    assert "refs/pull/1/head" in ref_names("refs/pull/1/head")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [RepositorySpec("gh", "org/name", A), RepositorySpec("zenodo", "10.5281/zenodo.1"), RepositorySpec("local", "/x")],
+)
+def test_what_cannot_move_on_is_not_asked_for(spec: RepositorySpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("git was asked"))
+    assert newest_commit(spec) is None
+
+
+def test_a_repository_that_is_not_there_fails_in_git_s_own_words(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match="does not appear to be a git repository"):
+        newest_commit(RepositorySpec("git", (tmp_path / "nowhere").as_uri(), "main"))
+
+
+def test_git_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UnreachableError, match="git is needed"):
+        newest_commit(RepositorySpec("git", tmp_path.as_uri(), "main"))
+
+
+@pytest.mark.parametrize("url", ["ext::sh -c 'touch ran'", "--upload-pack=touch ran"])
+def test_a_url_can_start_no_program(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "ext")
+    spec = RepositorySpec("git", "https://example.org/x", "main")
+    object.__setattr__(spec, "repo", url)
+    with pytest.raises(UnreachableError):
+        newest_commit(spec)
+    assert not (tmp_path / "ran").exists()
