@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from clinder.events import Event
 
-_MOST_WAITING = 64
+_MOST_WAITING = 16
 """How many batches may wait to be taken before the reading pauses: bounds memory when the taker is slow."""
 
 
