@@ -171,8 +171,11 @@ def _ratios(found: Mapping[str, Run], base: str, bar: float) -> Iterator[Sequenc
 def launching(tools: Tools, rounds: int) -> None:
     """Measure (b): a launch from a hub that answers at once."""
     base = '`python -c "import typer, requests"`'
+    nothing = tools.folder / "nothing_with_requests.py"
+    nothing.write_text("import requests" + NOTHING)
     commands = {
         base: [tools.python, "-c", "import typer, requests"],
+        "a Typer program that imports requests and does nothing": [tools.python, str(nothing)],
         "`clinder start`": tools.start("events", 0),
         "JavaScript client": tools.peer("events", 0),
         "curl": tools.curl("events", 0),
@@ -265,7 +268,8 @@ def main() -> None:
         query = (
             "import importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in ('typer', 'pydantic', 'requests')))"
         )
-        print(f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}\n")
+        print(f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()},")
+        print(f"load average {os.getloadavg()[0]:.1f} before the first run\n")
         print(f"Python {platform.python_version()}, {_said_by(tools.python, '-c', query)}, {PEER},")
         print(f"Node.js {_said_by('node', '--version')}, {' '.join(_said_by('curl', '--version').split()[:2])}\n")
         startup(tools, 3 if is_quick else 21)
