@@ -1,0 +1,41 @@
+'use strict';
+// Brings a session up. What is done is done in Python (clinder/ci); here it is only made ready and started.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { Cancelled, cancelledStatus, runApart } = require('./processes');
+const { SetupError, prepare } = require('./python');
+const { error, makeFolder, saveState } = require('./runner');
+
+const MASKED = 'build-token';
+
+/** Hide what is secret before anything is printed. */
+function maskInputs() {
+  const secret = process.env[`INPUT_${MASKED.toUpperCase()}`];
+  for (const line of (secret || '').split(/[\r\n]+/)) {
+    if (line.trim()) process.stdout.write(`::add-mask::${line.trim().replace(/%/g, '%25')}\n`);
+  }
+}
+
+async function main() {
+  maskInputs();
+  const folder = makeFolder();
+  saveState('folder', folder); // before anything else is done: `post` goes by it, also if this process is killed
+  const python = await prepare();
+  fs.writeFileSync(path.join(folder, 'python'), python);
+  const start = path.join(__dirname, 'start.py');
+  return runApart(python, ['-I', '-X', 'utf8', start, 'up', folder, String(process.ppid)]);
+}
+
+main().then(
+  (status) => { process.exitCode = status; },
+  (failure) => {
+    if (failure instanceof Cancelled) {
+      process.exitCode = cancelledStatus();
+      return;
+    }
+    const title = failure instanceof SetupError ? 'clinder: Python is missing' : 'clinder could not be installed';
+    error(title, failure.message);
+    process.exitCode = 1;
+  },
+);

@@ -1,0 +1,26 @@
+'use strict';
+// Stops the session, whatever became of the job.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { runApart } = require('./processes');
+const { error, readState } = require('./runner');
+
+async function post() {
+  const folder = readState('folder');
+  const note = path.join(folder, 'python');
+  if (!folder || !fs.existsSync(note)) {
+    process.stdout.write('nothing to stop: no session was launched\n');
+    return 0;
+  }
+  const start = path.join(__dirname, 'start.py');
+  return runApart(fs.readFileSync(note, 'utf8'), ['-I', '-X', 'utf8', start, 'down', folder]);
+}
+
+post().then(
+  (status) => { process.exitCode = status; },
+  (failure) => {
+    error('clinder: the session may be left running', failure.message);
+    process.exitCode = 1;
+  },
+);

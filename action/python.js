@@ -1,0 +1,102 @@
+'use strict';
+// The Python that runs clinder: found on this machine, then a virtual environment with pinned, hashed dependencies.
+
+const crypto = require('node:crypto');
+const fs = require('node:fs');
+const path = require('node:path');
+const { Cancelled, run } = require('./processes');
+const { required } = require('./runner');
+
+const OLDEST = [3, 11];
+const REQUIREMENTS = path.join(__dirname, 'requirements.txt');
+const IS_WINDOWS = process.platform === 'win32';
+const NOT_FOUND =
+  'Add a step before this one: actions/setup-python with python-version "3.13"; or install Python in the image of ' +
+  'the job\'s container.';
+const NEEDED = 'clinder needs Python 3.11 or later, and finds none on this runner.';
+
+/** What a user has to see to; its message says what to do. */
+class SetupError extends Error {}
+
+/** Name what may be a Python, the likeliest first. @returns {string[][]} commands with their first arguments */
+function candidates() {
+  const names = IS_WINDOWS ? ['python', 'python3'] : ['python3', 'python'];
+  const found = names.map((name) => [name]);
+  const installed = process.env.pythonLocation; // set by actions/setup-python
+  if (installed) found.unshift([path.join(installed, IS_WINDOWS ? 'python.exe' : 'bin/python3')]);
+  if (IS_WINDOWS) found.push(['py', '-3']);
+  for (const minor of [14, 13, 12, 11]) found.push([`python3.${minor}`]);
+  return found;
+}
+
+/** Find a Python that is new enough. @returns {Promise<{path: string, version: string} | null>} */
+async function findPython() {
+  const ask = 'import sys; print(*sys.version_info[:3], sys.executable)';
+  for (const [command, ...args] of candidates()) {
+    try {
+      const [major, minor, patch, ...rest] = (await run(command, [...args, '-I', '-c', ask])).trim().split(' ');
+      if (Number(major) === OLDEST[0] && Number(minor) >= OLDEST[1]) {
+        return { path: rest.join(' '), version: `${major}.${minor}.${patch}` };
+      }
+    } catch (error) {
+      if (error instanceof Cancelled) throw error;
+      // else it is not there, or no Python: on to the next
+    }
+  }
+  return null;
+}
+
+/** Say whether uv is there. */
+async function hasUv() {
+  return run('uv', ['--version']).then(() => true, () => false);
+}
+
+/** Name the Python of an environment. @param {string} folder */
+function pythonOf(folder) {
+  return path.join(folder, ...(IS_WINDOWS ? ['Scripts', 'python.exe'] : ['bin', 'python']));
+}
+
+/**
+ * Make the environment, unless an earlier step of this job did.
+ * @returns {Promise<string>} its Python
+ */
+async function prepare() {
+  const [found, isUvThere] = await Promise.all([findPython(), hasUv()]);
+  if (!found && !isUvThere) throw new SetupError(`${NEEDED} ${NOT_FOUND}`);
+  const content = [fs.readFileSync(REQUIREMENTS), found ? `${found.path} ${found.version}` : 'uv'];
+  const digest = crypto.createHash('sha256').update(content.join('\n')).digest('hex').slice(0, 16);
+  const folder = path.join(required('RUNNER_TEMP'), `clinder-python-${digest}`);
+  const marker = path.join(folder, 'complete');
+  if (!fs.existsSync(marker)) {
+    fs.rmSync(folder, { recursive: true, force: true });
+    // Away from the workspace: what is checked out there must not say how or from where anything is installed.
+    const options = { cwd: required('RUNNER_TEMP') };
+    process.stdout.write(`installing clinder with ${isUvThere ? 'uv' : `pip, for Python ${found.version}`}\n`);
+    await (isUvThere ? installWithUv : installWithPip)(folder, found ? found.path : '>=3.11', options);
+    fs.writeFileSync(marker, '');
+  }
+  return pythonOf(folder);
+}
+
+/** @param {string} folder @param {string} python @param {import('node:child_process').SpawnOptions} options */
+async function installWithUv(folder, python, options) {
+  const pins = ['--require-hashes', '--only-binary', ':all:', '--no-deps', '--requirement', REQUIREMENTS];
+  await run('uv', ['venv', '--quiet', '--python', python, folder], options);
+  await run('uv', ['pip', 'install', '--quiet', '--python', pythonOf(folder), ...pins], options);
+}
+
+/** @param {string} folder @param {string} python @param {import('node:child_process').SpawnOptions} options */
+async function installWithPip(folder, python, options) {
+  const pins = ['--require-hashes', '--only-binary', ':all:', '--no-deps', '--requirement', REQUIREMENTS];
+  try {
+    await run(python, ['-I', '-m', 'venv', folder], options);
+  } catch (error) {
+    if (error instanceof Cancelled) throw error;
+    const hint = 'It needs the module venv (on Debian and Ubuntu: apt-get install python3-venv), or uv on PATH.';
+    throw new SetupError(`${python} cannot make a virtual environment. ${hint}\n${error.message}`);
+  }
+  const pip = ['-I', '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input', ...pins];
+  await run(pythonOf(folder), pip, options);
+}
+
+module.exports = { SetupError, prepare };

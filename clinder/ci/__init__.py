@@ -1,0 +1,1 @@
+"""clinder under a continuous integration service: GitHub Actions."""
