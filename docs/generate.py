@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
-from clinder import errors
+import clinder
+from clinder import errors, events
 from clinder.cli.app import app
 from clinder.cli.plan import CHANGES_STATUS
 from clinder.cli.status import DRIFT_STATUS
@@ -67,6 +70,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "commands.md": _commands(),
         DOCS / "reference" / "configuration.md": _configuration(),
         DOCS / "reference" / "exit-statuses.md": _exit_statuses(),
+        DOCS / "reference" / "python.md": _python(),
     }
 
 
@@ -259,6 +263,68 @@ def _error_row(kind: type[ClinderError]) -> tuple[str, ...]:
     retried = [kind, *kind.__subclasses__()] if kind.kind == "launch-failed" else [kind]
     again = {member.retryable for member in retried}
     return f"`{kind.kind}`", status, {1: "yes" if kind.retryable else "no", 2: "where it may help"}[len(again)], when
+
+
+def _python() -> str:
+    notices = [(f"`{kind.__name__}`", _fields(kind), _said(kind)) for kind in get_args(events.Notice)]
+    return "\n".join(
+        [
+            "# Python\n",
+            _GENERATED,
+            "How to use it: [from Python](../how-to/python.md). What these functions raise is in `clinder.errors`, and "
+            "[by kind](exit-statuses.md#kinds).\n",
+            *(_function(function) for function in (clinder.session, clinder.launch, clinder.stop)),
+            f"## Session\n\n`clinder.Session`. {_described(clinder.Session)}",
+            f"- `uri`: {_said(clinder.Session.uri)}\n",
+            "## Events\n",
+            "What `on_event` is called with, from `clinder.events`: an `Event` for all that the hub says, and a notice "
+            "for what clinder does.\n",
+            f"### Event\n\n{_described(events.Event)}\n",
+            f"`Phase` is one of {', '.join(f'`{phase.name}`' for phase in events.Phase)}.\n",
+            "### Notices\n",
+            _table(("notice", "fields", "when"), notices),
+        ]
+    )
+
+
+def _function(function: Any) -> str:
+    signature = inspect.signature(inspect.unwrap(function))
+    arguments = [_parameter(parameter) for parameter in signature.parameters.values()]
+    if any(parameter.kind is parameter.KEYWORD_ONLY for parameter in signature.parameters.values()):
+        first = [parameter.kind is parameter.KEYWORD_ONLY for parameter in signature.parameters.values()].index(True)
+        arguments.insert(first, "*")
+    name, returned = function.__name__, signature.return_annotation
+    if returned.startswith("Iterator"):
+        returned = "AbstractContextManager[Session]"
+    lines = "".join(f"    {argument},\n" for argument in arguments)
+    return f"## {name}\n\n```text\nclinder.{name}(\n{lines}) -> {returned}\n```\n\n{_described(function)}\n"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    default = parameter.default
+    shown = getattr(default, "__name__", None) or repr(default)
+    return f"{parameter.name}: {parameter.annotation}" + ("" if default is parameter.empty else f" = {shown}")
+
+
+def _described(thing: Any) -> str:
+    """Write a docstring as Markdown: a list for each section of names (`Args`, `Attributes`, `Raises`)."""
+    lines: list[str] = []
+    for line in (inspect.getdoc(thing) or "").splitlines():
+        if re.fullmatch(r"[A-Z]\w+:", line):
+            lines += [f"**{line[:-1].replace('Args', 'Arguments')}**", ""]
+        elif named := re.fullmatch(r"    ([A-Z]?\w+(?:, \w+)*): (.*)", line):
+            lines.append(f"- `{named[1].replace(', ', '`, `')}`: {named[2]}")
+        else:
+            lines.append(re.sub(r"^ {8}", "  ", line) if line.startswith(" " * 8) else line.strip())
+    return "\n".join(lines)
+
+
+def _fields(kind: Any) -> str:
+    return ", ".join(f"`{field.name}`" for field in fields(kind)) or "none"
+
+
+def _said(kind: Any) -> str:
+    return " ".join((inspect.getdoc(kind) or "").split())
 
 
 def _first_sentence(kind: type[ClinderError]) -> str:

@@ -7,12 +7,13 @@ import re
 import runpy
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
 
-from clinder import config
+import clinder
+from clinder import config, events
 from clinder.config import load_config
 from clinder.errors import ClinderError
 from clinder.schema import SCHEMA_URL, config_schema, written
@@ -128,9 +129,11 @@ def test_the_example_is_read_and_holds_the_defaults() -> None:
 
 
 def toml_blocks() -> list[Any]:
+    """Find the blocks that show a `clinder.toml`: those without a comment before them that names another file."""
     blocks = []
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
-        found = re.findall(r"^ *```toml\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        text = re.sub(r"<!-- examples/\S+ -->\s*```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        found = re.findall(r"^ *```toml\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
         name = page.relative_to(ROOT).as_posix()
         blocks += [pytest.param(text, id=f"{name}-{number}") for number, text in enumerate(found, 1)]
     return blocks
@@ -160,6 +163,16 @@ def test_no_page_names_a_variable_that_clinder_does_not_read() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         named = set(re.findall(r"CLINDER_[A-Z_]+", page.read_text(encoding="utf-8")))
         assert named <= known | misspelt_on_purpose, page
+
+
+def test_the_python_reference_has_every_public_name() -> None:
+    page = PAGES[ROOT / "docs" / "reference" / "python.md"]
+    for name in ("launch", "session", "stop", "Session"):
+        assert f"clinder.{name}" in page
+    for field in clinder.Session.model_fields:
+        assert f"- `{field}`: " in page
+    for notice in get_args(events.Notice):
+        assert f"| `{notice.__name__}` | " in page
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/exit-statuses.md"])

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# A session without a clinder.toml and without a record, stopped whatever ends this script.
+set -euo pipefail
+CLINDER_SESSION=$(clinder start "$1" --json)
+export CLINDER_SESSION
+trap 'clinder stop' EXIT
+
+python3 - <<'END'
+import json, os
+from urllib.request import Request, urlopen
+
+session = json.loads(os.environ["CLINDER_SESSION"])
+request = Request(session["url"] + "api/status", headers={"Authorization": "token " + session["token"]})
+print(json.load(urlopen(request))["kernels"], "kernels")
+END
