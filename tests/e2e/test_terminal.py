@@ -57,7 +57,7 @@ def test_a_terminal_gets_a_live_view_that_folds_into_a_summary(project: Path) ->
     assert status == 0
     assert "\x1b[?25l" in written, "a live view hides the cursor"
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l"), "and shows it again"
-    assert re.search(r"launching local/.* on local: .*launching [\d.]+s", written)
+    assert re.search(r"launching /.* on local: .*launching [\d.]+s", written)
     assert re.search(r"http://127\.0\.0\.1:\d+/user/", written)
 
 
