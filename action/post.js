@@ -11,6 +11,7 @@ async function post() {
   const note = path.join(folder, 'python');
   if (!folder || !fs.existsSync(note)) {
     process.stdout.write('nothing to stop: no session was launched\n');
+    if (folder) fs.rmSync(folder, { recursive: true, force: true });
     return 0;
   }
   const start = path.join(__dirname, 'start.py');

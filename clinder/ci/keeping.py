@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clinder.settings import Timeouts
 
 _LOOK_S = 0.25
-_OUTAGE_S = 600.0
+_PACE = Pace(outage_s=600.0)
 _ENDING_S = 5.0
 
 
@@ -72,9 +72,10 @@ class Keeping:
             return self.log.read_text(encoding="utf-8").strip()
         return None
 
-    def keep(self, session: Session, *, timeouts: Timeouts, limit: timedelta, runner_pid: int) -> str:
+    def keep(
+        self, session: Session, *, timeouts: Timeouts, limit: timedelta, runner_pid: int, pace: Pace = _PACE
+    ) -> str:
         """Be that process; returns why it ends."""
-        pace = Pace(outage_s=_OUTAGE_S)
         with Watch(session, timeouts=timeouts, keeps_alive=True, pace=pace) as watch:
             reason = self._until_over(watch, time.monotonic() + limit.total_seconds(), runner_pid)
         part = self.log.with_suffix(".part")

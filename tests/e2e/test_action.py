@@ -5,72 +5,26 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from commands import execute
-from embedded import cache, checkout, eventually, processes_of
+from embedded import cache, checkout, processes_of
 from hub.servers import TOKEN, JupyterSession, Server, event, stream
-from runner import Job
+from runner.events import EVENTS, HEAD, Event
+from runner.world import clinders, hub, job, runner_temp, session
 from serving import Served, served
 
 from clinder.git import newest_commit
 from clinder.repository import RepositorySpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["cache", "served"]
+    from runner.job import Job
+
+__all__ = ["cache", "hub", "job", "runner_temp", "served", "session"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are a POSIX matter")
-COMMIT = "8c2e82bfa0d5d1f7d0a9f6e6a1f0b5c7f9a3d2e1"
-
-
-@pytest.fixture(scope="session")
-def runner_temp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`RUNNER_TEMP`, shared by all tests so that clinder's environment is made once."""
-    return tmp_path_factory.mktemp("runner") / "temp with space"
-
-
-@pytest.fixture
-def job(runner_temp: Path, tmp_path: Path) -> Iterator[Job]:
-    """A job in an empty workspace; no process of its steps outlives it."""
-    workspace = tmp_path / "workspace"
-    workspace.mkdir()
-    runner_temp.mkdir(exist_ok=True)
-    made = Job(runner_temp, tmp_path / "job", workspace)
-    yield made
-    for step in made.steps:
-        if not step.is_over:
-            step.post()
-    eventually(lambda: not clinders(runner_temp), "clinder's processes have ended")
-    left = [path.name for path in runner_temp.iterdir() if not path.name.startswith("clinder-python-")]
-    assert left == [], "what a step has recorded goes with it"
-
-
-def clinders(temp: Path) -> list[psutil.Process]:
-    """The processes that a step of the action has started, by their arguments."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            arguments = process.cmdline()
-        except psutil.Error:
-            continue
-        if any(part.endswith("start.py") for part in arguments) and any(str(temp) in part for part in arguments):
-            found.append(process)
-    return found
-
-
-@pytest.fixture
-def session() -> Iterator[JupyterSession]:
-    with JupyterSession() as server:
-        yield server
-
-
-@pytest.fixture
-def hub(session: JupyterSession) -> Iterator[Server]:
-    with Server(session.launch()) as server:
-        yield server
+FAILS = stream(event("failed", "Could not resolve ref\n"))
 
 
 def test_a_session_is_there_for_the_steps_that_follow_and_gone_after_the_job(
@@ -153,3 +107,104 @@ def test_a_failure_s_own_words_give_the_runner_no_commands(job: Job, hub: Server
     assert f"({hub.url}/v2/gh/org/name/" in ran.summary
     assert "crit, " in ran.summary
     assert "JUPYTER_TOKEN" not in ran.environment
+
+
+@pytest.mark.parametrize("told", EVENTS.values(), ids=EVENTS)
+def test_repository_and_ref_come_from_the_event(job: Job, hub: Server, told: Event) -> None:
+    hub.handler = FAILS
+    job.event, job.variables = told.job()["event"], told.job()["variables"]
+    ran = job.step(hub_url=hub.url).main()
+    asked = [request.target for request in hub.asked("/build/")]
+    assert told.why in (ran.understood.shown if told.spec else ran.error)
+    prefix = "" if told.spec.startswith("git/") else "gh/"
+    assert asked == ([f"/build/{prefix}{told.spec}"] if told.spec else [])
+
+
+def test_a_clinder_toml_in_the_repository_needs_no_inputs(job: Job, hub: Server) -> None:
+    (job.workspace / "clinder.toml").write_text(f'hub = "{hub.url}"\nrepo = "org/cookbook"\nref = "main"\n')
+    step = job.step()
+    ran = step.main()
+    assert ran.status == 0, ran.output
+    assert [request.path for request in hub.asked("/build/")] == ["/build/gh/org/cookbook/main"]
+    assert "repo = org/cookbook (clinder.toml), ref = main (clinder.toml)" in ran.understood.shown
+    step.post()
+
+
+def test_inputs_win_over_the_file_and_the_event_fills_in_what_neither_says(job: Job, hub: Server) -> None:
+    hub.handler = FAILS
+    (job.workspace / "books").mkdir()
+    (job.workspace / "books" / "clinder.toml").write_text('hub = "https://hub.example.org"\n')
+    told = EVENTS["pull_request of a fork"]
+    job.event, job.variables = told.job()["event"], told.job()["variables"]
+    job.step(hub_url=hub.url, working_directory="books").main()
+    job.step(hub_url=hub.url, config="books/clinder.toml", ref="other").main()
+    job.step(hub_url=hub.url, config="books/clinder.toml", repo="org/other").main()
+    asked = [request.path.removeprefix("/build/gh/") for request in hub.asked("/build/")]
+    assert asked == [f"student/name/{HEAD}", "student/name/other", "org/other/HEAD"]
+
+
+def test_a_private_repository_is_warned_of(job: Job, hub: Server) -> None:
+    hub.handler = FAILS
+    job.event = ("push", {"repository": {"full_name": "org/name", "private": True}})
+    ran = job.step(hub_url=hub.url).main()
+    (warning,) = ran.understood.annotations("warning")
+    assert "org/name is private" in warning.data
+
+
+def test_the_build_token_is_masked_before_anything_is_printed_and_reaches_the_hub_alone(job: Job, hub: Server) -> None:
+    step = job.step(hub_url=hub.url, repo="org/name", build_token="s3cret%/token")
+    ran = step.main()
+    assert ran.output.startswith("::add-mask::s3cret%25/token\n")
+    assert [request.query for request in hub.asked("/build/")] == ["build_token=s3cret%25%2Ftoken"]
+    assert "s3cret" not in ran.understood.shown + ran.summary
+    step.post()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({"hub_url": "mybinder.org"}, "did you mean https://mybinder.org"),
+        ({"timeouts_build": "soon"}, "(input timeouts-build)"),
+        ({"working_directory": "nowhere"}, "is the repository checked out?"),
+        ({"config": "clinder.tml"}, "Look at the input config"),
+        ({"keep_alive": "yes"}, "the input keep-alive is 'yes': true or false is expected"),
+        ({"hub_url": "local"}, "on the runner itself, beside its secrets"),
+    ],
+    ids=str,
+)
+def test_an_input_that_will_not_do_is_named(job: Job, inputs: dict[str, str], words: str) -> None:
+    ran = job.step(**inputs).main()
+    assert ran.status == 2
+    assert words in ran.error
+    assert "Traceback" not in ran.output
+
+
+def test_a_timeout_names_the_input_that_sets_it(job: Job, hub: Server) -> None:
+    hub.handler = stream(event("building", "Step 1\n"), "hold")
+    ran = job.step(hub_url=hub.url, repo="org/name", timeouts_build="500ms").main()
+    assert ran.status == 7
+    assert "timeouts.build = 0.5s (input timeouts-build)" in ran.error
+
+
+def test_nothing_in_the_workspace_or_the_environment_gets_into_clinder_s_python(job: Job, hub: Server) -> None:
+    for name in ("requests", "clinder", "typing", "sitecustomize"):
+        (job.workspace / f"{name}.py").write_text("raise SystemExit('taken over')\n")
+    job.more = {"PYTHONPATH": str(job.workspace), "PYTHONSTARTUP": "x", "PYTHONHOME": "/nonexistent"}
+    step = job.step(hub_url=hub.url, repo="org/name")
+    ran = step.main()
+    assert ran.status == 0, ran.output
+    step.post()
+
+
+def test_two_steps_of_a_job_have_sessions_of_their_own(job: Job, session: JupyterSession, hub: Server) -> None:
+    with JupyterSession() as other:
+        first = job.step(hub_url=hub.url, repo="org/name")
+        first.main()
+        hub.handler = other.launch()
+        second = job.step(hub_url=hub.url, repo="org/name")
+        assert second.main().environment["JUPYTER_BASE_URL"] == other.session_url.rstrip("/")
+        second.post()
+        assert other.was_shut_down
+        assert not session.was_shut_down
+        first.post()
+        assert session.was_shut_down

@@ -1,0 +1,66 @@
+"""Fixtures: a job on a runner, and the processes that its steps have started."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psutil  # type: ignore[import-untyped,unused-ignore]
+import pytest
+from embedded import eventually
+from hub.servers import JupyterSession, Server
+
+from runner.job import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def runner_temp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`RUNNER_TEMP`, shared by all tests so that clinder's environment is made once."""
+    folder = tmp_path_factory.mktemp("runner") / "temp with space"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def job(runner_temp: Path, tmp_path: Path) -> Iterator[Job]:
+    """A job in an empty workspace; neither a process nor a file of its steps outlives it."""
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    made = Job(runner_temp, tmp_path / "job", workspace)
+    yield made
+    for step in made.steps:
+        if not step.is_over:
+            step.post()
+    eventually(lambda: not clinders(made.temp), "clinder's processes have ended")
+    left = [path.name for path in made.temp.iterdir() if not path.name.startswith("clinder-python-")]
+    assert left == [], "what a step has recorded goes with it"
+
+
+def clinders(temp: Path) -> list[psutil.Process]:
+    """The processes that steps of the action have started, by their arguments."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            arguments = process.cmdline()
+        except psutil.Error:
+            continue
+        if any(part.endswith("start.py") for part in arguments) and any(str(temp) in part for part in arguments):
+            found.append(process)
+    return found
+
+
+@pytest.fixture
+def session() -> Iterator[JupyterSession]:
+    """The session behind the hub."""
+    with JupyterSession() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(session: JupyterSession) -> Iterator[Server]:
+    """A hub that launches `session` at once, unless the test gives it another handler."""
+    with Server(session.launch()) as server:
+        yield server

@@ -1,0 +1,247 @@
+"""The action when its job is cancelled, its process killed, its session lost: what is left behind, and what is said."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from embedded import eventually
+from hub.servers import TOKEN, Connection, JupyterSession, Server, event, stream
+from runner.world import clinders, hub, job, runner_temp, session
+
+from clinder.ci.keeping import Keeping
+from clinder.sessions import Session
+from clinder.settings import Timeouts
+from clinder.watch import Pace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runner.job import Job
+
+__all__ = ["hub", "job", "runner_temp", "session"]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are a POSIX matter")
+LAUNCHING = event("launching", "Launching server...\n")
+
+
+class Gate:
+    """A piece of a hub's stream that waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+
+    def __call__(self, connection: Connection) -> None:
+        while not self._open.is_set():
+            connection.wait(0.02)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+def kill_all(job: Job) -> None:
+    """End every process of the job's steps without a word."""
+    for process in clinders(job.temp):
+        process.kill()
+
+
+def test_a_job_that_is_cancelled_during_the_build_leaves_at_once(job: Job, hub: Server) -> None:
+    hub.handler = stream(event("building", "Step 1\n"), "hold")
+    step = job.step(hub_url=hub.url, repo="org/name")
+    main = step.start()
+    step.await_output("Step 1", main)
+    ran = step.cancel(main)
+    assert ran.status == 130
+    assert "no session was started" in ran.understood.shown
+    assert ran.understood.annotations() == []
+    assert "nothing to stop" in step.post().output
+
+
+def test_a_job_that_is_cancelled_during_the_launch_stops_the_server_that_comes_of_it_all_the_same(
+    job: Job, session: JupyterSession, hub: Server, gate: Gate
+) -> None:
+    hub.handler = session.launch(gate)
+    step = job.step(hub_url=hub.url, repo="org/name")
+    main = step.start()
+    step.await_output("Launching server", main)
+    ran = step.cancel(main)
+    assert ran.status == 143, "it does not wait for the end"
+    post = step.start("post")
+    eventually(lambda: "waiting for clinder up" in step.log("post"), "post waits for the launch")
+    assert not session.was_shut_down
+    gate.open()
+    ran = step.finish(post, "post")
+    step.is_over = True
+    assert ran.status == 0
+    assert session.was_shut_down
+    assert TOKEN not in ran.output
+
+
+def test_a_step_that_is_killed_during_the_launch_is_cleared_up_after(
+    job: Job, session: JupyterSession, hub: Server, gate: Gate
+) -> None:
+    hub.handler = session.launch(gate)
+    step = job.step(hub_url=hub.url, repo="org/name")
+    main = step.start()
+    step.await_output("Launching server", main)
+    main.kill()
+    step.finish(main)
+    gate.open()
+    assert step.post().status == 0
+    eventually(lambda: session.was_shut_down, "the session is stopped")
+
+
+def test_a_step_that_is_killed_before_the_image_is_built_launches_nothing(job: Job, hub: Server) -> None:
+    hub.handler = stream(event("building", "Step 1\n"), "hold")
+    step = job.step(hub_url=hub.url, repo="org/name")
+    main = step.start()
+    step.await_output("Step 1", main)
+    main.kill()
+    step.finish(main)
+    eventually(lambda: not clinders(job.temp), "the launch is given up")
+    post = step.post()
+    assert post.status == 0
+    assert "nothing to stop" in post.output
+
+
+def test_a_session_whose_step_was_killed_with_all_its_children_is_stopped(
+    job: Job, session: JupyterSession, hub: Server
+) -> None:
+    session.kernel_states = ["starting"]
+    step = job.step(hub_url=hub.url, repo="org/name")
+    main = step.start()
+    step.await_output("starting a kernel", main)
+    kill_all(job)
+    step.finish(main)
+    post = step.post()
+    assert post.status == 0
+    assert "stopped: " in post.output
+    assert session.was_shut_down
+
+
+def test_post_says_what_may_be_left_of_a_launch_that_was_killed_with_all_its_children(
+    job: Job, hub: Server, gate: Gate
+) -> None:
+    hub.handler = stream(event("built", "Built\n"), LAUNCHING, gate)
+    step = job.step(hub_url=hub.url, repo="org/name")
+    main = step.start()
+    step.await_output("Launching server", main)
+    kill_all(job)
+    step.finish(main)
+    post = step.post()
+    assert post.status == 0
+    (warning,) = post.understood.annotations("warning")
+    assert "never" in warning.data
+
+
+def test_a_job_that_is_cancelled_while_clinder_is_installed_ends_the_installation(job: Job, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    fake = programs / "uv"
+    fake.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho $$ >"$NOTE"\nexec sleep 60\n')
+    fake.chmod(0o755)
+    job.temp = tmp_path / "fresh"
+    job.temp.mkdir()
+    note = tmp_path / "note"
+    job.more = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "NOTE": str(note)}
+    step = job.step(repo="org/name")
+    main = step.start()
+    eventually(lambda: note.exists() and note.read_text().strip(), "the installation is under way")
+    ran = step.cancel(main)
+    assert ran.status == 130
+    assert ran.understood.annotations() == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+    assert "nothing to stop" in step.post().output
+
+
+def test_post_stops_the_session_once_and_says_so(job: Job, session: JupyterSession, hub: Server) -> None:
+    step = job.step(hub_url=hub.url, repo="org/name")
+    step.main()
+    assert "stopped: " in step.post().output
+    again = step.post()
+    assert (again.status, again.output) == (0, "nothing to stop: no session was launched\n")
+    assert len(session.asked(f"{session.base}api/shutdown", "POST")) == 1
+
+
+def test_a_session_that_is_already_gone_does_not_fail_the_job(job: Job, session: JupyterSession, hub: Server) -> None:
+    step = job.step(hub_url=hub.url, repo="org/name")
+    step.main()
+    session.mode = "424"
+    post = step.post()
+    assert post.status == 0
+    assert "already gone: " in post.output
+    assert post.understood.annotations("warning") == []
+
+
+def test_a_session_that_cannot_be_stopped_is_a_warning(job: Job, session: JupyterSession, hub: Server) -> None:
+    step = job.step(hub_url=hub.url, repo="org/name", timeouts_stop="1s")
+    step.main()
+    session.mode = "503"
+    post = step.post()
+    assert post.status == 0
+    (warning,) = post.understood.annotations("warning")
+    assert "cannot be stopped" in warning.data
+    session.mode = ""
+    assert step.post().output.splitlines()[-1].startswith("stopped")
+
+
+def test_post_stops_the_session_though_the_settings_have_become_nonsense(
+    job: Job, session: JupyterSession, hub: Server
+) -> None:
+    step = job.step(hub_url=hub.url, repo="org/name")
+    step.main()
+    (job.workspace / "clinder.toml").write_text("hub = [\n")
+    assert step.post().status == 0
+    assert session.was_shut_down
+
+
+def session_of(server: JupyterSession) -> Session:
+    return Session(url=server.session_url, token=TOKEN)
+
+
+def keep(
+    folder: Path, server: JupyterSession, *, limit_s: float = 30, runner_pid: int = 0, look_s: float = 0.05
+) -> str:
+    keeping = Keeping(folder)
+    keeping.mark.touch()
+    pace = Pace(look_s=look_s, outage_s=30, keep_alive_s=0.1)
+    limit = timedelta(seconds=limit_s)
+    return keeping.keep(session_of(server), timeouts=Timeouts(), limit=limit, runner_pid=runner_pid, pace=pace)
+
+
+def test_a_session_that_is_kept_alive_sees_signs_of_activity_until_the_time_is_over(
+    tmp_path: Path, session: JupyterSession
+) -> None:
+    assert keep(tmp_path, session, limit_s=1) == "its time was over (input keep-alive-for)"
+    assert len(session.asked(f"{session.base}api/kernels", "GET")) > 1
+
+
+def test_keeping_alive_ends_with_the_session(tmp_path: Path, session: JupyterSession) -> None:
+    session.mode = "404"
+    assert keep(tmp_path, session).startswith("the session was lost: ")
+
+
+def test_keeping_alive_ends_with_the_runner(tmp_path: Path, session: JupyterSession) -> None:
+    runner = subprocess.Popen([sys.executable, "-c", ""])
+    runner.wait()
+    assert keep(tmp_path, session, runner_pid=runner.pid) == "the runner is gone"
+
+
+def test_the_process_that_keeps_alive_ends_with_the_job(job: Job, session: JupyterSession, hub: Server) -> None:
+    step = job.step(hub_url=hub.url, repo="org/name", keep_alive="true")
+    step.main()
+    (keeper,) = clinders(job.temp)
+    assert keeper.ppid() != os.getpid()
+    step.post()
+    keeper.wait(10)
