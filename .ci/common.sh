@@ -91,13 +91,13 @@ need_node() {
     node_is_new_enough || fail "Node.js 20 or later and npm are needed"
 }
 
-# Put a Chromium on PATH, for the tests in a browser.
-need_chromium() {
-    local candidate
-    for candidate in chromium chromium-browser google-chrome chrome; do
-        command -v "$candidate" >/dev/null && return
+# Put the shells that `clinder env` writes for on PATH, where Debian's packages can be had; else says which are missing.
+offer_shells() {
+    local shell missing=()
+    for shell in zsh fish; do
+        command -v "$shell" >/dev/null || missing+=("$shell")
     done
-    [ -d "/Applications/Google Chrome.app" ] && return
-    [ -d "${PROGRAMFILES:-/nowhere}/Google/Chrome" ] && return
-    apt_install chromium || fail "Chromium or Chrome is needed"
+    if [ ${#missing[@]} -gt 0 ] && ! apt_install "${missing[@]}"; then
+        printf 'not installed: %s; their tests are skipped\n' "${missing[*]}"
+    fi
 }
