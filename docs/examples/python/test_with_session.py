@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import clinder
 import pytest
 import requests
+
+import clinder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
