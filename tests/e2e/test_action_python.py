@@ -1,0 +1,130 @@
+"""How the action finds Python and makes its environment: what is installed is pinned, and what is missing is said."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hub.servers import Server, event, stream
+from packaging.requirements import Requirement
+from runner.job import ROOT
+from runner.world import hub, job, runner_temp, session
+from tools import python_packages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runner.job import Job
+
+__all__ = ["hub", "job", "runner_temp", "session"]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs on PATH are shell scripts")
+LOCK: dict[str, Any] = runpy.run_path(str(ROOT / "action" / "lock.py"))
+FAILS = stream(event("failed", "Could not resolve ref\n"))
+
+
+@pytest.fixture
+def path(tmp_path: Path, job: Job) -> Callable[..., None]:
+    """Give the job a PATH of these programs alone, in a `RUNNER_TEMP` of its own."""
+    job.node = shutil.which("node") or "node"
+    job.temp = tmp_path / "temp"
+    job.temp.mkdir()
+
+    def put(**programs: str) -> None:
+        folder = tmp_path / "programs"
+        folder.mkdir()
+        for name, script in programs.items():
+            (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name).chmod(0o755)
+        job.more = {"PATH": str(folder), "pythonLocation": ""}
+
+    return put
+
+
+def test_a_runner_without_python_gets_told_what_to_add(job: Job, path: Callable[..., None]) -> None:
+    path()
+    ran = job.step(repo="org/name").main()
+    assert ran.status == 1
+    assert "needs Python 3.11 or later" in ran.error
+    assert "actions/setup-python" in ran.error
+
+
+def test_a_python_that_is_too_old_counts_as_none(job: Job, path: Callable[..., None]) -> None:
+    path(python3="echo 3 10 14 /usr/bin/python3", python="echo Python was not found >&2; exit 9")
+    assert "needs Python 3.11 or later" in job.step(repo="org/name").main().error
+
+
+def test_a_python_that_makes_no_environments_says_what_it_lacks(job: Job, path: Callable[..., None]) -> None:
+    path(python3='[ "$2" = -c ] && echo 3 12 1 "$0" || { echo "ensurepip is not available"; exit 1; }')
+    ran = job.step(repo="org/name").main()
+    assert "apt-get install python3-venv" in ran.error
+    assert "ensurepip is not available" in ran.error
+
+
+def test_packages_that_cannot_be_installed_fail_the_step_with_the_installer_s_words(
+    job: Job, path: Callable[..., None]
+) -> None:
+    path(
+        python3=f'[ "$2" = -c ] && echo 3 12 1 "$0" || {{ /bin/mkdir -p "$4/bin" && /bin/ln -s {shutil.which("false")} '
+        '"$4/bin/python"; }'
+    )
+    ran = job.step(repo="org/name").main()
+    assert ran.status == 1
+    assert ran.understood.annotations()[0].properties["title"] == "clinder could not be installed"
+    assert "-m pip install" in ran.error
+
+
+def test_uv_installs_where_it_is_there_and_brings_python_where_none_is(
+    job: Job, hub: Server, path: Callable[..., None]
+) -> None:
+    hub.handler = FAILS
+    uv = python_packages("uv", "uv") / "uv"
+    path(uv=f'exec {uv} "$@"')
+    job.more |= {"UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never", "UV_PYTHON_PREFERENCE": "system"}
+    job.more["PATH"] += f"{os.pathsep}{Path(sys.executable).resolve().parent}"
+    ran = job.step(hub_url=hub.url, repo="org/name").main()
+    assert "installing clinder with uv" in ran.output
+    assert "Could not resolve ref" in ran.error
+
+
+def test_a_second_step_uses_the_environment_of_the_first(job: Job, hub: Server) -> None:
+    hub.handler = FAILS
+    job.step(hub_url=hub.url, repo="org/name").main()
+    assert "installing" not in job.step(hub_url=hub.url, repo="org/name").main().output
+
+
+def test_the_pins_are_made_for_what_clinder_depends_on() -> None:
+    assert LOCK["locked_for"]() == LOCK["wanted"](), "run python action/lock.py"
+
+
+def test_every_pin_suits_pyproject_and_bears_hashes() -> None:
+    pins = {}
+    for entry in re.split(r"\n(?=\w)", LOCK["LOCK"].read_text()):
+        if found := re.match(r"([\w.-]+)==([\w.]+)", entry):
+            pins[found[1]] = found[2]
+            assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry), entry
+    for text in LOCK["wanted"]().split(", "):
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(pins[wanted.name]), text
+
+
+def test_the_check_of_the_pins_says_when_they_lag_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "action"
+    folder.mkdir()
+    for name in ("lock.py", "requirements.txt"):
+        shutil.copy(ROOT / "action" / name, folder)
+    project = (ROOT / "pyproject.toml").read_text()
+    check = [sys.executable, str(folder / "lock.py"), "--check"]
+    (tmp_path / "pyproject.toml").write_text(project)
+    assert subprocess.run(check, check=False).returncode == 0
+    (tmp_path / "pyproject.toml").write_text(project.replace('"pyyaml>=6"', '"pyyaml>=7"'))
+    lagging = subprocess.run(check, check=False, capture_output=True, text=True)
+    assert lagging.returncode == 1
+    assert "lags behind" in lagging.stderr
