@@ -1,9 +1,9 @@
 """clinder from Python: launch a session, use it, stop it. The command line's `start` and `stop` are made of the same.
 
-import clinder
-
+```python
 with clinder.session("org/name", hub="https://mybinder.org") as session:
-print(session.url)
+    print(session.url)
+```
 """
 
 from __future__ import annotations

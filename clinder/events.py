@@ -187,7 +187,7 @@ def _progress(value: object) -> dict[str, LayerProgress]:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A launch begins: which hub is asked for which spec, the how-manieth try of how many."""
+    """A launch begins: which hub is asked for which spec, which try of how many."""
 
     hub: str
     spec: RepositorySpec

@@ -52,7 +52,7 @@ class Desired:
         newest, running = self.newest_commit, session.resolved_ref
         if not newest or not running or newest == running:
             return ""
-        return f"{self.spec.ref} is now at {newest[:_SHORT]}, but {running[:_SHORT]} runs"
+        return f"{self.spec.ref} is now at {newest[:_SHORT]}, and {running[:_SHORT]} runs"
 
 
 @dataclass(frozen=True, slots=True)

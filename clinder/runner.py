@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _LIMITS = (
     "Hubs end sessions that are idle, that last too long or take too much memory: mybinder.org after 10 minutes "
-    "without activity, and after 6 hours at most."
+    "without activity, and after 6 hours at most. Or another clinder stopped it: one that uses this state folder."
 )
 
 

@@ -45,6 +45,8 @@ def logs(
     usual = medians(chosen, launches)
     if svg:
         _write(svg, timeline_svg(chosen, usual))
+    if follow and invocation.as_json:
+        raise UsageError("--follow prints the log as it comes, which is no JSON", hint="Leave --json out.")
     if follow:
         _follow(chosen)
         return Result({})

@@ -23,7 +23,10 @@ def status(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help=f"End with {DRIFT_STATUS} if the session is not as declared.")
     ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep looking, until the session is gone or Ctrl-C.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Keep looking, until the session is gone or Ctrl-C; with --json a line each."),
+    ] = False,
     every: Annotated[str, typer.Option(metavar="TIME", help="How often --watch looks.")] = "5s",
 ) -> Result:
     """Look at the recorded session: does it run, is it idle, is it as declared."""
@@ -38,7 +41,7 @@ def status(
         pause_s = read_seconds("--every", every)
         with Interrupts().installed() as interrupts:
             while result.seen and result.seen.condition.value != "gone":
-                show(_result(result, show_token, exit_code), as_json=invocation.as_json, quiet=True)
+                show(_result(result, show_token, exit_code), as_json=invocation.as_json, quiet=True, compact=True)
                 interrupts.sleep(pause_s)
                 result = look(config)
     return _result(result, show_token, exit_code)

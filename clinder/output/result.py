@@ -36,15 +36,15 @@ class Result:
     warnings: tuple[str, ...] = field(default=())
 
 
-def show(result: Result, *, as_json: bool, quiet: bool = False) -> None:
-    """Print a result: its data on stdout, its messages on stderr."""
+def show(result: Result, *, as_json: bool, quiet: bool = False, compact: bool = False) -> None:
+    """Print a result: its data on stdout, its messages on stderr; `compact` puts the JSON on a line of its own."""
     for warning in result.warnings:
         say(f"{colored('warning:', 'yellow', sys.stderr)} {warning}")
     if not quiet:
         for message in result.messages:
             say(message)
     if as_json:
-        _print_json(result.document)
+        _print_json(result.document, indent=None if compact else 2)
     elif result.text:
         sys.stdout.write(result.text.rstrip("\n") + "\n")
     sys.stdout.flush()
@@ -77,6 +77,6 @@ def say(text: str) -> None:
         pass
 
 
-def _print_json(document: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps({"format_version": FORMAT_VERSION, **document}, indent=2) + "\n")
+def _print_json(document: Mapping[str, Any], indent: int | None = 2) -> None:
+    sys.stdout.write(json.dumps({"format_version": FORMAT_VERSION, **document}, indent=indent) + "\n")
     sys.stdout.flush()

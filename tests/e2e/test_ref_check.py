@@ -44,7 +44,7 @@ def test_a_branch_that_moves_on_is_seen_and_the_session_replaced_on_demand(
 
     commit(repository, notes__txt="second")
     newest = git(repository, "rev-parse", "HEAD")
-    moved = f"main is now at {newest[:12]}, but {first['resolved_ref'][:12]} runs"
+    moved = f"main is now at {newest[:12]}, and {first['resolved_ref'][:12]} runs"
     assert causes(project) == [("keep", "the session runs as declared")], "nobody is asked unasked"
     ((action, cause),) = causes(project, "--ref-check")
     assert action == "keep"

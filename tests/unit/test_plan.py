@@ -121,7 +121,7 @@ TABLE = [
         LATEST,
         session(),
         "runs",
-        "launch  main is now at bbbbbbbbbbbb, but aaaaaaaaaaaa runs\nstop    replaced by the new session",
+        "launch  main is now at bbbbbbbbbbbb, and aaaaaaaaaaaa runs\nstop    replaced by the new session",
     ),
     (LATEST, session(resolved_ref=NEW), "runs", "keep  the session runs as declared"),
     (LATEST, session(resolved_ref=""), "runs", "keep  the session runs as declared"),
@@ -129,7 +129,7 @@ TABLE = [
         CHECKED,
         session(),
         "runs",
-        "keep  the session runs as declared, though main is now at bbbbbbbbbbbb, but aaaaaaaaaaaa runs: "
+        "keep  the session runs as declared, though main is now at bbbbbbbbbbbb, and aaaaaaaaaaaa runs: "
         "`clinder up --latest` replaces it",
     ),
 ]
