@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _WIDTH = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
+_HEADING = 80
+"""How many characters surely fit the picture; the whole title stands in its `<title>`."""
 _NAME_PX, _BAR_PX, _ROW_PX, _TIMES_PX = 90, 420, 26, 190
 
 
@@ -76,7 +78,9 @@ def timeline_svg(launch: PastLaunch, medians: Mapping[str, float]) -> str:
     laid = bars(launch, medians)
     scale = _BAR_PX / _total_s(laid)
     width, height = _NAME_PX + _BAR_PX + _TIMES_PX, _ROW_PX * (len(laid) + 1) + 10
-    title = html.escape(_title(launch))
+    title = _title(launch)
+    heading = html.escape(title if len(title) <= _HEADING else f"{title[: _HEADING - 1]}…")
+    title = html.escape(title)
     rows = []
     for number, bar in enumerate(laid, 1):
         middle = number * _ROW_PX + _ROW_PX // 2
@@ -94,7 +98,7 @@ def timeline_svg(launch: PastLaunch, medians: Mapping[str, float]) -> str:
             "<style>text{font:13px system-ui,sans-serif;fill:#24292f}.bar{fill:#e66581}"
             ".median{stroke:#24292f;stroke-width:2}"
             "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.median{stroke:#e6edf3}}</style>",
-            f'<text x="0" y="17" font-weight="bold">{title}</text>',
+            f'<text x="0" y="17" font-weight="bold">{heading}</text>',
             *rows,
             "</svg>",
             "",
