@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import subprocess
 
 import pytest
@@ -31,10 +31,9 @@ ONE_LINE = [shell for shell in Shell if shell is not Shell.JSON]
 
 
 @pytest.mark.parametrize("value", NASTY)
-@pytest.mark.parametrize("program", ["sh", "bash", "dash", "zsh"])
+@pytest.mark.parametrize("program", ["sh", "bash"])
+@pytest.mark.skipif(os.name == "nt", reason="sh is a POSIX shell")
 def test_a_posix_shell_reads_back_any_value(program: str, value: str) -> None:
-    if shutil.which(program) is None:
-        pytest.skip(f"there is no {program} here")
     script = set_variables({"A": value}, Shell.SH) + "\nprintf %s \"$A\"; env | grep -c '^A='"
     done = subprocess.run([program, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == f"{value}1\n", "and it is exported"
@@ -42,6 +41,7 @@ def test_a_posix_shell_reads_back_any_value(program: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("value", NASTY)
+@pytest.mark.skipif(os.name == "nt", reason="sh is a POSIX shell")
 def test_a_dotenv_file_is_read_back_by_a_shell_too(value: str) -> None:
     script = set_variables({"A": value}, Shell.DOTENV) + '\nprintf %s "$A"'
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
