@@ -15,7 +15,7 @@ class Failed extends Error {
 /** The job was cancelled: nothing more is to be begun. */
 class Cancelled extends Error {}
 
-const statuses = { SIGINT: 130, SIGTERM: 143 };
+const statuses = { SIGINT: 130, SIGTERM: 143, SIGBREAK: 143 }; // SIGBREAK is what Windows has for SIGTERM
 let cancelledBy = '';
 let leave = () => {};
 
@@ -71,7 +71,7 @@ function runApart(command, args) {
     child.stderr.pipe(process.stdout, { end: false });
     leave = (signal) => {
       child.stdin.end();
-      if (signal === 'SIGTERM') process.exit(cancelledStatus());
+      if (signal !== 'SIGINT') process.exit(cancelledStatus());
     };
     child.on('error', reject);
     child.on('close', (status) => resolve(status ?? 1));

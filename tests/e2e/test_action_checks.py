@@ -72,7 +72,7 @@ def test_actionlint_finds_nothing(workflows: list[Path]) -> None:
 def test_shellcheck_finds_nothing_in_the_scripts_of_the_workflows(
     programs: Path, workflows: list[Path], tmp_path: Path
 ) -> None:
-    scripts = []
+    scripts: list[Path] = []
     for workflow in workflows:
         for script in scripts_of(yaml.safe_load(workflow.read_text("utf-8"))):
             scripts.append(tmp_path / f"{workflow.stem}-{len(scripts)}.sh")

@@ -1,0 +1,188 @@
+"""The parts of the GitHub Action: what it writes for the runner, what it reads of inputs and events, its summary."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clinder.ci.commands import annotate, mask, say, set_outputs, set_variables, stopped
+from clinder.ci.event import read_source
+from clinder.ci.inputs import SETTINGS, read_inputs
+from clinder.ci.progress import ActionsProgress
+from clinder.ci.summary import Report, summarize
+from clinder.errors import BuildError, UsageError
+from clinder.events import Attempt, CaughtUp, Event, LayerProgress, Phase, Retrying, Told
+from clinder.output.launches import PastLaunch
+from clinder.repository import RepositorySpec
+from clinder.sessions import Session
+from clinder.settings import setting_keys
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPEC = RepositorySpec("gh", "org/name", "main")
+
+
+def test_an_annotation_is_one_line_whatever_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    annotate("error", "a: b, c", "100%\nline\r\n::error::x")
+    assert capsys.readouterr().out == "::error title=a%3A b%2C c::100%25%0Aline%0A: :error::x\n"
+
+
+def test_a_long_annotation_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    annotate("error", "x", "y" * 10_000)
+    assert len(capsys.readouterr().out) < 3100
+
+
+def test_a_secret_is_masked_also_as_it_stands_in_urls(capsys: pytest.CaptureFixture[str]) -> None:
+    mask("a/b%")
+    assert capsys.readouterr().out == "::add-mask::a/b%25\n::add-mask::a%252Fb%2525\n"
+
+
+def test_a_message_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    say("::error::x\n##[error]y")
+    assert capsys.readouterr().out == ": :error::x\n## [error]y\n"
+
+
+def test_the_word_that_resumes_commands_cannot_be_guessed() -> None:
+    words = {re.match(r"::stop-commands::([0-9a-f]{32})\nx\n::\1::\n$", stopped("x\n"))[1] for _ in range(10)}  # type: ignore[index]
+    assert len(words) == 10
+
+
+def test_a_value_with_line_breaks_sets_no_other_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ENV", str(tmp_path / "env"))
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    set_variables({"A": "x\nPATH=/evil\nB<<EOF"})
+    set_outputs({"a": "1", "b": ""})
+    first = (tmp_path / "env").read_text().splitlines()
+    assert (first[0], first[-1]) == (f"A<<{first[-1]}", first[0].removeprefix("A<<"))
+    assert first[1:-1] == ["x", "PATH=/evil", "B<<EOF"]
+    assert len((tmp_path / "output").read_text().splitlines()) == 6
+
+
+def test_every_setting_that_makes_sense_in_a_job_has_an_input() -> None:
+    left_out = {"retry.backoff", "retry.wait", "session.path"}
+    assert set(SETTINGS.values()) == set(setting_keys()) - left_out
+
+
+def test_inputs_that_are_not_given_count_as_such(tmp_path: Path) -> None:
+    inputs = read_inputs({"GITHUB_WORKSPACE": str(tmp_path), "INPUT_REPO": " ", "INPUT_KEEP-ALIVE": "True"})
+    assert inputs.settings == {}
+    assert (inputs.keeps_alive, inputs.has_summary, inputs.build_token) == (True, True, None)
+    assert inputs.keep_alive_for == timedelta(hours=6)
+
+
+def test_a_duration_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the input keep-alive-for: 'long' is not a duration"):
+        read_inputs({"GITHUB_WORKSPACE": str(tmp_path), "INPUT_KEEP-ALIVE-FOR": "long"})
+
+
+def read(tmp_path: Path, name: str, payload: object, **variables: str) -> str:
+    path = tmp_path / "event.json"
+    path.write_text(payload if isinstance(payload, str) else json.dumps(payload))
+    environment = {f"GITHUB_{key}": value for key, value in variables.items()}
+    source = read_source({"GITHUB_EVENT_NAME": name, "GITHUB_EVENT_PATH": str(path), **environment})
+    return f"{source.repo}/{source.ref}"
+
+
+@pytest.mark.parametrize("payload", ["", "[]", "{", "null", {"head_commit": "x", "pull_request": []}], ids=str)
+def test_a_payload_that_cannot_be_read_leaves_the_variables(tmp_path: Path, payload: object) -> None:
+    commit = "a" * 40
+    assert read(tmp_path, "push", payload, REPOSITORY="org/name", SHA=commit) == f"org/name/{commit}"
+
+
+def test_a_commit_of_zeros_is_none(tmp_path: Path) -> None:
+    assert read(tmp_path, "push", {"deleted": True}, REPOSITORY="org/name", SHA="0" * 40) == "org/name/HEAD"
+
+
+@pytest.mark.parametrize("repository", ["", "org", "org/name/x", "org/na me", "org/name\n"])
+def test_a_repository_that_is_none_is_not_asked_for(tmp_path: Path, repository: str) -> None:
+    with pytest.raises(UsageError, match="does not tell the repository"):
+        read(tmp_path, "schedule", {}, REPOSITORY=repository, SHA="a" * 40)
+
+
+def test_a_workflow_that_ran_for_a_repository_that_is_gone_is_told_of(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the workflow 'tests' ran for is gone"):
+        read(tmp_path, "workflow_run", {"workflow_run": {"name": "tests", "head_repository": None}})
+
+
+def test_progress_has_one_group_after_another(capsys: pytest.CaptureFixture[str]) -> None:
+    tell = ActionsProgress()
+    tell(Attempt("https://hub.example.org", SPEC, 1, 2))
+    tell(Event(Phase.BUILDING, "one\n"))
+    tell(CaughtUp())
+    tell(Event(None, "two\n"))
+    tell(Event(Phase.BUILDING, "50%\r"))
+    tell(Event(Phase.PUSHING, "", progress={"a": LayerProgress(1, 2), "b": LayerProgress(2, 2)}))
+    tell(Event(Phase.PUSHING, "", progress={"a": LayerProgress(1, 2), "b": LayerProgress(2, 2)}))
+    tell(Retrying("cut", "https://hub.example.org", 1.0))
+    tell(Told("mind this", warning=True))
+    tell.close()
+    printed = re.sub(r"::(stop-commands::)?[0-9a-f]{32}(::)?\n", "", capsys.readouterr().out)
+    assert printed.splitlines() == [
+        "launching gh/org/name/main on https://hub.example.org",
+        "::group::building",
+        "one",
+        "two",
+        "::endgroup::",
+        "::group::pushing",
+        "1 of 2 layers pushed",
+        "::endgroup::",
+        "failed: cut; trying again on https://hub.example.org in 1s",
+        "::warning title=clinder::mind this",
+    ]
+
+
+def test_a_chatty_build_is_printed_before_the_hub_pauses(capsys: pytest.CaptureFixture[str]) -> None:
+    tell = ActionsProgress()
+    for _ in range(600):
+        tell(Event(Phase.BUILDING, "line\n"))
+    assert capsys.readouterr().out.count("line\n") == 512
+
+
+def past(tmp_path: Path, log: str, *phases: tuple[str, float]) -> PastLaunch:
+    path = tmp_path / "x.log"
+    path.write_text(log)
+    return PastLaunch("x", path, "https://hub.example.org", SPEC, "build-failed", phases)
+
+
+def test_a_summary_has_nothing_but_text_of_what_others_say(tmp_path: Path) -> None:
+    words = "```\n</details><img src=x>\n# title\n[x](javascript:y) @org/team"
+    error = BuildError(words)
+    page = summarize(Report("[x](y) <b> | @a", past(tmp_path, words, ("building", 90.0)), None, error))
+    outside = re.sub(r"^(````+)text\n.*?^\1$", "", page, flags=re.MULTILINE | re.DOTALL)
+    assert words not in outside
+    assert "<img" not in outside
+    assert "<b>" not in outside
+    assert "| chosen | &#91;x&#93;&#40;y&#41; &#60;b&#62; &#124; &#64;a |" in outside
+    assert "building 1m30s :crit, 0, 90000ms" in outside
+
+
+def test_a_link_that_is_no_plain_url_is_none() -> None:
+    session = Session(
+        url="https://h.example.org/x/",
+        token="t",
+        hub="https://hub.example.org",
+        provider="git",
+        repo="https://git.example.org/x",
+        ref="main",
+        resolved_ref="abc",
+        ref_url="javascript:alert(1)",
+    )
+    page = summarize(Report(session=session))
+    assert "| commit | <code>abc</code> |" in page
+    assert "javascript" not in page
+
+
+def test_the_end_of_a_long_log_is_shown_and_a_log_that_is_gone_is_left_out(tmp_path: Path) -> None:
+    launch = past(tmp_path, "".join(f"line {number} {'x' * 1000}\n" for number in range(200)), ("building", 1.0))
+    page = summarize(Report(launch=launch, error=BuildError("no")))
+    assert "the last 60 of 200 lines" in page
+    assert "line 139 " not in page
+    assert "line 140 " in page
+    assert len(page) < 30_000
+    launch.path.unlink()
+    assert "<details>" not in summarize(Report(launch=launch, error=BuildError("no")))

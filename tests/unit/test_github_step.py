@@ -1,0 +1,163 @@
+"""`action/start.py`, without Node.js: a step that brings a session up, and the one that stops it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hub.servers import TOKEN, JupyterSession, Server, event, eventually, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START = Path(__file__).parents[2] / "action" / "start.py"
+LIMIT_S = 60
+
+
+@pytest.fixture
+def session() -> Iterator[JupyterSession]:
+    with JupyterSession() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(session: JupyterSession) -> Iterator[Server]:
+    with Server(session.launch()) as server:
+        yield server
+
+
+class Step:
+    """The folder, the files and the inputs of a step."""
+
+    def __init__(self, place: Path, **inputs: str) -> None:
+        self.folder = place / "step"
+        self.folder.mkdir()
+        self.files = {name: place / name for name in ("GITHUB_ENV", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+        given = {f"INPUT_{name.replace('_', '-').upper()}": value for name, value in inputs.items()}
+        named = {name: str(path) for name, path in self.files.items()}
+        self.environment = {**os.environ, **given, **named, "GITHUB_WORKSPACE": str(place)}
+
+    def start(self, verb: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(START), verb, str(self.folder), *(["0"] if verb == "up" else [])],
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, verb: str) -> tuple[int, str]:
+        with self.start(verb) as process:
+            assert process.stdout is not None
+            printed = process.stdout.read()  # its input stays open meanwhile
+            return process.wait(LIMIT_S), printed
+
+
+def test_a_session_is_brought_up_kept_alive_and_stopped(tmp_path: Path, session: JupyterSession, hub: Server) -> None:
+    step = Step(tmp_path, hub_url=hub.url, repo="org/name", keep_alive="true")
+    status, printed = step.run("up")
+    assert status == 0, printed
+    assert "the session is up, and is kept from idling" in printed
+    assert TOKEN in step.files["GITHUB_ENV"].read_text()
+    assert "a session is up" in step.files["GITHUB_STEP_SUMMARY"].read_text()
+    status, printed = step.run("down")
+    assert status == 0
+    assert "ended: the job is over" in printed
+    assert session.was_shut_down
+    assert not step.folder.exists()
+
+
+def test_a_failure_is_annotated_and_summarized(tmp_path: Path, hub: Server) -> None:
+    hub.handler = stream(event("building", "Step 1\n"), event("failed", "no such package\n"))
+    step = Step(tmp_path, hub_url=hub.url, repo="org/name")
+    status, printed = step.run("up")
+    assert status == 5
+    assert "::error title=clinder%3A build failed::" in printed
+    assert "no such package" in step.files["GITHUB_STEP_SUMMARY"].read_text()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({"hub_url": "local"}, "on the runner itself"),
+        ({"timeouts_build": "soon"}, "(input timeouts-build)"),
+        ({"working_directory": "nowhere"}, "is the repository checked out?"),
+        ({"config": "nowhere.toml"}, "Look at the input config"),
+        ({"summary": "no"}, "true or false is expected"),
+    ],
+    ids=str,
+)
+def test_an_input_that_will_not_do_is_named(tmp_path: Path, inputs: dict[str, str], words: str) -> None:
+    status, printed = Step(tmp_path, repo="org/name", **inputs).run("up")
+    assert status == 2
+    assert words in printed
+
+
+def test_repository_and_commit_come_from_the_event(tmp_path: Path, hub: Server) -> None:
+    step = Step(tmp_path, hub_url=hub.url)
+    commit = "a" * 40
+    step.environment |= {"GITHUB_REPOSITORY": "org/name", "GITHUB_SHA": commit, "GITHUB_EVENT_NAME": "schedule"}
+    event_file = tmp_path / "event.json"
+    event_file.write_text('{"repository": {"private": true}}')
+    step.environment["GITHUB_EVENT_PATH"] = str(event_file)
+    status, printed = step.run("up")
+    assert status == 0
+    assert [request.path for request in hub.asked("/build/")] == [f"/build/gh/org/name/{commit}"]
+    assert "org/name is private" in printed
+    step.run("down")
+
+
+def test_the_end_of_the_input_is_a_wish_to_leave(tmp_path: Path, hub: Server) -> None:
+    hub.handler = stream(event("building", "Step 1\n"), "hold")
+    step = Step(tmp_path, hub_url=hub.url, repo="org/name")
+    with step.start("up") as process:
+        assert process.stdin is not None
+        eventually(lambda: hub.asked("/build/"), "the hub is asked")
+        process.stdin.close()
+        assert process.wait(LIMIT_S) == 130
+
+
+def test_nobody_who_listens_is_no_reason_to_lose_a_session(
+    tmp_path: Path, session: JupyterSession, hub: Server
+) -> None:
+    step = Step(tmp_path, hub_url=hub.url, repo="org/name")
+    with step.start("up") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        eventually(step.files["GITHUB_OUTPUT"].exists, "the outputs are set", 60)
+        assert process.wait(LIMIT_S) == 0
+    assert step.run("down")[0] == 0
+    assert session.was_shut_down
+
+
+def test_a_fault_of_clinder_s_own_is_annotated(tmp_path: Path, hub: Server) -> None:
+    step = Step(tmp_path, hub_url=hub.url, repo="org/name")
+    step.environment["GITHUB_ENV"] = str(tmp_path / "nowhere" / "env")
+    status, printed = step.run("up")
+    assert status == 1
+    assert "a fault of clinder itself: FileNotFoundError" in printed
+    assert step.run("down")[0] == 0
+
+
+def test_a_session_that_cannot_be_stopped_is_a_warning(tmp_path: Path, session: JupyterSession, hub: Server) -> None:
+    step = Step(tmp_path, hub_url=hub.url, repo="org/name", timeouts_stop="1s")
+    step.run("up")
+    session.mode = "503"
+    status, printed = step.run("down")
+    assert status == 0
+    assert "::warning title=clinder%3A the session may be left running::" in printed
+
+
+def test_a_file_that_has_become_nonsense_keeps_no_session_from_being_stopped(
+    tmp_path: Path, session: JupyterSession, hub: Server
+) -> None:
+    step = Step(tmp_path, hub_url=hub.url, repo="org/name")
+    step.run("up")
+    (tmp_path / "clinder.toml").write_text("hub = 1")
+    assert step.run("down")[0] == 0
+    assert session.was_shut_down
