@@ -40,7 +40,8 @@ def open_link(link: str, *, pause: Callable[[float], None] = time.sleep) -> bool
     """Open a link in the user's browser.
 
     The browser is started with a page that belongs to the user alone and is removed soon after; it replaces itself
-    in the browser's history by the link, from which the server's own pages take the token out again.
+    in the tab's history by the link, from which the server's own pages take the token out again. What the browser
+    writes down of the addresses it has loaded, it keeps: there the token is worth nothing once the session is stopped.
 
     Args:
         link: from `session_link`.

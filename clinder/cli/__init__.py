@@ -47,8 +47,13 @@ def invoke(arguments: Sequence[str]) -> int:
 def _fail(error: ClinderError, arguments: Sequence[str]) -> int:
     from clinder.output.result import show_error
 
-    show_error(error, as_json="--json" in arguments)
+    show_error(error, as_json=_wants_json(arguments))
     return error.exit_status
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Say whether a command that could not even be parsed was asked for JSON; what `run` runs has options of its own."""
+    return "--json" in arguments and "run" not in arguments[:1]
 
 
 def _internal(error: Exception) -> ClinderError:
