@@ -94,7 +94,7 @@ need_node() {
 # Put the shells that `clinder env` writes for on PATH, where Debian's packages can be had; else says which are missing.
 offer_shells() {
     local shell missing=()
-    for shell in zsh fish; do
+    for shell in fish; do
         command -v "$shell" >/dev/null || missing+=("$shell")
     done
     if [ ${#missing[@]} -gt 0 ] && ! apt_install "${missing[@]}"; then

@@ -52,7 +52,7 @@ def _fail(error: ClinderError, arguments: Sequence[str]) -> int:
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
-    """Say whether a command that could not even be parsed was asked for JSON; what `run` runs has options of its own."""
+    """Say whether JSON was asked for, even of what could not be parsed; what `run` runs has options of its own."""
     return "--json" in arguments and "run" not in arguments[:1]
 
 
