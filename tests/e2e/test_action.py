@@ -63,7 +63,7 @@ def test_the_log_has_a_group_for_each_phase_and_the_summary_a_picture(job: Job, 
     assert "```mermaid\ngantt\n" in ran.summary
     assert f"[{hub.url.replace(':', '&#58;')}]({hub.url})" in ran.summary
     assert "(https://github.com/org/name/tree/" in ran.summary
-    assert TOKEN not in ran.summary
+    assert TOKEN not in ran.written_summary
     step.post()
 
 
@@ -91,8 +91,18 @@ def test_a_build_log_gives_the_runner_no_commands(job: Job, session: JupyterSess
     assert ran.status == 0, ran.output
     assert ran.understood.names == {"add-mask", "group", "endgroup"}
     assert set(ran.understood.masks) == {TOKEN}
-    assert "http://evil.example" in ran.understood.shown
+    assert "http://evil.example" in "".join(ran.understood.unread)
+    assert set(ran.understood.unread) == {line for lines in ran.understood.groups.values() for line in lines}
     step.post()
+
+
+def test_a_server_that_repeats_its_token_does_not_give_it_away(job: Job, session: JupyterSession, hub: Server) -> None:
+    words = {"message": f"no kernel for {TOKEN}"}
+    session.overrides["POST", "api/kernels"] = lambda _request, connection: connection.json(500, words)
+    ran = job.step(hub_url=hub.url, repo="org/name", retry_attempts="1").main()
+    assert ran.status == 5
+    assert "no kernel for ***" in ran.understood.shown
+    assert TOKEN not in ran.understood.shown + ran.summary
 
 
 def test_a_failure_s_own_words_give_the_runner_no_commands(job: Job, hub: Server) -> None:

@@ -35,11 +35,16 @@ class Ran:
     output: str
     environment: dict[str, str]
     outputs: dict[str, str]
-    summary: str
+    written_summary: str
 
     @cached_property
     def understood(self) -> Understood:
         return understand(self.output)
+
+    @property
+    def summary(self) -> str:
+        """The summary as people see it: a runner hides in it what is masked."""
+        return self.understood.hide(self.written_summary)
 
     @property
     def error(self) -> str:

@@ -30,6 +30,7 @@ class Understood:
         groups: by title, the lines in it; a title that comes again goes on.
         shown: the log as people see it.
         open_group: the title of a group that was not ended.
+        unread: the lines that were not looked through for commands.
     """
 
     commands: list[Command] = field(default_factory=list)
@@ -37,10 +38,16 @@ class Understood:
     groups: dict[str, list[str]] = field(default_factory=dict)
     shown: str = ""
     open_group: str | None = None
-    are_stopped: bool = False
+    unread: list[str] = field(default_factory=list)
 
     def annotations(self, level: str = "error") -> list[Command]:
         return [command for command in self.commands if command.name == level]
+
+    def hide(self, text: str) -> str:
+        """Put stars in place of what is masked by now."""
+        for secret in sorted(self.masks, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
 
     @property
     def names(self) -> set[str]:
@@ -55,11 +62,12 @@ def understand(output: str) -> Understood:
         command = parse(line, (*COMMANDS, word) if word else COMMANDS)
         if command is None or (word and command.name.lower() != word.lower()):
             _show(found, line)
+            if word:
+                found.unread.append(line)
         elif word:
             word = ""
         elif command.name == "stop-commands":
             word = command.data
-            found.are_stopped = True
         else:
             _carry_out(found, command)
     assert not word, "commands are stopped at the end of the output"
@@ -80,8 +88,7 @@ def _carry_out(found: Understood, command: Command) -> None:
 
 
 def _show(found: Understood, line: str) -> None:
-    for secret in sorted(found.masks, key=len, reverse=True):
-        line = line.replace(secret, "***")
+    line = found.hide(line)
     found.shown += f"{line}\n"
     if found.open_group is not None:
         found.groups[found.open_group].append(line)
