@@ -153,7 +153,7 @@ class Work:
 
     def carry_out_down(self, decided: Plan) -> DownResult:
         """Do the steps of a plan for `down`; every session is tried before the first failure is raised."""
-        session = self.state.session
+        session = self.state.session or next(iter(self.state.retired), None)
         action = DownAction.NOTHING
         failures: list[ClinderError] = []
         for step in decided.steps:

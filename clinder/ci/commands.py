@@ -48,9 +48,14 @@ def escape_property(text: str) -> str:
 
 def mask(secret: str) -> None:
     """Have the runner hide a secret, also as it stands in URLs, in everything that is printed from now on."""
-    for form in dict.fromkeys((secret, quote(secret, safe=""))):
-        if form:
-            write(f"::add-mask::{escape_data(form)}\n")
+    for command in mask_commands(secret):
+        write(f"{command}\n")
+
+
+def mask_commands(secret: str) -> list[str]:
+    """Make the commands that hide a secret, as it is and as it stands in URLs."""
+    forms = dict.fromkeys((secret, quote(secret, safe="")))
+    return [f"::add-mask::{escape_data(form)}" for form in forms if form]
 
 
 def annotate(level: str, title: str, message: str) -> None:

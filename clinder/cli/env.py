@@ -31,7 +31,9 @@ def env(
     else:
         session = _checked(invocation) if check else _recorded(invocation)
         if shell is Shell.GITHUB:
-            say(f"::add-mask::{session.token}")
+            from clinder.ci.commands import mask_commands
+
+            say("\n".join(mask_commands(session.token)))
         text = set_variables(session_variables(session), shell)
         hint = ""
     said = how_to(

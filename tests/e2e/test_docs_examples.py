@@ -29,7 +29,7 @@ from pages import (
 import clinder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 EXAMPLES = DOCS / "examples"
@@ -72,7 +72,12 @@ def texts(value: Any) -> Iterator[str]:
 def example_commands(file: Path) -> list[list[str]]:
     """Find what an example calls `clinder` with."""
     text = file.read_text(encoding="utf-8")
-    readers = {".toml": tomllib.loads, ".yml": yaml.safe_load, ".yaml": yaml.safe_load, ".sh": str.splitlines}
+    readers: dict[str, Callable[[str], Any]] = {
+        ".toml": tomllib.loads,
+        ".yml": yaml.safe_load,
+        ".yaml": yaml.safe_load,
+        ".sh": str.splitlines,
+    }
     return [found for line in texts(readers[file.suffix](text)) for found in invocations(line)]
 
 

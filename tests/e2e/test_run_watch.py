@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hub.servers import TOKEN, JupyterSession, eventually
 
-from clinder.settings import Timeouts
 from clinder.sessions import Session
+from clinder.settings import Timeouts
 from clinder.watch import Pace, Watch
 
 if TYPE_CHECKING:
