@@ -91,13 +91,9 @@ need_node() {
     node_is_new_enough || fail "Node.js 20 or later and npm are needed"
 }
 
-# Put the shells that `clinder env` writes for on PATH, where Debian's packages can be had; else says which are missing.
-offer_shells() {
-    local shell missing=()
-    for shell in fish; do
-        command -v "$shell" >/dev/null || missing+=("$shell")
-    done
-    if [ ${#missing[@]} -gt 0 ] && ! apt_install "${missing[@]}"; then
-        printf 'not installed: %s; their tests are skipped\n' "${missing[*]}"
+# Put fish, which `clinder env` also writes for, on PATH where Debian's packages can be had; else says that it is missing.
+offer_fish() {
+    if ! command -v fish >/dev/null && ! apt_install fish; then
+        printf 'not installed: fish; what needs it is skipped\n'
     fi
 }
