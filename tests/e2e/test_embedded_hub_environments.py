@@ -138,7 +138,11 @@ def test_a_build_that_was_cut_off_is_not_taken_for_whole_and_another_process_wai
     stalling: Path, tmp_path: Path, cache: Path
 ) -> None:
     first = run_python(BUILD, str(stalling))
-    eventually(lambda: processes_of(tmp_path / "tools"), "the first build runs")
+    # The building process itself has the tool's folder on its PATH: only the tool has it in its arguments.
+    tool = str(tmp_path / "tools" / "mamba")
+    eventually(
+        lambda: any(tool in process.cmdline() for process in processes_of(tmp_path / "tools")), "the first build runs"
+    )
     second = run_python(BUILD, str(stalling))
     assert second.stdout is not None
     lines = iter(second.stdout.readline, "")
