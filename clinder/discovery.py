@@ -25,6 +25,7 @@ BUILD_ON_BINDER_TAG = "cookbook:build-on-binder"
 _MYST_FILES = ("myst.yml", "myst.yaml")
 _JUPYTER_BOOK_1_FILE = "_config.yml"
 _GIT_TIMEOUT_S = 10
+_THEME_OPTIONS = ("sphinx", "config", "html_theme_options")
 _PROVIDERS = {"github": "gh", "gitlab": "gl", "git": "git", "gist": "gist"}
 
 
@@ -95,9 +96,7 @@ def discover(folder: Path, *, hub: str | None = None, repo: str | None = None, r
     if myst:
         found.offer_repository(_at(_yaml(myst), "project", "github"), f"project.github, {myst.name}")
     if book.is_file():
-        settings = _yaml(book)
-        if found.offer_repository(_at(settings, "repository", "url"), f"repository.url, {book.name}"):
-            found.offer("ref", _at(settings, "repository", "branch"), f"repository.branch, {book.name}")
+        _read_book_repository(found, _yaml(book), book.name)
     if "repo" not in found.values:
         raise UsageError(
             "\n  ".join(
@@ -146,8 +145,13 @@ def _read_myst_binder(found: Discovery, document: dict[str, Any], name: str) -> 
 
 
 def _read_book_binder(found: Discovery, document: dict[str, Any], name: str) -> None:
-    """Read an old Jupyter Book's `_config.yml`: the hub of its launch buttons, and how it was executed."""
-    found.offer("hub", _at(document, "launch_buttons", "binderhub_url"), f"launch_buttons.binderhub_url, {name}")
+    """Read an old Jupyter Book's `_config.yml`: the hub of its launch buttons, and how it was executed.
+
+    The cookbooks of Project Pythia had launch buttons and repository among the options of their theme.
+    """
+    for keys in ((), _THEME_OPTIONS):
+        place = (*keys, "launch_buttons", "binderhub_url")
+        found.offer("hub", _at(document, *place), f"{'.'.join(place)}, {name}")
     executed = _at(document, "execute", "execute_notebooks")
     if executed == "binder":
         found.notes.append(f"execute_notebooks: binder in {name} is what `clinder run` does now")
@@ -158,6 +162,15 @@ def _read_book_binder(found: Discovery, document: dict[str, Any], name: str) -> 
             f"execute.timeout = {timeout} in {name} is a limit for each cell, which clinder does not know: "
             "give it to what executes the notebooks"
         )
+
+
+def _read_book_repository(found: Discovery, document: dict[str, Any], name: str) -> None:
+    for url, branch in (
+        (("repository", "url"), ("repository", "branch")),
+        ((*_THEME_OPTIONS, "repository_url"), (*_THEME_OPTIONS, "repository_branch")),
+    ):
+        if found.offer_repository(_at(document, *url), f"{'.'.join(url)}, {name}"):
+            found.offer("ref", _at(document, *branch), f"{'.'.join(branch)}, {name}")
 
 
 def _read_git(found: Discovery, folder: Path) -> None:

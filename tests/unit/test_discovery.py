@@ -83,6 +83,15 @@ def test_an_old_jupyter_book_names_hub_and_repository_and_how_it_was_executed(tm
     assert any("execute.timeout = 600" in note for note in discovered.notes)
 
 
+def test_a_book_whose_theme_has_the_launch_buttons_names_hub_and_repository(tmp_path: Path) -> None:
+    (tmp_path / "_config.yml").write_text(
+        "sphinx:\n  config:\n    html_theme_options:\n"
+        "      repository_url: https://github.com/org/cookbook/\n      repository_branch: trunk\n"
+        f"      launch_buttons:\n        binderhub_url: {HUB}\n        notebook_interface: jupyterlab\n"
+    )
+    assert found(tmp_path) == {"hub": HUB, "repo": "org/cookbook", "ref": "trunk"}
+
+
 @pytest.mark.parametrize("off", ["off", "'off'", "false"])
 def test_a_book_that_executes_nothing_is_said(tmp_path: Path, off: str) -> None:
     (tmp_path / "_config.yml").write_text(
