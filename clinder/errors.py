@@ -21,11 +21,15 @@ class ClinderError(Exception):
         kind: a stable word for programs, the `error.kind` of `--json`.
         exit_status: the status that the command ends with.
         retryable: whether launching again, maybe on another hub, can help.
+        retry_after_s: how long the hub asks to be left alone, in seconds, where it says.
+        sessions_left: how many sessions may be left on hubs, that nobody has the token of.
     """
 
     kind: str = "internal"
     exit_status: int = 1
     retryable: bool = False
+    retry_after_s: float | None = None
+    sessions_left: int = 0
 
     def __init__(self, message: str, *, hint: str = "", session: Session | None = None) -> None:
         super().__init__(message)
@@ -125,11 +129,7 @@ class UnreachableError(HubError):
 
 
 class RateLimitedError(HubError):
-    """The hub starts no more sessions for now.
-
-    Attributes:
-        retry_after_s: how long the hub asks to wait, in seconds, where it says.
-    """
+    """The hub starts no more sessions for now."""
 
     kind = "rate-limited"
     retryable = True

@@ -6,10 +6,9 @@ with the session.
 
 from __future__ import annotations
 
-import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,18 +17,17 @@ from clinder.errors import (
     InterruptedBySignalError,
     LaunchError,
     LaunchRetryError,
-    RateLimitedError,
     StateError,
     TimedOutError,
     UnreachableError,
 )
-from clinder.events import Attempt, CaughtUp, Checking, Event, Phase, Proven, Retrying
+from clinder.events import Attempt, CaughtUp, Checking, Event, Phase, Proven, Retrying, Told
+from clinder.hubs.choosing import HubList
 from clinder.sessions import PhaseTime, Session, session_from_ready
 from clinder.settings import LOCAL_HUB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import timedelta
+    from collections.abc import Callable, Iterator, Mapping
 
     from clinder.config import Config
     from clinder.events import LaunchesLeft, Listener
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 _TAKE_S = 0.1
 _FAILED_TEXT_S = 1.0
 """How long the text of a failure may take to arrive after a bare `failed` (measured: at once, or never)."""
-_MAY_BE_LEFT = "The hub launches it all the same, and stops it once it has been idle."
 
 
 class Hub(Protocol):
@@ -61,6 +58,13 @@ class Hub(Protocol):
 
     def launch(self, spec: RepositorySpec) -> EventStream:
         """Ask for a launch and hear of it."""
+
+    def trouble(self) -> str:
+        """Say in a few words why a launch would fail now, where it is known; else nothing.
+
+        Raises:
+            UnreachableError: the hub does not answer at all.
+        """
 
 
 class Ledger(Protocol):
@@ -98,8 +102,18 @@ def open_hub(url: str, timeouts: Timeouts, *, build_token: str | None = None) ->
     return BinderHub(url, connect_s=timeouts.connect.total_seconds(), build_token=build_token)
 
 
+def _recall_nothing(_hub: str) -> LaunchesLeft | None:
+    return None
+
+
 def launch(
-    config: Config, *, ledger: Ledger, tell: Listener, interrupts: Interrupts, build_token: str | None = None
+    config: Config,
+    *,
+    ledger: Ledger,
+    tell: Listener,
+    interrupts: Interrupts,
+    build_token: str | None = None,
+    recall: Callable[[str], LaunchesLeft | None] = _recall_nothing,
 ) -> Session:
     """Launch a session on the first hub of the list that gives one.
 
@@ -109,47 +123,77 @@ def launch(
         tell: hears every event and notice.
         interrupts: asked all the time whether to leave.
         build_token: for hubs that ask for one.
+        recall: says what a hub told of its limit at an earlier launch.
 
     Returns:
         The session, answering with its token, its kernel proven.
 
     Raises:
-        ClinderError: of the kind of the last failure; after several tries its message names each.
+        ClinderError: of the kind of the last failure; its message names every hub that was tried or passed over.
         InterruptedBySignalError: a signal came; a session that was already on its way has been stopped.
     """
-    spec, retry = config.spec(), config.settings.retry
-    failures: list[ClinderError] = []
+    spec, retry, timeouts = config.spec(), config.settings.retry, config.timeouts
+    built_by = time.monotonic() + timeouts.build.total_seconds()
+    hubs = HubList(
+        config.hubs,
+        open_hub=lambda url: open_hub(url, timeouts, build_token=build_token),
+        recall=recall,
+        look_s=timeouts.connect.total_seconds() / 2,
+        tell=tell,
+        interrupts=interrupts,
+    )
+    failures: list[tuple[str, ClinderError]] = []
+    hub = hubs.choose()
     while True:
-        hub = open_hub(config.hubs[len(failures) % len(config.hubs)], config.timeouts, build_token=build_token)
         tell(Attempt(hub.url, spec, len(failures) + 1, retry.attempts))
+        attempt = _Launch(hub, config, ledger, tell, interrupts, built_by=built_by)
         try:
-            return _Launch(hub, config, ledger, tell, interrupts).run(spec)
-        except InterruptedBySignalError:
-            raise
+            return attempt.run(spec)
         except ClinderError as error:
-            failures.append(error)
+            error.sessions_left = attempt.sessions_left
+            failures.append((hub.url, error))
+            hubs.note(hub, error)
             if not error.retryable or len(failures) >= retry.attempts:
-                raise _combined(failures) from error
-            following = config.hubs[len(failures) % len(config.hubs)]
-            pause_s = _pause_s(error if following == hub.url else None, len(failures), retry.backoff, retry.wait)
-            tell(Retrying(error.message, following, pause_s))
+                raise _combined(failures, hubs.passed_over) from error
+            hub = hubs.choose()
+            pause_s = hubs.pause_s(hub.url, len(failures), retry)
+            if time.monotonic() + pause_s >= built_by:
+                limit = f"no time is left for another try: {config.describe('timeouts.build')}"
+                raise _combined(failures, hubs.passed_over, limit) from error
+            if error.sessions_left:
+                tell(Told(_left_on({failures[-1][0]: 1}), warning=True))
+            tell(Retrying(error.message, hub.url, pause_s))
         interrupts.sleep(pause_s)
 
 
-def _combined(failures: list[ClinderError]) -> ClinderError:
-    """Let the last error tell of those before it, too."""
-    last = failures[-1]
+def _combined(
+    failures: list[tuple[str, ClinderError]], passed_over: Mapping[str, str], limit: str = ""
+) -> ClinderError:
+    """Let the last error tell of those before it, of the hubs that were not asked, and of what may be left."""
+    last = failures[-1][1]
+    left: dict[str, int] = {}
+    for hub, error in failures:
+        left[hub] = left.get(hub, 0) + error.sessions_left
+    last.sessions_left = sum(left.values())
+    if last.sessions_left:
+        last.hint = f"{last.hint} {_left_on(left)}".strip()
+    if isinstance(last, InterruptedBySignalError):
+        return last
+    lines = [last.message]
     if len(failures) > 1:
-        tries = "\n".join(f"  {number}. {error.message}" for number, error in enumerate(failures, 1))
-        last.message = f"no session after {len(failures)} tries:\n{tries}"
+        said = [error.message if hub in error.message else f"{hub}: {error.message}" for hub, error in failures]
+        lines = [f"no session after {len(failures)} tries:", *(f"  {n}. {text}" for n, text in enumerate(said, 1))]
+    lines += [f"  {hub} was passed over: {reason}" for hub, reason in passed_over.items()]
+    last.message = "\n".join([*lines, *([f"  {limit}"] if limit else [])])
     return last
 
 
-def _pause_s(error: ClinderError | None, tries: int, backoff: timedelta, longest: timedelta) -> float:
-    """Choose the pause before the next try: what that hub asked for, else doubled each time, with jitter."""
-    named = error.retry_after_s if isinstance(error, RateLimitedError) else None
-    pause_s = named if named is not None else backoff.total_seconds() * 2 ** (tries - 1) * random.uniform(0.75, 1.25)  # noqa: S311
-    return min(pause_s, longest.total_seconds())
+def _left_on(hubs: Mapping[str, int]) -> str:
+    """Say how many sessions may be left on which hubs."""
+    names = ", ".join(hub for hub, count in hubs.items() if count)
+    if (count := sum(hubs.values())) == 1:
+        return f"A session may be left on {names}. The hub launches it all the same, and stops it when it is idle."
+    return f"{count} sessions may be left on {names}. Hubs launch them all the same, and stop them when they are idle."
 
 
 @dataclass
@@ -172,9 +216,15 @@ class _PhaseClock:
 
 
 class _Launch:
-    """One try on one hub."""
+    """One try on one hub.
 
-    def __init__(self, hub: Hub, config: Config, ledger: Ledger, tell: Listener, interrupts: Interrupts) -> None:
+    Attributes:
+        sessions_left: how many sessions (none or one) it may have left on the hub, that nobody has the token of.
+    """
+
+    def __init__(
+        self, hub: Hub, config: Config, ledger: Ledger, tell: Listener, interrupts: Interrupts, *, built_by: float
+    ) -> None:
         self._hub = hub
         self._config = config
         self._timeouts = config.timeouts
@@ -184,9 +234,9 @@ class _Launch:
         self._interrupts = interrupts
         self._clock = _PhaseClock()
         self._started = time.monotonic()
-        self._deadline = self._started + self._timeouts.build.total_seconds()
+        self._deadline = built_by
         self._is_built = False
-        self._may_be_left = _MAY_BE_LEFT if hub.launches_on_its_own else ""
+        self.sessions_left = 0
 
     def run(self, spec: RepositorySpec) -> Session:
         launched_at = datetime.now(UTC)
@@ -197,7 +247,10 @@ class _Launch:
             return self._prove(self._session(event, spec, launched_at))
         except BaseException as error:
             if late := stream.late_ready():
-                self._discard(self._session(late, spec, launched_at), error)
+                with suppress(LaunchError):  # it cannot be used, nor stopped
+                    session = self._session(late, spec, launched_at)
+                    self.sessions_left = 0
+                    self._discard(session, error)
             raise
         finally:
             self._interrupts.left_behind = ""
@@ -205,24 +258,30 @@ class _Launch:
                 self._tell(self._hub.launches_left)
 
     def _session(self, event: Event, spec: RepositorySpec, launched_at: datetime) -> Session:
-        return session_from_ready(
+        self._may_leave_one()  # as long as it cannot even be stopped
+        session = session_from_ready(
             event, hub=self._hub.url, spec=spec, launched_at=launched_at, phases=self._clock.times()
         )
+        self.sessions_left = 0
+        return session
+
+    def _may_leave_one(self) -> None:
+        """Count the session that the hub launches though nobody listens any more."""
+        self.sessions_left = 1 if self._hub.launches_on_its_own else 0
 
     def _await_ready(self, stream: EventStream) -> Event:
         """Hear the stream out to `ready`, by the deadlines."""
         while True:
             try:
                 events = stream.take(_TAKE_S)
-            except ClinderError as error:
+            except ClinderError:
                 if self._is_built:
-                    error.hint = f"{error.hint} {self._may_be_left}".strip()
+                    self._may_leave_one()
                 raise
             if events is None:
-                raise LaunchRetryError(
-                    f"{self._hub.url} ended the stream before the session was ready",
-                    hint=self._may_be_left if self._is_built else "",
-                )
+                if self._is_built:
+                    self._may_leave_one()
+                raise LaunchRetryError(f"{self._hub.url} ended the stream before the session was ready")
             has_told = False
             for event in events:
                 self._tell(event)
@@ -243,8 +302,8 @@ class _Launch:
         if phase in (Phase.BUILT, Phase.LAUNCHING) and not self._is_built:
             self._is_built = True
             self._deadline = time.monotonic() + self._timeouts.launch.total_seconds()
-            if self._may_be_left:
-                self._interrupts.left_behind = f"A session may be left on {self._hub.url}. {_MAY_BE_LEFT}"
+            if self._hub.launches_on_its_own:
+                self._interrupts.left_behind = _left_on({self._hub.url: 1})
 
     def _check_time(self, stream: EventStream) -> None:
         now = time.monotonic()
@@ -252,9 +311,9 @@ class _Launch:
             if not self._is_built:
                 raise self._interrupts.error("interrupted before the image was built: no session was started")
             if now >= self._interrupts.requested_at + self._timeouts.stop.total_seconds():
+                self._may_leave_one()
                 raise self._interrupts.error(
-                    f"interrupted while {self._hub.url} launched a session, which did not come up in time to stop it",
-                    hint=self._may_be_left,
+                    f"interrupted while {self._hub.url} launched a session, which did not come up in time to stop it"
                 )
         if stream.last_sign_at is None and now - self._started >= self._timeouts.connect.total_seconds():
             limit = self._config.describe("timeouts.connect")
@@ -265,13 +324,12 @@ class _Launch:
             self._time_out("launch" if self._is_built else "build", "is not done")
 
     def _time_out(self, key: str, what: str) -> None:
-        doing = "launching" if self._is_built else "building"
-        raise TimedOutError(
-            f"{self._hub.url} {what} in time while {doing}: {self._config.describe(f'timeouts.{key}')}",
-            hint=self._may_be_left
-            if self._is_built
-            else "What the hub has built stays there: `clinder up` goes on from it.",
-        )
+        doing, hint = "building", "What the hub has built stays there: `clinder up` goes on from it."
+        if self._is_built:
+            self._may_leave_one()
+            doing, hint = "launching", ""
+        limit = self._config.describe(f"timeouts.{key}")
+        raise TimedOutError(f"{self._hub.url} {what} in time while {doing}: {limit}", hint=hint)
 
     def _failure(self, event: Event, following: Iterator[Event] | None, stream: EventStream) -> ClinderError:
         """Make the error, allowing its text a moment: a hub may say `failed` first and why only then."""
@@ -312,7 +370,7 @@ class _Launch:
             self._discard(session, error)
             raise
         warmed = PhaseTime(phase="warming", seconds=round(time.monotonic() - started, 3))
-        return session.model_copy(update={"phases": (*session.phases, warmed)})
+        return replace(session, phases=(*session.phases, warmed))
 
     def _discard(self, session: Session, error: BaseException) -> None:
         """Stop a session that is no use; where that fails the error bears it, so that it is not lost."""

@@ -10,7 +10,9 @@ import contextlib
 import json
 import re
 import socket
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 _MOST_REDIRECTS = 5
 _MOST_BODY_BYTES = 1024 * 1024
+_READ_BYTES = 65536
 _MOST_DIGITS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNWELL = (502, 503, 504)
@@ -149,7 +152,9 @@ class BinderHub:
             raise RefusedError(f"{self.url} refuses the launch (HTTP {status})")
         if status >= 500:  # noqa: PLR2004
             error = UnreachableError if status in _UNWELL else LaunchRetryError
-            raise error(f"{self.url} is unwell (HTTP {status})", hint="`clinder hub check` says more.")
+            unwell = error(f"{self.url} is unwell (HTTP {status})", hint="`clinder hub check` says more.")
+            unwell.retry_after_s = _retry_after_s(response)
+            raise unwell
         content_type = response.headers.get("Content-Type", "")
         if status != 200 or content_type.partition(";")[0].strip() != "text/event-stream":  # noqa: PLR2004
             raise HubError(
@@ -167,6 +172,21 @@ class BinderHub:
             with connection:
                 connection.shutdown(socket.SHUT_RDWR)
 
+    def trouble(self) -> str:
+        """Say in a few words what its `/health` finds wrong; empty if nothing, or if it does not tell.
+
+        Raises:
+            UnreachableError: it does not answer at all.
+        """
+        with new_client() as client:
+            health, response = self._json(client, "/health")
+        if response.status_code == 429:  # noqa: PLR2004
+            return "it takes no more requests for now (HTTP 429)"
+        if response.status_code not in _UNWELL:
+            return ""
+        failing = _failing(health)
+        return f"it is unwell (HTTP {response.status_code})" + (f": {', '.join(failing)}" if failing else "")
+
     def report(self) -> HubReport:
         """Ask the hub what it is and how it is.
 
@@ -179,8 +199,7 @@ class BinderHub:
             health, _ = self._json(client, "/health") if is_binderhub else (None, None)
             listed, _ = self._json(client, "/api/repoproviders") if is_binderhub else (None, None)
         health = health if isinstance(health, dict) else {}
-        checks = [check for check in _list(health.get("checks")) if isinstance(check, dict)]
-        failing = [str(check.get("service")) for check in checks if not check.get("ok")]
+        checks, failing = _checks(health), _failing(health)
         problem = ""
         if not is_binderhub:
             problem = f"{self.url} is not a BinderHub: /versions answers HTTP {response.status_code} without one"
@@ -204,12 +223,18 @@ class BinderHub:
         return LaunchesLeft(self.url, remaining, limit, reset_at)
 
     def _json(self, client: requests.Session, path: str) -> tuple[Any, requests.Response]:
-        with translated(self.url):
-            response = client.get(
+        deadline = time.monotonic() + self._connect_s
+        body = b""
+        with (
+            translated(self.url),
+            client.get(
                 self.url + path, headers={"Accept": "application/json"}, timeout=self._connect_s, stream=True
-            )
-            body = response.raw.read(_MOST_BODY_BYTES, decode_content=True)
-            response.close()
+            ) as response,
+        ):
+            while len(body) < _MOST_BODY_BYTES and (piece := response.raw.read1(_READ_BYTES, decode_content=True)):
+                body += piece
+                if time.monotonic() >= deadline:
+                    raise UnreachableError(f"{self.url} does not answer in time")
         try:
             return json.loads(body), response
         except (ValueError, RecursionError):
@@ -220,13 +245,30 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _checks(health: object) -> list[dict[str, Any]]:
+    listed = _list(health.get("checks")) if isinstance(health, dict) else []
+    return [check for check in listed if isinstance(check, dict)]
+
+
+def _failing(health: object) -> list[str]:
+    return [
+        str(check.get("service")) for check in _checks(health) if not (check.get("ok") or check.get("_ignore_failure"))
+    ]
+
+
 def _is_offered(provider: dict[str, Any]) -> bool:
     return bool(provider.get("id")) and provider.get("enabled", True) is not False
 
 
 def _retry_after_s(response: requests.Response) -> float | None:
+    """Read `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date."""
     value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdecimal() else None
+    if value.isdecimal() and value.isascii() and len(value) <= _MOST_DIGITS:
+        return float(value)
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def failure(event: Event, *, hub: str, is_built: bool) -> ClinderError:

@@ -34,6 +34,10 @@ class EmbeddedHub:
         """Build and start, and hear of it; nothing is done before the stream is entered."""
         return EventStream(lambda _stream: self._read(spec), close=self._hub.close, closing_s=_CLOSING_S)
 
+    def trouble(self) -> str:
+        """Know of none before a launch."""
+        return ""
+
     def _read(self, spec: RepositorySpec) -> Iterator[list[Event]]:
         yield []
         for event in self._hub.events(spec):

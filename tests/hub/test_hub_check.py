@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -101,3 +102,22 @@ def test_a_redirect_to_no_url_is_no_fault_of_clinder() -> None:
         pytest.raises(UnreachableError),
     ):
         BinderHub(hub.url, connect_s=2).report()
+
+
+def test_an_answer_that_drips_for_ever_is_left_in_time() -> None:
+    def drip(_request: Request, connection: Connection) -> None:
+        connection.head(200, "application/json")
+        for _ in range(200):
+            connection.send(b" ")
+            connection.wait(0.02)
+
+    began = time.monotonic()
+    with Server(drip) as hub, pytest.raises(UnreachableError, match="does not answer in time"):
+        BinderHub(hub.url, connect_s=0.4).report()
+    assert time.monotonic() - began < 2
+
+
+def test_a_check_that_fails_without_harm_is_not_named() -> None:
+    quota = {"service": "Pod quota", "ok": False, "_ignore_failure": True}
+    ill = {"ok": False, "checks": [quota, {"service": "JupyterHub API", "ok": False}]}
+    assert report({"/versions": (200, VERSIONS), "/health": (503, ill)}).problem.endswith("is unwell: JupyterHub API")

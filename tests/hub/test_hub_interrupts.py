@@ -177,7 +177,7 @@ def test_a_launch_that_fails_after_a_signal_is_not_tried_again(hub: Server, clin
 
 def test_a_pause_before_the_next_try_ends_with_a_signal(hub: Server, clinder: Start) -> None:
     hub.handler = lambda _request, connection: connection.html(503)
-    process = clinder("up", "--retry-backoff", "60s")
+    process = clinder("up", "--retry-backoff", "60s", "--timeouts-build", "10m")
     eventually(lambda: hub.requests, "the first try")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)

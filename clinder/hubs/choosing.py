@@ -1,0 +1,142 @@
+"""Which hub of the list is asked next, and after which pause: a hub known to be limited or unwell is passed over.
+
+What is known is what a hub itself last said of its limit, and its `/health`. That is asked for only where there is
+another hub to go to: a single one costs no request beside the launch.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from clinder.errors import ClinderError
+from clinder.events import Told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from clinder.events import LaunchesLeft, Listener
+    from clinder.interrupts import Interrupts
+    from clinder.launching import Hub
+    from clinder.settings import Retry
+
+_LONGEST_LOOK_S = 3.0
+
+
+class HubList:
+    """The hubs of the list, in turn.
+
+    Args:
+        urls: the hubs, as declared.
+        open_hub: makes a hub for one of them.
+        recall: says what a hub told of its limit when it was last asked, maybe by another process.
+        look_s: how long a look at a hub's health may take, in seconds.
+        tell: hears which hub is passed over, and why.
+        interrupts: asked while a hub is looked at.
+
+    Attributes:
+        passed_over: by hub, why it was not asked when it was its turn.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        open_hub: Callable[[str], Hub],
+        recall: Callable[[str], LaunchesLeft | None],
+        look_s: float,
+        tell: Listener,
+        interrupts: Interrupts,
+    ) -> None:
+        self._urls = tuple(dict.fromkeys(urls))
+        self._open_hub = open_hub
+        self._recall = recall
+        self._look_s = min(look_s, _LONGEST_LOOK_S)
+        self._tell = tell
+        self._interrupts = interrupts
+        self._turn = 0
+        self._told: dict[str, LaunchesLeft] = {}
+        self._asked_to_wait_until: dict[str, float] = {}
+        self.passed_over: dict[str, str] = {}
+
+    def choose(self) -> Hub:
+        """Choose the next hub: the first in turn that is not known to be limited or unwell, else the first.
+
+        Raises:
+            InterruptedBySignalError: a signal came meanwhile.
+        """
+        start = self._turn % len(self._urls)
+        in_turn = self._urls[start:] + self._urls[:start]
+        hubs = {url: self._open_hub(url) for url in in_turn}
+        against: dict[str, str] = {}
+        chosen = in_turn[0]
+        if len(in_turn) > 1:
+            for url in in_turn:
+                if not (reason := self._reason_against(url, hubs[url])):
+                    chosen = url
+                    break
+                against[url] = reason
+        for url, reason in against.items():
+            if url != chosen:
+                self._pass_over(url, reason)
+        if chosen in against:
+            self._tell(Told(f"no hub of the list is better off, so {chosen} is asked though {against[chosen]}"))
+        self._turn = self._urls.index(chosen) + 1
+        return hubs[chosen]
+
+    def _pass_over(self, url: str, reason: str) -> None:
+        if self.passed_over.get(url) != reason:
+            self._tell(Told(f"{url} is passed over: {reason}"))
+        self.passed_over[url] = reason
+
+    def _reason_against(self, url: str, hub: Hub) -> str:
+        if self._limited_s(url) is not None:
+            return "it takes no more launches for now"
+        return self._ask_health(hub)
+
+    def _ask_health(self, hub: Hub) -> str:
+        """Look at its health, in a thread, so that signals and the deadline are kept; who is slow counts as well."""
+        found: list[str] = []
+
+        def look() -> None:
+            try:
+                found.append(hub.trouble())
+            except ClinderError as error:
+                found.append(error.message)
+
+        thread = threading.Thread(target=look, name="clinder-health", daemon=True)
+        thread.start()
+        until = time.monotonic() + self._look_s
+        while thread.is_alive() and time.monotonic() < until:
+            self._interrupts.check()
+            thread.join(0.02)
+        return found[0] if found else ""
+
+    def note(self, hub: Hub, error: ClinderError | None) -> None:
+        """Remember what a hub said of its limit when it was asked for a launch."""
+        if hub.launches_left:
+            self._told[hub.url] = hub.launches_left
+        self._asked_to_wait_until.pop(hub.url, None)
+        if error and error.retry_after_s is not None:
+            self._asked_to_wait_until[hub.url] = time.time() + error.retry_after_s
+
+    def _limited_s(self, url: str) -> float | None:
+        """Say for how many seconds the hub takes no launches, where that is known.
+
+        A hub names the whole window when it refuses (measured), but before that when the window ends: the earlier of
+        the two is true.
+        """
+        left = self._told.get(url) or self._recall(url)
+        times = [float(left.reset_at)] if left and not left.remaining else []
+        times += [self._asked_to_wait_until[url]] if url in self._asked_to_wait_until else []
+        still = [seconds for until in times if (seconds := until - time.time()) > 0]
+        return min(still, default=None)
+
+    def pause_s(self, url: str, tries: int, retry: Retry) -> float:
+        """Say how long to wait before this hub is asked, after so many tries: what it asked for, else ever longer."""
+        named = self._limited_s(url)
+        jitter = random.uniform(0.75, 1.25)  # noqa: S311
+        pause_s = named if named is not None else retry.backoff.total_seconds() * 2 ** (tries - 1) * jitter
+        return min(pause_s, retry.wait.total_seconds())

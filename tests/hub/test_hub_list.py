@@ -1,0 +1,353 @@
+"""Tries over a list of hubs: which hub is asked next, after which pause, and what the last error tells of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clinder.circumstances import Circumstances
+from clinder.config import Config
+from clinder.errors import BuildError, ClinderError, LaunchRetryError, RateLimitedError, UnreachableError
+from clinder.events import Attempt, Retrying, Told
+from clinder.unrecorded import start
+from hub.servers import (
+    Connection,
+    Handler,
+    JupyterSession,
+    Request,
+    Server,
+    event,
+    in_turn,
+    refused_url,
+    stream,
+)
+
+if TYPE_CHECKING:
+    from hub.conftest import Heard
+
+Configure = Callable[..., Config]
+BUILT = event("built", "Found built image, launching...\n")
+LIMITED = stream(event("failed", "Rate limit exceeded. Try again in 3600 seconds.\n", status_code=429))
+WELL = {"ok": True, "checks": [{"service": "JupyterHub API", "ok": True}]}
+UNWELL = {
+    "ok": False,
+    "checks": [{"service": "JupyterHub API", "ok": False}, {"service": "Quota", "ok": False, "_ignore_failure": True}],
+}
+
+
+def plain(status: int, **headers: str) -> Handler:
+    return lambda _request, connection: connection.html(status, **headers)
+
+
+def hub_with(launch: Handler, *, health: Handler = plain(404)) -> Handler:  # noqa: B008  # it does not change
+    """A hub whose `/health` answers apart from its launches."""
+    return lambda request, connection: (health if request.path == "/health" else launch)(request, connection)
+
+
+def well(_request: Request, connection: Connection) -> None:
+    connection.json(200, WELL)
+
+
+def unwell(_request: Request, connection: Connection) -> None:
+    connection.json(503, UNWELL)
+
+
+def with_limit(*pieces: bytes, remaining: int, reset_in_s: float) -> Handler:
+    """Play an event stream with the headers that tell how many launches are left."""
+
+    def handle(_request: Request, connection: Connection) -> None:
+        reset = str(int(time.time() + reset_in_s))
+        connection.head(200, X_Ratelimit_Remaining=str(remaining), X_Ratelimit_Limit="10", X_Ratelimit_Reset=reset)
+        for piece in pieces:
+            connection.send(piece)
+
+    return handle
+
+
+def failure(config: Config, circumstances: Circumstances) -> ClinderError:
+    with pytest.raises(ClinderError) as caught:
+        start(config, circumstances)
+    return caught.value
+
+
+def launches(server: Server) -> int:
+    return len(server.asked("/build/"))
+
+
+def told(heard: Heard) -> list[str]:
+    return [item.text for item in heard.items if isinstance(item, Told)]
+
+
+def pauses(heard: Heard) -> list[float]:
+    return [item.delay_s for item in heard.items if isinstance(item, Retrying)]
+
+
+# Each try goes to the next
+
+
+def test_each_try_goes_to_the_next_hub_of_the_list(hub: Server, configure: Configure, heard: Heard) -> None:
+    with Server(hub_with(plain(503))) as first, Server(hub_with(plain(502))) as second:
+        config = configure(hub=[first.url, second.url, hub.url], retry__attempts=3)
+        assert start(config, Circumstances(tell=heard)).hub == hub.url
+        assert [launches(server) for server in (first, second, hub)] == [1, 1, 1]
+
+
+def test_the_list_begins_again_while_tries_are_left(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = hub_with(in_turn(plain(503), session.launch()))
+    with Server(hub_with(plain(503))) as other:
+        start(configure(hub=[hub.url, other.url], retry__attempts=3), circumstances)
+        assert (launches(hub), launches(other)) == (2, 1)
+
+
+def test_each_attempt_is_told_with_the_reason_of_the_one_before(
+    hub: Server, configure: Configure, heard: Heard
+) -> None:
+    with Server(hub_with(plain(502))) as first:
+        start(configure(hub=[first.url, hub.url], retry__attempts=2), Circumstances(tell=heard))
+        shown = [item for item in heard.items if isinstance(item, Attempt | Retrying)]
+        assert [(item.hub, item.number) for item in shown if isinstance(item, Attempt)] == [
+            (first.url, 1),
+            (hub.url, 2),
+        ]
+        assert isinstance(shown[1], Retrying)
+        assert shown[1].reason == f"{first.url} is unwell (HTTP 502)"
+
+
+def test_after_the_last_try_the_error_names_each_hub_and_why_it_failed(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    limited = stream(event("failed", "Try again in 1 seconds.\n", status_code=429))
+    with Server(hub_with(plain(502))) as first, Server(hub_with(stream(BUILT))) as second:
+        hub.handler = hub_with(limited)
+        error = failure(configure(hub=[first.url, second.url, hub.url], retry__attempts=3), circumstances)
+        assert isinstance(error, RateLimitedError)
+        assert error.message.splitlines() == [
+            "no session after 3 tries:",
+            f"  1. {first.url} is unwell (HTTP 502)",
+            f"  2. {second.url} ended the stream before the session was ready",
+            f"  3. {hub.url} takes no more launches for now: Try again in 1 seconds.",
+        ]
+
+
+# Known to be unwell or limited
+
+
+def test_a_hub_whose_health_says_503_is_passed_over_and_the_reason_told(
+    hub: Server, configure: Configure, heard: Heard
+) -> None:
+    with Server(hub_with(plain(500), health=unwell)) as ill:
+        made = start(configure(hub=[ill.url, hub.url]), Circumstances(tell=heard))
+        assert made.hub == hub.url
+        assert launches(ill) == 0
+        assert told(heard) == [f"{ill.url} is passed over: it is unwell (HTTP 503): JupyterHub API"]
+
+
+@pytest.mark.parametrize("health", [well, plain(404), plain(200), plain(302, Location="/"), plain(401)])
+def test_a_hub_that_is_well_or_does_not_tell_is_asked(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, health: Handler
+) -> None:
+    hub.handler = hub_with(session.launch(), health=health)
+    with Server() as other:
+        assert start(configure(hub=[hub.url, other.url]), circumstances).hub == hub.url
+        assert other.requests == []
+
+
+def test_a_hub_that_refuses_connections_is_passed_over(hub: Server, configure: Configure, heard: Heard) -> None:
+    with refused_url() as url:
+        assert start(configure(hub=[url, hub.url]), Circumstances(tell=heard)).hub == hub.url
+        assert told(heard) == [f"{url} is passed over: {url} cannot be reached: Connection refused"]
+
+
+@pytest.mark.parametrize("slow", [lambda _request, connection: connection.hold(), None], ids=["silent", "drips"])
+def test_a_hub_whose_health_is_slow_counts_as_well_after_a_moment(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, slow: Handler | None
+) -> None:
+    def drip(_request: Request, connection: Connection) -> None:
+        connection.head(503, "application/json")
+        for _ in range(100):
+            connection.send(b" ")
+            connection.wait(0.02)
+
+    hub.handler = hub_with(session.launch(), health=slow or drip)
+    began = time.monotonic()
+    with Server() as other:
+        config = configure(hub=[hub.url, other.url], timeouts__connect=1, session__warm="off")
+        assert start(config, circumstances).hub == hub.url
+    assert 0.4 < time.monotonic() - began < 3
+
+
+def test_a_single_hub_costs_no_request_but_the_launch(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = hub_with(in_turn(plain(503), session.launch()), health=unwell)
+    start(configure(hub=[hub.url, hub.url], retry__attempts=2), circumstances)
+    assert [request.path.split("/")[1] for request in hub.requests] == ["build", "build"]
+
+
+def test_where_every_hub_is_unwell_the_first_is_asked_all_the_same(
+    session: JupyterSession, configure: Configure, heard: Heard
+) -> None:
+    with (
+        Server(hub_with(session.launch(), health=unwell)) as first,
+        Server(hub_with(session.launch(), health=unwell)) as second,
+    ):
+        assert start(configure(hub=[first.url, second.url]), Circumstances(tell=heard)).hub == first.url
+        assert launches(second) == 0
+    assert "no hub of the list is better off" in told(heard)[-1]
+
+
+def test_a_hub_that_was_passed_over_is_named_in_the_last_error(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = hub_with(stream(event("failed", "no such package: nump\n")))
+    with Server(hub_with(plain(500), health=unwell)) as ill:
+        error = failure(configure(hub=[ill.url, hub.url]), circumstances)
+        assert isinstance(error, BuildError)
+        assert error.message.splitlines() == [
+            f"the build on {hub.url} failed: no such package: nump",
+            f"  {ill.url} was passed over: it is unwell (HTTP 503): JupyterHub API",
+        ]
+
+
+def test_a_hub_that_said_that_no_launches_are_left_is_passed_over(
+    hub: Server, configure: Configure, heard: Heard
+) -> None:
+    spent = with_limit(BUILT, event("failed", "no\n", status_code=500), remaining=0, reset_in_s=600)
+    hub.handler = hub_with(stream(BUILT, event("failed", "no\n", status_code=500)))
+    with Server(hub_with(spent)) as first:
+        failure(configure(hub=[first.url, hub.url], retry__attempts=3), Circumstances(tell=heard))
+        assert (launches(first), launches(hub)) == (1, 2)
+        assert told(heard) == [f"{first.url} is passed over: it takes no more launches for now"]
+
+
+def test_a_hub_with_launches_left_is_not_passed_over(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    left = with_limit(event("failed", "no\n", status_code=500), remaining=1, reset_in_s=600)
+    hub.handler = hub_with(stream(event("failed", "no\n", status_code=500)))
+    with Server(hub_with(left)) as first:
+        failure(configure(hub=[first.url, hub.url], retry__attempts=3), circumstances)
+        assert (launches(first), launches(hub)) == (2, 1)
+
+
+def test_a_limit_whose_window_has_ended_counts_no_more(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    spent = with_limit(event("failed", "no\n", status_code=500), remaining=0, reset_in_s=-5)
+    hub.handler = hub_with(stream(event("failed", "no\n", status_code=500)))
+    with Server(hub_with(spent)) as first:
+        failure(configure(hub=[first.url, hub.url], retry__attempts=3), circumstances)
+        assert (launches(first), launches(hub)) == (2, 1)
+
+
+# Pauses
+
+
+def test_a_hub_that_asks_to_wait_holds_up_no_other(
+    hub: Server, session: JupyterSession, configure: Configure, heard: Heard
+) -> None:
+    hub.handler = hub_with(LIMITED)
+    with Server(hub_with(session.launch())) as other:
+        start(configure(hub=[hub.url, other.url], retry__attempts=2, retry__backoff=0.02), Circumstances(tell=heard))
+    assert [pause < 1 for pause in pauses(heard)] == [True]
+
+
+def test_where_every_hub_asks_to_wait_the_next_is_awaited(hub: Server, configure: Configure, heard: Heard) -> None:
+    hub.handler = hub_with(LIMITED)
+    with Server(hub_with(LIMITED)) as other:
+        config = configure(hub=[hub.url, other.url], retry__attempts=3, retry__wait=0.3, retry__backoff=0.01)
+        failure(config, Circumstances(tell=heard))
+        assert (launches(hub), launches(other)) == (2, 1)
+    assert [pause == 0.3 for pause in pauses(heard)] == [False, True]
+
+
+def test_the_pauses_grow_and_vary_by_a_quarter(hub: Server, configure: Configure, heard: Heard) -> None:
+    hub.handler = plain(503)
+    failure(configure(retry__attempts=4, retry__backoff=0.02), Circumstances(tell=heard))
+    assert len(pauses(heard)) == 3
+    for number, pause in enumerate(pauses(heard)):
+        assert 0.75 <= pause / (0.02 * 2**number) <= 1.25
+
+
+def test_the_end_of_the_hubs_window_is_awaited(hub: Server, configure: Configure, heard: Heard) -> None:
+    hub.handler = with_limit(event("failed", "no\n", status_code=500), remaining=0, reset_in_s=600)
+    failure(configure(retry__attempts=2, retry__wait=0.2), Circumstances(tell=heard))
+    assert pauses(heard) == [0.2]
+
+
+def test_the_end_of_the_window_counts_more_than_its_whole_length(
+    hub: Server, configure: Configure, heard: Heard
+) -> None:
+    spent = with_limit(event("failed", "no\n", status_code=500), remaining=0, reset_in_s=2)
+    hub.handler = in_turn(spent, LIMITED)
+    failure(configure(retry__attempts=3, retry__wait=60, timeouts__build=60), Circumstances(tell=heard))
+    assert all(pause <= 2 for pause in pauses(heard)), "the refusal names 3600 s, the headers before it 2 s"
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_heeded(hub: Server, configure: Configure, heard: Heard, status: int, form: str) -> None:
+    after = "7" if form == "seconds" else formatdate(time.time() + 7, usegmt=True)
+    hub.handler = plain(status, Retry_After=after)
+    error = failure(configure(retry__attempts=2, retry__wait=0.3), Circumstances(tell=heard))
+    assert error.retry_after_s is not None
+    assert 5 < error.retry_after_s <= 7
+    assert pauses(heard) == [0.3]
+
+
+@pytest.mark.parametrize("odd", ["soon", "-5", "9" * 400, "1e9", "٣"])
+def test_an_odd_retry_after_is_none(hub: Server, configure: Configure, heard: Heard, odd: str) -> None:
+    hub.handler = lambda _request, connection: connection.send(
+        f"HTTP/1.1 503 x\r\nRetry-After: {odd}\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+    failure(configure(retry__attempts=2, retry__backoff=0.02), Circumstances(tell=heard))
+    assert pauses(heard)[0] < 0.05
+
+
+# Time, and what may be left
+
+
+def test_the_time_for_the_build_counts_over_all_tries(hub: Server, configure: Configure, heard: Heard) -> None:
+    hub.handler = stream(event("waiting", "x\n"), 0.4)
+    began = time.monotonic()
+    error = failure(configure(retry__attempts=9, timeouts__build=1), Circumstances(tell=heard))
+    assert time.monotonic() - began < 3
+    assert launches(hub) == 3
+    assert "timeouts.build = 1s" in error.message
+
+
+def test_no_pause_outlasts_the_time_for_the_build(hub: Server, configure: Configure, heard: Heard) -> None:
+    hub.handler = plain(503)
+    began = time.monotonic()
+    error = failure(configure(retry__attempts=3, retry__backoff=60, timeouts__build=5), Circumstances(tell=heard))
+    assert time.monotonic() - began < 2
+    assert isinstance(error, UnreachableError)
+    assert "no time is left for another try: timeouts.build = 5s" in error.message
+
+
+def test_a_session_that_a_cut_may_have_left_is_told_of_though_the_next_try_succeeds(
+    hub: Server, session: JupyterSession, configure: Configure, heard: Heard
+) -> None:
+    hub.handler = in_turn(stream(BUILT, 0.1, "reset"), session.launch())
+    start(configure(retry__attempts=2), Circumstances(tell=heard))
+    warnings = [item.text for item in heard.items if isinstance(item, Told) and item.warning]
+    assert warnings == [
+        f"A session may be left on {hub.url}. The hub launches it all the same, and stops it when it is idle."
+    ]
+
+
+def test_sessions_that_cuts_may_have_left_are_counted(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = hub_with(stream(BUILT, 0.1, "reset"))
+    with Server(hub_with(stream(event("waiting", "x\n")))) as other:
+        error = failure(configure(hub=[hub.url, other.url], retry__attempts=3), circumstances)
+        assert isinstance(error, LaunchRetryError | UnreachableError)
+        assert error.sessions_left == 2
+        assert error.hint.startswith(f"2 sessions may be left on {hub.url}. ")
