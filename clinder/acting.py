@@ -7,9 +7,8 @@ done with it, and it is forgotten only when it was seen to be gone. Nothing is d
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from clinder.errors import (
     ClinderError,
@@ -19,70 +18,18 @@ from clinder.errors import (
     TimedOutError,
     UnreachableError,
 )
-from clinder.events import Told, ignore
-from clinder.interrupts import Interrupts
+from clinder.events import Told
 from clinder.launching import launch
+from clinder.outcomes import DownAction, DownResult, UpAction, UpResult
 from clinder.plan import Action
 from clinder.state import Pending, Process, State, StateFolder
 from clinder.stopping import stop_session
 
 if TYPE_CHECKING:
+    from clinder.circumstances import Circumstances
     from clinder.config import Config
-    from clinder.events import Listener
     from clinder.plan import Plan
     from clinder.sessions import Session
-
-DEFAULT_LOCK_TIMEOUT_S = 600.0
-
-
-class UpAction(StrEnum):
-    """What `up` did."""
-
-    LAUNCHED = "launched"
-    KEPT = "kept"
-    REPLACED = "replaced"
-
-
-class DownAction(StrEnum):
-    """What `down` or `stop` did."""
-
-    STOPPED = "stopped"
-    ALREADY_GONE = "already gone"
-    NOTHING = "nothing to stop"
-
-
-@dataclass(frozen=True, slots=True)
-class UpResult:
-    """What `up` did and why, and the session that runs now."""
-
-    action: UpAction
-    cause: str
-    session: Session
-
-
-@dataclass(frozen=True, slots=True)
-class DownResult:
-    """What `down` did, and the session that it was about, if any."""
-
-    action: DownAction
-    session: Session | None
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """What a command runs under.
-
-    Attributes:
-        tell: hears every event and notice.
-        interrupts: asked all the time whether to leave.
-        lock_timeout_s: how long to wait for the lock, in seconds.
-        build_token: for hubs that ask for one.
-    """
-
-    tell: Listener = ignore
-    interrupts: Interrupts = field(default_factory=Interrupts)
-    lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S
-    build_token: str | None = None
 
 
 class Work:
@@ -126,13 +73,13 @@ class Work:
     def _tell_of_holder(self, holder: Process | None) -> None:
         self._with.tell(Told(f"waiting for {holder or 'another clinder'} to release {self._folder.path}"))
 
-    def write(self, **changes: object) -> None:
+    def write(self, **changes: Any) -> None:
         """Write the state with these fields changed.
 
         Raises:
             StateError: it could not be written.
         """
-        self.state = self._folder.write(self.state.model_copy(update=changes))
+        self.state = self._folder.write(replace(self.state, **changes))
 
     def carry_out_up(self, decided: Plan) -> UpResult:
         """Do the steps of a plan for `up`, in order."""
@@ -196,8 +143,8 @@ class Work:
                 interrupts=self._with.interrupts,
                 build_token=self._with.build_token,
             )
-        except ClinderError:
-            if self.state.pending:
+        except ClinderError as error:
+            if self.state.pending and not error.sessions_left:  # else the next command tells of it once more
                 with contextlib.suppress(StateError):  # the first error tells more, and may bear a session
                     self.write(pending=None)
             raise

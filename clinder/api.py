@@ -13,13 +13,14 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from clinder.acting import Circumstances, DownAction
+from clinder.circumstances import Circumstances
 from clinder.config import load_config
 from clinder.errors import InterruptedBySignalError
 from clinder.events import ignore
 from clinder.interrupts import Interrupts
-from clinder.lifecycle import start as start_session
-from clinder.lifecycle import stop as stop_session
+from clinder.outcomes import DownAction
+from clinder.unrecorded import start as start_session
+from clinder.unrecorded import stop as stop_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,23 +7,29 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from clinder.duration import format_duration
 from clinder.errors import ClinderError, ConfigError
 from clinder.repository import LOCAL, RepositoryLink, RepositorySpec, read_repository
-from clinder.settings import ENVIRONMENT_PREFIX, LOCAL_HUB, Settings, option_name, setting_keys, variable_name
+from clinder.settings import (
+    ENVIRONMENT_PREFIX,
+    LOCAL_HUB,
+    TABLES,
+    make_settings,
+    option_name,
+    setting_keys,
+    setting_kind,
+    variable_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clinder.settings import Timeouts
+    from clinder.settings import Settings, Timeouts
 
 FILE_NAME = "clinder.toml"
 STATE_DIR_NAME = ".clinder"
@@ -156,8 +162,7 @@ def _count(faults: list[str]) -> str:
 
 def _from_options(options: Mapping[str, object], faults: list[str]) -> dict[str, Value]:
     known = list(setting_keys())
-    tables = {key.partition(".")[0] for key in known if "." in key}
-    faults.extend(f"{key} is not a known key{_nearest(key, known, tables)}" for key in options if key not in known)
+    faults.extend(f"{key} is not a known key{_nearest(key, known)}" for key in options if key not in known)
     given = {key: value for key, value in options.items() if key in known and value is not None}
     return {key: Value(value, option_name(key)) for key, value in given.items()}
 
@@ -177,6 +182,8 @@ def _from_environment(environment: Mapping[str, str], warnings: list[str]) -> di
 
 
 def _from_file(file: Path, faults: list[str]) -> dict[str, Value]:
+    import tomllib
+
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -184,12 +191,11 @@ def _from_file(file: Path, faults: list[str]) -> dict[str, Value]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
     known = list(setting_keys())
-    tables = {key.partition(".")[0] for key in known if "." in key}
     layer: dict[str, Value] = {}
     for name, given in document.items():
-        if name in tables and isinstance(given, dict):
+        if name in TABLES and isinstance(given, dict):
             found = {f"{name}.{inner}": value for inner, value in given.items()}
-        elif name in tables:
+        elif name in TABLES:
             faults.append(f"{name} must be a table, [{name}], not {given!r} ({file.name})")
             continue
         else:
@@ -198,17 +204,17 @@ def _from_file(file: Path, faults: list[str]) -> dict[str, Value]:
             if key in known:
                 layer[key] = Value(value, file.name)
             else:
-                faults.append(f"{key} is not a known key{_nearest(key, known, tables)} ({file.name})")
+                faults.append(f"{key} is not a known key{_nearest(key, known)} ({file.name})")
     return layer
 
 
-def _nearest(key: str, known: list[str], tables: set[str]) -> str:
+def _nearest(key: str, known: list[str]) -> str:
     """Name the key that was meant, maybe: one that looks much alike, or begins alike, or looks somewhat alike."""
     names = {
         **{name: name for name in known},
         **{name.partition(".")[2]: name for name in known if "." in name},
     }
-    names |= {table: f"[{table}]" for table in tables}
+    names |= {table: f"[{table}]" for table in TABLES}
     near = (
         difflib.get_close_matches(key, names, 1, 0.8)
         or [name for name in known if key.startswith(name)]
@@ -238,23 +244,16 @@ def _expand_link(layer: dict[str, Value], file: Path | None, faults: list[str]) 
 
 
 def _check(values: Mapping[str, Value], faults: list[str]) -> Settings | None:
-    nested: dict[str, Any] = {}
-    for key, value in values.items():
-        table, _, name = key.rpartition(".")
-        (nested.setdefault(table, {}) if table else nested)[name] = value.given
-    try:
-        return Settings.model_validate(nested)
-    except ValidationError as error:
-        for fault in error.errors():
-            key = next(
-                (known for known in values if known == ".".join(map(str, fault["loc"][: known.count(".") + 1]))),
-                "",
-            )
-            message = fault["msg"].removeprefix("Value error, ")
-            if fault["type"] != "value_error":
-                message = f"{message[0].lower()}{message[1:]}, not {fault['input']!r}"
-            faults.append(f"{key}: {message} ({values[key].source})" if key else message)
-        return None
+    """Read every value as its setting wants it; `None` where one of them will not do."""
+    read: dict[str, Any] = {}
+    for key in setting_keys():
+        if key not in values:
+            continue
+        try:
+            read[key] = setting_kind(key).read(values[key].given)
+        except ValueError as error:
+            faults.append(f"{key}: {error} ({values[key].source})")
+    return make_settings(read) if read.keys() == values.keys() else None
 
 
 def _check_together(settings: Settings, link: RepositoryLink, values: Mapping[str, Value], faults: list[str]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clinder.acting import UpAction
 from clinder.child import Child, find_command
 from clinder.duration import format_duration
 from clinder.errors import ClinderError, LostSessionError
 from clinder.events import Told
 from clinder.interrupts import Interrupts
-from clinder.lifecycle import Wishes, release, up
+from clinder.lifecycle import release, up
+from clinder.looking import Wishes
+from clinder.outcomes import UpAction
 from clinder.use import session_environment
 from clinder.watch import Watch
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from clinder.acting import Circumstances
+    from clinder.circumstances import Circumstances
     from clinder.config import Config
     from clinder.sessions import Session
     from clinder.watch import Loss

@@ -1,19 +1,17 @@
-"""The JSON schema of `clinder.toml`, made from the models of `clinder.config`, for editors and other checkers.
+"""The JSON schema of `clinder.toml`, made from `clinder.settings`, for editors and other checkers.
 
 A file that passes may still be refused: what a repository or a hub's URL must look like, only `clinder.config` knows.
 """
 
 from __future__ import annotations
 
+import inspect
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clinder import HOME_PAGE
 from clinder.duration import format_duration
-from clinder.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from clinder.settings import TABLES, setting_default, setting_keys, setting_kind, setting_meaning
 
 SCHEMA_URL = f"{HOME_PAGE}/raw/main/docs/clinder.schema.json"
 """Where the schema of the newest clinder is: what `#:schema` in a `clinder.toml` names."""
@@ -21,40 +19,27 @@ SCHEMA_URL = f"{HOME_PAGE}/raw/main/docs/clinder.schema.json"
 
 def config_schema() -> dict[str, Any]:
     """Make the schema, as JSON Schema draft 2020-12; defaults are written as `clinder.toml` has them."""
-    made = Settings.model_json_schema()
-    tables = made.pop("$defs")
+    schema = _table("Which Binder session clinder keeps: the hub, the repository, and how patiently.")
+    for key in setting_keys():
+        table, _, name = key.rpartition(".")
+        properties = schema["properties"]
+        if table:
+            properties = properties.setdefault(table, _table(inspect.getdoc(TABLES[table]) or ""))["properties"]
+        properties[name] = {
+            "description": setting_meaning(key),
+            **setting_kind(key).schema,
+            "default": written(setting_default(key)),
+        }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_URL,
         "title": "clinder.toml",
-        "description": "Which Binder session clinder keeps: the hub, the repository, and how patiently.",
-        "type": "object",
-        "additionalProperties": False,
-        "properties": _properties(made, Settings, tables),
+        **schema,
     }
 
 
-def _properties(made: Mapping[str, Any], model: Any, tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Tidy the properties of a table: no titles that repeat a key, tables where they are used, defaults as written."""
-    properties = {}
-    for name, its in made["properties"].items():
-        field = model.model_fields[name]
-        if "$ref" in its:
-            table = tables[its["$ref"].rpartition("/")[2]]
-            properties[name] = {
-                "description": table["description"],
-                "type": "object",
-                "additionalProperties": False,
-                "properties": _properties(table, field.annotation, tables),
-            }
-        else:
-            kept = {key: value for key, value in its.items() if key not in ("title", "description", "default")}
-            properties[name] = {
-                "description": its["description"],
-                **kept,
-                "default": written(field.get_default(call_default_factory=True)),
-            }
-    return properties
+def _table(description: str) -> dict[str, Any]:
+    return {"description": description, "type": "object", "additionalProperties": False, "properties": {}}
 
 
 def written(value: object) -> Any:

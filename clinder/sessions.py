@@ -7,17 +7,16 @@ shell line or a file without doing anything else there.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from clinder.errors import LaunchError, UsageError
 from clinder.repository import RepositorySpec, takes_ref
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from clinder.events import Event
 
@@ -27,16 +26,18 @@ _USER_INTERFACE = re.compile(r"(?<!/user)/(lab|tree|notebooks|doc|retro|voila|rs
 """What a browser's address adds to a server's URL; after `/user` such a word is the name of a JupyterHub's user."""
 
 
-class PhaseTime(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class PhaseTime:
     """How long one phase of the launch took, in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     phase: str
     seconds: float
 
 
-class Session(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Session:
     """A running Jupyter Server, as far as its launch tells. Its token never shows in `repr`.
 
     Attributes:
@@ -54,10 +55,10 @@ class Session(BaseModel):
         phases: what the launch spent its time on, in order.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     url: str
-    token: str = Field(repr=False)
+    token: str = field(repr=False)
     hub: str = ""
     provider: str = ""
     repo: str = ""
@@ -176,3 +177,17 @@ def session_from_uri(uri: str) -> Session:
         return Session(url=url, token=check_token(tokens[0] if tokens else ""))
     except ValueError as error:
         raise UsageError(f"this is not a session's URI: {error}", hint=hint) from None
+
+
+def session_from_document(document: Mapping[str, Any]) -> Session:
+    """Read a session from the JSON object that `start --json` and `up --json` print.
+
+    Raises:
+        UsageError: its `uri` is none.
+        ValueError, KeyError: it is no such object.
+    """
+    from pydantic import TypeAdapter
+
+    session = session_from_uri(document["uri"])
+    known = {field.name: document[field.name] for field in fields(Session) if field.name in document}
+    return TypeAdapter(Session).validate_python({**known, "url": session.url, "token": session.token})

@@ -1,151 +1,211 @@
-"""What `clinder.toml` can say: the models of its values, checked one by one.
+"""What `clinder.toml` can say: every setting with its default, its meaning and how its value is read.
 
-They are the reference: the JSON schema, the names of options and variables and the documentation are made from them.
+The tables here are the reference: the JSON schema, the names of options and variables and the documentation are made
+from them. They are dataclasses, not models of pydantic, whose import takes longer than all else in `clinder start`.
 """
 
 from __future__ import annotations
 
+from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from clinder.duration import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 ENVIRONMENT_PREFIX = "CLINDER_"
 LOCAL_HUB = "local"
 """What stands for the embedded hub where a hub's URL is expected."""
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|[dhms]))+$|^\d+(\.\d+)?$"},
-                {"type": "number", "minimum": 0},
-            ]
-        }
-    ),
-]
+_MOST_ATTEMPTS = 100
 
 
-def _check_timeout(value: timedelta) -> timedelta:
-    if not value:
+@dataclass(frozen=True)
+class Kind:
+    """What a setting can be.
+
+    Attributes:
+        read: makes the value of what was given, as TOML or as text; raises `ValueError` where it will not do.
+        schema: what it looks like in `clinder.toml`, as JSON Schema.
+        metavar: what stands for it in the help of its option.
+    """
+
+    read: Callable[[object], Any]
+    schema: Mapping[str, Any]
+    metavar: str = "TEXT"
+
+
+def _read_text(given: object) -> str:
+    if not isinstance(given, str):
+        raise ValueError(f"text is expected, not {given!r}")  # a fault in what a user wrote
+    return given
+
+
+def _read_timeout(given: object) -> timedelta:
+    timeout = parse_duration(given)
+    if not timeout:
         raise ValueError("a timeout must be longer than nothing")
-    return value
+    return timeout
 
 
-Timeout = Annotated[Duration, AfterValidator(_check_timeout)]
+def _read_attempts(given: object) -> int:
+    number = given.strip() if isinstance(given, str) else given
+    if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) < 10:  # noqa: PLR2004
+        number = int(number)
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= _MOST_ATTEMPTS:
+        shown = str(given).lower() if isinstance(given, bool) else repr(given)
+        raise ValueError(f"a whole number from 1 to {_MOST_ATTEMPTS} is expected, not {shown}")
+    return number
 
 
-def _check_not_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError(f"a number is expected, not {str(value).lower()}")
-    return value
+def _read_hubs(given: object) -> tuple[str, ...]:
+    if isinstance(given, str):
+        given = given.replace(",", " ").split()
+    if isinstance(given, list | tuple) and all(isinstance(part, str) for part in given):
+        if not given:
+            raise ValueError("no hub is named")
+        return tuple(_read_hub(part) for part in given)
+    raise ValueError("the URL of a hub is expected, or a list of such")
 
 
-def _check_hub(value: str) -> str:
-    value = value.strip().rstrip("/").removesuffix("/v2")  # how links to it, and some tools, write a hub
-    if value == LOCAL_HUB:
-        return value
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not value.isprintable() or " " in value:
-        guess = f": did you mean https://{value}?" if value and "://" not in value and "." in value else ""
-        raise ValueError(f'{value!r} is not the URL of a hub (https://…), nor "local"{guess}')
+def _read_hub(text: str) -> str:
+    hub = text.strip().rstrip("/").removesuffix("/v2")  # how links to it, and some tools, write a hub
+    if hub == LOCAL_HUB:
+        return hub
+    parts = urlsplit(hub)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not hub.isprintable() or " " in hub:
+        guess = f": did you mean https://{hub}?" if hub and "://" not in hub and "." in hub else ""
+        raise ValueError(f'{hub!r} is not the URL of a hub (https://…), nor "local"{guess}')
     if "@" in parts.netloc:
         raise ValueError("a hub's URL must not hold a user name or password")
     parts.port  # noqa: B018  # raises ValueError where it is no number
     if parts.query or parts.fragment:
-        raise ValueError(f"{value!r} holds more than the URL of a hub; a Binder link goes into `repo`")
-    return value
+        raise ValueError(f"{hub!r} holds more than the URL of a hub; a Binder link goes into `repo`")
+    return hub
 
 
-def _read_hubs(value: object) -> object:
-    if isinstance(value, str):
-        value = [part for part in value.replace(",", " ").split() if part]
-    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
-        if not value:
-            raise ValueError("no hub is named")
-        return tuple(_check_hub(part) for part in value)
-    raise ValueError("the URL of a hub is expected, or a list of such")
+_DURATION_SCHEMA = {
+    "anyOf": [
+        {"pattern": r"^(\d+(\.\d+)?(ms|[dhms]))+$|^\d+(\.\d+)?$", "type": "string"},
+        {"minimum": 0, "type": "number"},
+    ]
+}
+_TEXT = Kind(_read_text, {"type": "string"})
+_DURATION = Kind(parse_duration, _DURATION_SCHEMA, "TIME")
+_TIMEOUT = Kind(_read_timeout, _DURATION_SCHEMA, "TIME")
+_ATTEMPTS = Kind(_read_attempts, {"maximum": _MOST_ATTEMPTS, "minimum": 1, "type": "integer"}, "NUMBER")
+_HUBS = Kind(_read_hubs, {"anyOf": [{"type": "string"}, {"items": {"type": "string"}, "minItems": 1, "type": "array"}]})
 
 
-Hubs = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_read_hubs),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
-]
+def _setting(kind: Kind, default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"kind": kind, "meaning": meaning})
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=False)
-
-
-class Timeouts(_Table):
+@dataclass(frozen=True, kw_only=True)
+class Timeouts:
     """How long to wait, and for what."""
 
-    connect: Timeout = Field(timedelta(seconds=10), description="Each request: TCP, TLS, first byte.")
-    silence: Timeout = Field(timedelta(seconds=90), description="Longest gap without a byte in the build stream.")
-    build: Timeout = Field(timedelta(minutes=45), description="Until the image is there.")
-    launch: Timeout = Field(timedelta(minutes=10), description="From the image being there to ready.")
-    stop: Timeout = Field(timedelta(seconds=60), description="Until the session is seen to be gone.")
+    connect: timedelta = _setting(_TIMEOUT, timedelta(seconds=10), "Each request: TCP, TLS, first byte.")
+    silence: timedelta = _setting(_TIMEOUT, timedelta(seconds=90), "Longest gap without a byte in the build stream.")
+    build: timedelta = _setting(_TIMEOUT, timedelta(minutes=45), "Until the image is there.")
+    launch: timedelta = _setting(_TIMEOUT, timedelta(minutes=10), "From the image being there to ready.")
+    stop: timedelta = _setting(_TIMEOUT, timedelta(seconds=60), "Until the session is seen to be gone.")
 
 
-class Retry(_Table):
+@dataclass(frozen=True, kw_only=True)
+class Retry:
     """How often to launch again, and how patiently."""
 
-    attempts: Annotated[int, BeforeValidator(_check_not_bool)] = Field(
-        3, ge=1, le=100, description="Launches in all, over every hub."
-    )
-    backoff: Duration = Field(
+    attempts: int = _setting(_ATTEMPTS, 3, "Launches in all, over every hub.")
+    backoff: timedelta = _setting(
+        _DURATION,
         timedelta(seconds=5),
-        description="Pause before the next try, doubled each time, with jitter; "
-        'a hub\'s own "try again in" wins, up to `wait`.',
+        'Pause before the next try, doubled each time, with jitter; a hub\'s own "try again in" wins, up to `wait`.',
     )
-    wait: Duration = Field(timedelta(minutes=2), description="Longest pause.")
+    wait: timedelta = _setting(_DURATION, timedelta(minutes=2), "Longest pause.")
 
 
-class SessionSettings(_Table):
+@dataclass(frozen=True, kw_only=True)
+class SessionSettings:
     """What to do with the session."""
 
-    path: str = Field("lab", description="What `clinder open` opens, relative to the session's URL.")
-    warm: str = Field(
+    path: str = _setting(_TEXT, "lab", "What `clinder open` opens, relative to the session's URL.")
+    warm: str = _setting(
+        _TEXT,
         "auto",
-        description="Before a session counts as up, start this kernel once and stop it again: "
+        "Before a session counts as up, start this kernel once and stop it again: "
         '"auto" (the server\'s default), the name of a kernel, or "off".',
     )
 
 
-class Settings(_Table):
+@dataclass(frozen=True, kw_only=True)
+class Settings:
     """All that `clinder.toml` can say."""
 
-    hub: Hubs = Field(
+    hub: tuple[str, ...] = _setting(
+        _HUBS,
         ("https://mybinder.org",),
-        description='The hub, or a list of hubs, tried in order; "local" is the embedded hub.',
+        'The hub, or a list of hubs, tried in order; "local" is the embedded hub.',
     )
-    repo: str = Field(
+    repo: str = _setting(
+        _TEXT,
         "",
-        description="The repository: org/name (GitHub), PROVIDER:REPOSITORY, a DOI, a git URL, "
+        "The repository: org/name (GitHub), PROVIDER:REPOSITORY, a DOI, a git URL, "
         "a repository's web page, a Binder link, or a folder (embedded hub).",
     )
-    ref: str = Field("", description="Branch, tag or commit; HEAD if left out.")
-    timeouts: Timeouts = Field(default_factory=Timeouts)
-    retry: Retry = Field(default_factory=Retry)
-    session: SessionSettings = Field(default_factory=SessionSettings)
+    ref: str = _setting(_TEXT, "", "Branch, tag or commit; HEAD if left out.")
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retry: Retry = field(default_factory=Retry)
+    session: SessionSettings = field(default_factory=SessionSettings)
+
+
+TABLES: Mapping[str, Callable[..., Any]] = {"timeouts": Timeouts, "retry": Retry, "session": SessionSettings}
+"""By name, the tables of the file; all other settings stand before them."""
+
+
+def _find_settings() -> Iterator[tuple[str, Field[Any]]]:
+    for setting in fields(Settings):
+        if setting.name in TABLES:
+            table: Any = TABLES[setting.name]
+            yield from ((f"{setting.name}.{inner.name}", inner) for inner in fields(table))
+        else:
+            yield setting.name, setting
+
+
+_FIELDS = dict(_find_settings())
 
 
 def setting_keys() -> Iterator[str]:
     """Name every setting with its dotted key, in the order of the file."""
-    for name, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, _Table):
-            yield from (f"{name}.{inner}" for inner in field.annotation.model_fields)
-        else:
-            yield name
+    return iter(_FIELDS)
+
+
+def setting_kind(key: str) -> Kind:
+    """Say what a setting can be."""
+    kind: Kind = _FIELDS[key].metadata["kind"]
+    return kind
+
+
+def setting_meaning(key: str) -> str:
+    """Say in words what a setting means."""
+    return str(_FIELDS[key].metadata["meaning"])
+
+
+def setting_default(key: str) -> Any:
+    """Say what holds where nobody says anything."""
+    return _FIELDS[key].default
+
+
+def make_settings(values: Mapping[str, Any]) -> Settings:
+    """Make settings of values by dotted key, each as its kind has read it; defaults for the others."""
+    plain = {key: value for key, value in values.items() if "." not in key}
+    tables = {
+        name: table(**{key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{name}.")})
+        for name, table in TABLES.items()
+    }
+    return Settings(**plain, **tables)
 
 
 def option_name(key: str) -> str:

@@ -13,18 +13,22 @@ import os
 import shutil
 import socket
 import uuid
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from clinder import __version__
 from clinder.errors import LockedError, StateError
-from clinder.sessions import Session
+from clinder.sessions import Session  # noqa: TC001  # pydantic reads annotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from pydantic import TypeAdapter
+
+_Model = TypeVar("_Model")
 
 SCHEMA_VERSION = 1
 _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -35,12 +39,11 @@ _PRIVATE_FILE = 0o600
 _LOCK_POLL_S = 0.1
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Process(_Record):
+@dataclass(frozen=True, kw_only=True)
+class Process:
     """Who does something: an operation (`up`, `down`, …) in a process, since when."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     operation: str
     user: str
@@ -62,8 +65,11 @@ class Process(_Record):
         return f"clinder {self.operation} (process {self.pid} of {self.user} on {self.host}, since {since})"
 
 
-class Pending(_Record):
+@dataclass(frozen=True, kw_only=True)
+class Pending:
     """A launch under way. What stands here after its process has ended never reached `ready`."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     hub: str
     provider: str
@@ -72,7 +78,8 @@ class Pending(_Record):
     process: Process
 
 
-class State(_Record):
+@dataclass(frozen=True, kw_only=True)
+class State:
     """All that clinder remembers.
 
     Attributes:
@@ -85,13 +92,23 @@ class State(_Record):
         pending: the launch under way.
     """
 
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
     version: Literal[1] = 1
     serial: int = 0
-    lineage: str = Field(default_factory=lambda: str(uuid.uuid4()))
+    lineage: str = field(default_factory=lambda: str(uuid.uuid4()))
     clinder_version: str = __version__
     session: Session | None = None
     retired: tuple[Session, ...] = ()
     pending: Pending | None = None
+
+
+@cache
+def _model(kind: type[_Model]) -> TypeAdapter[_Model]:
+    """Make what reads and writes JSON of a kind; only here is pydantic needed, whose import takes long."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 class StateFolder:
@@ -135,18 +152,21 @@ class StateFolder:
             )
         while document["version"] < SCHEMA_VERSION:
             document = _MIGRATIONS[document["version"]](document)
+        from pydantic import ValidationError
+
         try:
-            return State.model_validate(document)
+            state: State = _model(State).validate_python(document)
         except ValidationError as error:
             fault = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(map(str, fault["loc"]))
             raise StateError(f"{self.file} is damaged: {where}: {fault['msg']}", hint=self._recovery()) from None
+        return state
 
     def _recovery(self) -> str:
         """Say where the last good state is, if there is one."""
         try:
             document = json.loads(self.backup.read_text(encoding="utf-8"))
-            serial = State.model_validate(document).serial
+            serial = _model(State).validate_python(document).serial
         except (OSError, ValueError):
             return (
                 f"Nothing was changed. Move {self.file} away to start anew; a session that it named is stopped by "
@@ -163,11 +183,11 @@ class StateFolder:
         Raises:
             StateError: it could not be written; the state on the disk is the one before.
         """
-        written = state.model_copy(update={"serial": state.serial + 1, "clinder_version": __version__})
+        written = replace(state, serial=state.serial + 1, clinder_version=__version__)
         temporary = self.path / f"state.json.{os.getpid()}.tmp"
         try:
             self.prepare()
-            _write_durably(temporary, written.model_dump_json(indent=2) + "\n")
+            _write_durably(temporary, _model(State).dump_json(written, indent=2).decode() + "\n")
             self._keep_backup()
             temporary.replace(self.file)
             _sync_folder(self.path)
@@ -249,7 +269,7 @@ class StateFolder:
             ) from error
         try:
             with contextlib.suppress(OSError):
-                _write_durably(self._holder_file, Process.current(operation).model_dump_json() + "\n")
+                _write_durably(self._holder_file, _model(Process).dump_json(Process.current(operation)).decode() + "\n")
             yield
         finally:
             with contextlib.suppress(OSError):
@@ -273,9 +293,10 @@ class StateFolder:
     def holder(self) -> Process | None:
         """Read who holds the lock; `None` where that is not told."""
         try:
-            return Process.model_validate_json(self._holder_file.read_bytes())
+            process: Process = _model(Process).validate_json(self._holder_file.read_bytes())
         except (OSError, ValueError):
             return None
+        return process
 
 
 def _write_durably(path: Path, text: str) -> None:

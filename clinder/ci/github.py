@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clinder.acting import Circumstances
 from clinder.ci.commands import add_summary, annotate, mask, say, set_outputs, set_variables, stopped, write
 from clinder.ci.inputs import Inputs, configure, read_inputs
 from clinder.ci.keeping import Keeping
 from clinder.ci.progress import ActionsProgress
+from clinder.circumstances import Circumstances
 from clinder.errors import ClinderError, InterruptedBySignalError
 from clinder.interrupts import Interrupts
 from clinder.use import BASE_URL_VARIABLE, recorded_session, session_variables

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from clinder import __version__
+from clinder.cli.parsing import Group
 
 _VERBS = {
     "init": "init.init",
@@ -65,7 +65,7 @@ def _application(*verbs: str, **settings: Any) -> typer.Typer:
     return application
 
 
-class _Root(TyperGroup):
+class _Root(Group):
     """The group of all commands."""
 
     def __init__(self, **settings: Any) -> None:

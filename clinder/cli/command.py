@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from clinder.cli.parsing import Command as ParsedCommand
 from clinder.duration import format_duration, parse_duration
 from clinder.errors import UsageError
 from clinder.output.result import Result, show
 
 if TYPE_CHECKING:
-    from clinder.acting import Circumstances
+    from clinder.circumstances import Circumstances
     from clinder.config import Config
 
 Verb: TypeAlias = Callable[..., Result]
@@ -42,7 +43,6 @@ _LOCK_TIMEOUT = Annotated[
     str | None,
     typer.Option("--lock-timeout", metavar="TIME", help="How long to wait for another clinder's lock [default: 10m]."),
 ]
-_METAVARS = {timedelta: "TIME", int: "NUMBER"}
 _SETTINGS_HELP = {
     "hub": 'The hub\'s URL, or "local"; several are separated by commas.',
     "repo": "The repository: org/name, PROVIDER:REPOSITORY, a DOI, a URL, a Binder link or a folder.",
@@ -116,7 +116,7 @@ class Invocation:
         Raises:
             UsageError: `--lock-timeout` is no duration.
         """
-        from clinder.acting import Circumstances
+        from clinder.circumstances import Circumstances
         from clinder.interrupts import Interrupts
         from clinder.output.progress import progress
 
@@ -133,7 +133,7 @@ class Invocation:
             )
 
     def _lock_timeout_s(self) -> float:
-        from clinder.acting import DEFAULT_LOCK_TIMEOUT_S
+        from clinder.circumstances import DEFAULT_LOCK_TIMEOUT_S
 
         given = self.lock_timeout or os.environ.get("CLINDER_LOCK_TIMEOUT")
         if not given:
@@ -191,7 +191,7 @@ class Command:
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer looks at
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         parsing = {"allow_interspersed_args": False} if self.passes_arguments else None
-        app.command(self.name, help=inspect.getdoc(self.verb), context_settings=parsing)(run)
+        app.command(self.name, cls=ParsedCommand, help=inspect.getdoc(self.verb), context_settings=parsing)(run)
 
 
 def _option(name: str, kind: Any, default: Any) -> inspect.Parameter:
@@ -232,21 +232,15 @@ def command(
 
 def _settings_options() -> dict[str, tuple[str, Any]]:
     """Make an option of every setting: by parameter name, its dotted key and its type as Typer wants it."""
-    from clinder.settings import Settings, option_name, setting_keys
+    from clinder.settings import option_name, setting_default, setting_keys, setting_kind, setting_meaning
 
     options = {}
     for key in setting_keys():
-        model: Any = Settings
-        for part in key.split("."):
-            field = model.model_fields[part]
-            model = field.annotation
-        help_text = _SETTINGS_HELP.get(key) or f"{field.description} [default: {_show_default(field)}]"
-        metavar = _METAVARS.get(model, "TEXT")
-        option = typer.Option(option_name(key), metavar=metavar, help=help_text)
+        help_text = _SETTINGS_HELP.get(key) or f"{setting_meaning(key)} [default: {_show(setting_default(key))}]"
+        option = typer.Option(option_name(key), metavar=setting_kind(key).metavar, help=help_text)
         options[key.replace(".", "_")] = (key, Annotated[str | None, option])
     return options
 
 
-def _show_default(field: Any) -> str:
-    default = field.get_default(call_default_factory=True)
-    return format_duration(default) if isinstance(default, timedelta) else str(default)
+def _show(value: object) -> str:
+    return format_duration(value) if isinstance(value, timedelta) else str(value)

@@ -24,7 +24,7 @@ def plan(
     latest: LatestOption = False,
 ) -> Result:
     """Say what `up` would do, and why; changes nothing."""
-    from clinder.lifecycle import Wishes, preview
+    from clinder.looking import Wishes, preview
     from clinder.output.documents import plan_document
     from clinder.output.text import plan_text
 

@@ -34,9 +34,9 @@ def start(
     """
     from dataclasses import replace
 
-    from clinder.lifecycle import start as launch
     from clinder.output.documents import start_document
     from clinder.output.text import describe_origin
+    from clinder.unrecorded import start as launch
 
     config = invocation.load_config(looks_for_file=False, settings={"repo": repository} if repository else None)
     with invocation.circumstances(None) as circumstances:

@@ -10,7 +10,7 @@ from clinder.cli.command import Invocation, command, read_seconds
 from clinder.output.result import Result
 
 if TYPE_CHECKING:
-    from clinder.lifecycle import StatusResult
+    from clinder.looking import StatusResult
 
 DRIFT_STATUS = 10
 _STATUSES = {"running": 0, "gone": 6, "none": 6, "unreachable": 8}
@@ -30,7 +30,7 @@ def status(
     every: Annotated[str, typer.Option(metavar="TIME", help="How often --watch looks.")] = "5s",
 ) -> Result:
     """Look at the recorded session: does it run, is it idle, is it as declared."""
-    from clinder.lifecycle import status as look
+    from clinder.looking import status as look
     from clinder.output.result import show
 
     config = invocation.load_config()

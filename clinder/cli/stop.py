@@ -10,8 +10,8 @@ from clinder.output.result import Result
 @command("stop", progress=True, files=False, settings=True)
 def stop(invocation: Invocation, uri: UriArgument = None) -> Result:
     """Stop a session that `start` (or anyone) launched, and wait until it is seen to be gone."""
-    from clinder.lifecycle import stop as end
     from clinder.output.documents import down_document
+    from clinder.unrecorded import stop as end
 
     session = read_session(uri)
     config = invocation.load_config(looks_for_file=False)

@@ -28,8 +28,8 @@ def up(
     latest: LatestOption = False,
 ) -> Result:
     """Make the declared session run: keep it if it does, else launch or replace it. Prints its URL."""
-    from clinder.lifecycle import Wishes
     from clinder.lifecycle import up as bring_up
+    from clinder.looking import Wishes
     from clinder.output.documents import up_document
     from clinder.output.text import describe_origin
 

@@ -26,7 +26,7 @@ def read_session(uri: str | None) -> Session:
     Raises:
         UsageError: there is none, or it cannot be read.
     """
-    from clinder.sessions import Session, session_from_uri
+    from clinder.sessions import session_from_document, session_from_uri
 
     text = sys.stdin.read(_MOST_CHARACTERS) if uri == "-" else uri or os.environ.get("CLINDER_SESSION", "")
     if not text.strip():
@@ -38,9 +38,6 @@ def read_session(uri: str | None) -> Session:
     import json
 
     try:
-        document = json.loads(text)
-        session = session_from_uri(document["uri"])
-        known = {name: document[name] for name in Session.model_fields if name in document}
-        return Session.model_validate({**known, "url": session.url, "token": session.token})
-    except (ValueError, KeyError, TypeError):
+        return session_from_document(json.loads(text))
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UsageError("this is not the JSON of a session", hint="`clinder start --json` prints it.") from None

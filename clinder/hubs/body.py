@@ -74,9 +74,9 @@ class ChunkDecoder:
             if end < 0:
                 break
             try:
-                left = int(data[start:end].partition(b";")[0], 16)  # what follows are extensions
+                left = int(data[start:end], 16)
             except ValueError:
-                left = -1
+                left = _size_before_extensions(data[start:end])
             if left < 0:
                 raise _no_size()
             self._is_first = False
@@ -89,6 +89,13 @@ class ChunkDecoder:
         if len(self._rest) > _MOST_SIZE_LINE_BYTES and not self.has_ended:
             raise _no_size()
         return b"".join(pieces)
+
+
+def _size_before_extensions(line: bytes) -> int:
+    try:
+        return int(line.partition(b";")[0], 16)
+    except ValueError:
+        return -1
 
 
 def _no_size() -> ProtocolError:

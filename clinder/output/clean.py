@@ -15,7 +15,7 @@ _ESCAPES = re.compile(
     r"|\x9b[0-?]*[ -/]*[@-~]?"
     r"|\x1b[ -/]*[0-~]?"  # all other escapes
 )
-_PLAIN = re.compile(r"[ -~\n]*")
+_PLAIN = bytes(range(ord(" "), ord("~") + 1)) + b"\n"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _RUNNER_COMMAND = re.compile(r"##(?=\[)|^[^\S\n]*:(?=:)", re.MULTILINE)
 
@@ -27,7 +27,7 @@ def clean(text: str) -> str:
     takes for a command anywhere in a line) and `::` (at the start of a line, white space aside) get a space.
     """
     # A build log is long and mostly plain: what one look at the whole text can rule out is not searched for.
-    if not _PLAIN.fullmatch(text):
+    if not text.isascii() or text.encode().translate(None, _PLAIN):
         text = _without_controls(text)
     if "##[" in text or "::" in text:
         text = _RUNNER_COMMAND.sub(_with_space, text)

@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from clinder.acting import DownResult, UpResult
     from clinder.events import LaunchesLeft
     from clinder.hubs.binderhub import HubReport
-    from clinder.lifecycle import StatusResult
+    from clinder.looking import StatusResult
+    from clinder.outcomes import DownResult, UpResult
     from clinder.output.launches import PastLaunch
     from clinder.plan import Plan
     from clinder.sessions import Session
-    from clinder.state import State
+    from clinder.state import Pending, State
 
 
 def session_document(session: Session, *, with_token: bool) -> dict[str, Any]:
@@ -101,8 +101,25 @@ _SESSION_KEYS = (
 
 def _leftovers(state: State) -> dict[str, Any]:
     return {
-        "pending": state.pending.model_dump(mode="json") if state.pending else None,
+        "pending": _pending(state.pending) if state.pending else None,
         "retired": [session_document(session, with_token=False) for session in state.retired],
+    }
+
+
+def _pending(pending: Pending) -> dict[str, Any]:
+    process = pending.process
+    return {
+        "hub": pending.hub,
+        "provider": pending.provider,
+        "repo": pending.repo,
+        "ref": pending.ref,
+        "process": {
+            "operation": process.operation,
+            "user": process.user,
+            "host": process.host,
+            "pid": process.pid,
+            "since": _stamp(process.since),
+        },
     }
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from clinder.events import LaunchesLeft
     from clinder.hubs.binderhub import HubReport
-    from clinder.lifecycle import StatusResult
+    from clinder.looking import StatusResult
     from clinder.plan import Plan
     from clinder.sessions import Session
     from clinder.state import State

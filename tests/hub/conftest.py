@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.acting import Circumstances
+from clinder.circumstances import Circumstances
 from clinder.config import Config, load_config
 from clinder.events import Event, Notice
 from hub.servers import JupyterSession, Server

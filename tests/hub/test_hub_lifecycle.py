@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clinder.acting import Circumstances, DownAction, UpAction
+from clinder.circumstances import Circumstances
 from clinder.config import Config
 from clinder.errors import ClinderError, LockedError, NoSessionError, StateError, TimedOutError, UnreachableError
 from clinder.events import Told
-from clinder.lifecycle import Wishes, adopt, down, forget, preview, status, up
+from clinder.lifecycle import adopt, down, forget, up
+from clinder.looking import Wishes, preview, status
 from clinder.observation import Condition
+from clinder.outcomes import DownAction, UpAction
 from clinder.sessions import Session
 from clinder.state import Pending, Process, State, StateFolder
 from hub.servers import TOKEN, Connection, JupyterSession, Request, Server, event, play, stream
@@ -173,7 +176,7 @@ def test_every_up_tries_retired_sessions_again(
 ) -> None:
     up(configure(), circumstances)
     state = recorded(configure())
-    write(configure(), state.model_copy(update={"retired": (Session(url=second.session_url, token=TOKEN),)}))
+    write(configure(), replace(state, retired=(Session(url=second.session_url, token=TOKEN),)))
     second.mode = answer
     assert up(configure(), circumstances).action is UpAction.KEPT
     assert urls(recorded(configure())) == (session.session_url, [])
@@ -386,7 +389,7 @@ def test_one_session_that_cannot_be_stopped_does_not_keep_the_others_up(
 ) -> None:
     up(configure(), circumstances)
     state = recorded(configure())
-    write(configure(), state.model_copy(update={"retired": (Session(url=second.session_url, token=TOKEN),)}))
+    write(configure(), replace(state, retired=(Session(url=second.session_url, token=TOKEN),)))
     second.mode = "503"
     with pytest.raises(UnreachableError):
         down(configure(timeouts__stop=0.3), circumstances)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.acting import Circumstances, DownAction
 from clinder.config import Config
 from clinder.errors import ClinderError, LaunchError, TimedOutError, UnreachableError
-from clinder.lifecycle import start, stop
 from clinder.observation import Condition
+from clinder.outcomes import DownAction
 from clinder.sessions import Session
 from clinder.stopping import observe_session
+from clinder.unrecorded import start, stop
 from hub.servers import (
     DEATHS,
     TOKEN,
@@ -27,6 +28,9 @@ from hub.servers import (
     in_turn,
     refused_url,
 )
+
+if TYPE_CHECKING:
+    from clinder.circumstances import Circumstances
 
 Configure = Callable[..., Config]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clinder import HOME_PAGE, __version__
-from clinder.acting import Circumstances
+from clinder.circumstances import Circumstances
 from clinder.config import Config
 from clinder.errors import (
     BuildError,
@@ -23,7 +23,7 @@ from clinder.errors import (
     UnreachableError,
 )
 from clinder.events import LaunchesLeft, Phase, Retrying
-from clinder.lifecycle import start
+from clinder.unrecorded import start
 from hub.servers import (
     KEEPALIVE,
     TOKEN,
@@ -558,58 +558,3 @@ def test_a_hub_that_does_not_answer_in_time_is_unreachable(
     began = time.monotonic()
     assert isinstance(failure(configure(timeouts__connect=0.5), circumstances), UnreachableError)
     assert time.monotonic() - began < 4
-
-
-# The list of hubs
-
-
-def test_each_try_goes_to_the_next_hub_of_the_list(
-    hub: Server, session: JupyterSession, configure: Configure, heard: Heard
-) -> None:
-    def unwell(_request: Request, connection: Connection) -> None:
-        connection.html(503)
-
-    with Server(unwell) as first, Server(unwell) as second:
-        config = configure(hub=[first.url, second.url, hub.url], retry__attempts=3)
-        assert start(config, Circumstances(tell=heard)).hub == hub.url
-        assert [len(server.requests) for server in (first, second, hub)] == [1, 1, 1]
-
-
-def test_the_list_begins_again_while_tries_are_left(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
-) -> None:
-    hub.handler = in_turn(lambda _request, connection: connection.html(503), session.launch())
-    with Server(lambda _request, connection: connection.html(503)) as other:
-        start(configure(hub=[hub.url, other.url], retry__attempts=3), circumstances)
-        assert (len(hub.requests), len(other.requests)) == (2, 1)
-
-
-def test_a_hub_that_asks_to_wait_holds_up_no_other(
-    hub: Server, session: JupyterSession, configure: Configure, heard: Heard
-) -> None:
-    hub.handler = stream(event("failed", "Rate limit exceeded. Try again in 3600 seconds.\n", status_code=429))
-    with Server(session.launch()) as other:
-        start(configure(hub=[hub.url, other.url], retry__attempts=2, retry__backoff=0.02), Circumstances(tell=heard))
-    assert [item.delay_s < 1 for item in heard.items if isinstance(item, Retrying)] == [True]
-
-
-def test_after_the_last_try_the_error_names_each(
-    hub: Server, configure: Configure, circumstances: Circumstances
-) -> None:
-    limited = stream(event("failed", "Try again in 1 seconds.\n", status_code=429))
-    hub.handler = in_turn(lambda _request, connection: connection.html(503), stream(WAITING), limited)
-    error = failure(configure(retry__attempts=3, retry__wait=0.05), circumstances)
-    assert isinstance(error, RateLimitedError)
-    assert "no session after 3 tries" in error.message
-    for number, words in enumerate(("HTTP 503", "ended the stream before", "takes no more launches"), 1):
-        assert f"{number}. " in error.message
-        assert words in error.message
-
-
-def test_the_pauses_grow_and_vary_by_a_quarter(hub: Server, configure: Configure, heard: Heard) -> None:
-    hub.handler = lambda _request, connection: connection.html(503)
-    failure(configure(retry__attempts=4, retry__backoff=0.02), Circumstances(tell=heard))
-    pauses = [item.delay_s for item in heard.items if isinstance(item, Retrying)]
-    assert len(pauses) == 3
-    for number, pause in enumerate(pauses):
-        assert 0.75 <= pause / (0.02 * 2**number) <= 1.25

@@ -154,9 +154,9 @@ def test_every_fault_of_the_file_is_told_at_once(tmp_path: Path) -> None:
         "timeouts.silnce is not a known key: did you mean timeouts.silence? (clinder.toml)",
         "repo: 'nonsense' is not a repository (clinder.toml)",
         "hub: 'mybinder.org' is not the URL of a hub",
-        "ref: input should be a valid string, not 5 (clinder.toml)",
+        "ref: text is expected, not 5 (clinder.toml)",
         "timeouts.build: 'soon' is not a duration: write 90s, 10m, 1h30m, or a number of seconds (clinder.toml)",
-        "session.warm: input should be a valid string, not 1 (clinder.toml)",
+        "session.warm: text is expected, not 1 (clinder.toml)",
     ):
         assert words in caught.value.message
     assert len(caught.value.faults) == 8

@@ -53,6 +53,21 @@ def test_what_needs_no_network_does_not_import_it(tmp_path: Path, arguments: tup
     assert not modules & set(HEAVY)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("down",),
+        ("plan", "--repo", "org/name"),
+        ("start", "org/name", "--hub", "http://127.0.0.1:9", "--retry-attempts", "1", "--session-warm", "off", "-q"),
+    ],
+    ids=str,
+)
+def test_what_reads_and_writes_no_state_does_without_pydantic(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    _, modules = run(tmp_path, *arguments)
+    assert not modules & {"pydantic", "pydantic_core"}
+
+
 def test_the_version_is_shown_without_making_any_command(tmp_path: Path) -> None:
     _, modules = run(tmp_path, "--version")
     assert not modules & {"clinder.cli.up", "clinder.config", "pydantic"}

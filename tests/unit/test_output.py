@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from clinder import errors
-from clinder.acting import DownAction, DownResult, UpAction, UpResult
 from clinder.errors import BuildError, ClinderError, InterruptedBySignalError
 from clinder.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase, Retrying, Told
 from clinder.hubs.binderhub import HubReport
-from clinder.lifecycle import StatusResult
+from clinder.looking import StatusResult
 from clinder.observation import Condition, Observation
+from clinder.outcomes import DownAction, DownResult, UpAction, UpResult
 from clinder.output.documents import (
     down_document,
     hub_document,

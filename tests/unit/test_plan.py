@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 
@@ -20,8 +21,16 @@ OLD, NEW = "a" * 40, "b" * 40
 
 
 def session(name: str = "x", **changes: str) -> Session:
-    fields = {"hub": HUB, "provider": "gh", "repo": "org/name", "ref": "main", "resolved_ref": OLD}
-    return Session(url=f"https://h/{name}/", token="t", **{**fields, **changes})
+    usual = Session(
+        url=f"https://h/{name}/",
+        token="t",
+        hub=HUB,
+        provider="gh",
+        repo="org/name",
+        ref="main",
+        resolved_ref=OLD,
+    )
+    return replace(usual, **changes)  # type: ignore[arg-type]  # texts all of them
 
 
 SPEC = RepositorySpec("gh", "org/name", "main")

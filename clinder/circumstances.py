@@ -1,0 +1,31 @@
+"""What a command runs under: who is told, which signals count, how long it waits for others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from clinder.events import ignore
+from clinder.interrupts import Interrupts
+
+if TYPE_CHECKING:
+    from clinder.events import Listener
+
+DEFAULT_LOCK_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a command runs under.
+
+    Attributes:
+        tell: hears every event and notice.
+        interrupts: asked all the time whether to leave.
+        lock_timeout_s: how long to wait for the lock, in seconds.
+        build_token: for hubs that ask for one.
+    """
+
+    tell: Listener = ignore
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S
+    build_token: str | None = None
