@@ -176,7 +176,7 @@ def _combined(
         left[hub] = left.get(hub, 0) + error.sessions_left
     last.sessions_left = sum(left.values())
     if last.sessions_left:
-        last.hint = f"{last.hint} {_left_on(left)}".strip()
+        last.hint = f"{last.hint.replace(_left_on(left), '')} {_left_on(left)}".strip()
     if isinstance(last, InterruptedBySignalError):
         return last
     lines = [last.message]
@@ -236,6 +236,7 @@ class _Launch:
         self._started = time.monotonic()
         self._deadline = built_by
         self._is_built = False
+        self._is_decided = False
         self.sessions_left = 0
 
     def run(self, spec: RepositorySpec) -> Session:
@@ -246,6 +247,8 @@ class _Launch:
                 event = self._await_ready(stream)
             return self._prove(self._session(event, spec, launched_at))
         except BaseException as error:
+            if self._is_built and not self._is_decided:
+                self._may_leave_one()
             if late := stream.late_ready():
                 with suppress(LaunchError):  # it cannot be used, nor stopped
                     session = self._session(late, spec, launched_at)
@@ -272,20 +275,14 @@ class _Launch:
     def _await_ready(self, stream: EventStream) -> Event:
         """Hear the stream out to `ready`, by the deadlines."""
         while True:
-            try:
-                events = stream.take(_TAKE_S)
-            except ClinderError:
-                if self._is_built:
-                    self._may_leave_one()
-                raise
+            events = stream.take(_TAKE_S)
             if events is None:
-                if self._is_built:
-                    self._may_leave_one()
                 raise LaunchRetryError(f"{self._hub.url} ended the stream before the session was ready")
             has_told = False
             for event in events:
                 self._tell(event)
                 has_told = True
+                self._is_decided = event.phase in (Phase.READY, Phase.FAILED)
                 if event.phase is Phase.READY:
                     return event
                 if event.phase is Phase.FAILED:
@@ -311,7 +308,6 @@ class _Launch:
             if not self._is_built:
                 raise self._interrupts.error("interrupted before the image was built: no session was started")
             if now >= self._interrupts.requested_at + self._timeouts.stop.total_seconds():
-                self._may_leave_one()
                 raise self._interrupts.error(
                     f"interrupted while {self._hub.url} launched a session, which did not come up in time to stop it"
                 )
@@ -326,7 +322,6 @@ class _Launch:
     def _time_out(self, key: str, what: str) -> None:
         doing, hint = "building", "What the hub has built stays there: `clinder up` goes on from it."
         if self._is_built:
-            self._may_leave_one()
             doing, hint = "launching", ""
         limit = self._config.describe(f"timeouts.{key}")
         raise TimedOutError(f"{self._hub.url} {what} in time while {doing}: {limit}", hint=hint)

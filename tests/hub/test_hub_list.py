@@ -13,6 +13,8 @@ from clinder.circumstances import Circumstances
 from clinder.config import Config
 from clinder.errors import BuildError, ClinderError, LaunchRetryError, RateLimitedError, UnreachableError
 from clinder.events import Attempt, Retrying, Told
+from clinder.lifecycle import up
+from clinder.state import StateFolder
 from clinder.unrecorded import start
 from hub.servers import (
     Connection,
@@ -351,3 +353,30 @@ def test_sessions_that_cuts_may_have_left_are_counted(
         assert isinstance(error, LaunchRetryError | UnreachableError)
         assert error.sessions_left == 2
         assert error.hint.startswith(f"2 sessions may be left on {hub.url}. ")
+
+
+def test_a_session_that_may_be_left_stays_recorded_as_a_launch_that_never_finished(
+    hub: Server, session: JupyterSession, configure: Configure, heard: Heard
+) -> None:
+    hub.handler = in_turn(stream(BUILT, 0.1, "reset"), session.launch())
+    config = configure()
+    with pytest.raises(ClinderError):
+        up(config, Circumstances())
+    assert StateFolder(config.state_dir).read().pending is not None
+    up(config, Circumstances(tell=heard))
+    assert StateFolder(config.state_dir).read().pending is None
+    assert any(
+        "never finished; a session that it started ends when its hub finds it idle" in text for text in told(heard)
+    )
+
+
+@pytest.mark.parametrize("decided", [event("failed", "no\n", status_code=500), None], ids=["failed", "before built"])
+def test_a_launch_that_left_none_is_recorded_no_more(
+    hub: Server, configure: Configure, circumstances: Circumstances, decided: bytes | None
+) -> None:
+    hub.handler = stream(BUILT, decided) if decided else stream(event("waiting", "x\n"), "reset")
+    config = configure()
+    with pytest.raises(ClinderError) as caught:
+        up(config, circumstances)
+    assert caught.value.sessions_left == 0
+    assert StateFolder(config.state_dir).read().pending is None
