@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from clinder.duration import format_duration
 from clinder.errors import ClinderError, ConfigError
+from clinder.hosts import exposure
 from clinder.repository import LOCAL, RepositoryLink, RepositorySpec, read_repository
 from clinder.settings import (
     ENVIRONMENT_PREFIX,
@@ -153,6 +154,7 @@ def load_config(
         where = str(file) if file else "the settings"
         raise ConfigError(f"{where}: {_count(faults)}", faults=faults, hint="`clinder.toml.example` shows every key.")
     sources = {key: values[key].source if key in values else "default" for key in setting_keys()}
+    warnings += [f"{danger} ({sources['hub']})" for hub in settings.hub if (danger := exposure(hub))]
     return Config(settings, sources, link, file, find_state_dir(file, state_dir), tuple(warnings))
 
 

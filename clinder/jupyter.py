@@ -16,11 +16,12 @@ import time
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from clinder.errors import ClinderError, LaunchError, TimedOutError, UnreachableError
+from clinder.hosts import leads_to_loopback
 from clinder.observation import Condition, Observation
-from clinder.transport import new_client, translated
+from clinder.transport import UNTRUSTED, new_client, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +51,7 @@ class JupyterServer:
     def __init__(self, session: Session, *, connect: timedelta) -> None:
         self._url = session.url
         self._who = "the server"
-        self._is_local = urlsplit(session.url).hostname in ("127.0.0.1", "localhost", "::1")
+        self._is_local = leads_to_loopback(session.url)
         self._timeout_s = connect.total_seconds()
         self._client = new_client()
         self._client.headers["Authorization"] = f"token {session.token}"
@@ -149,7 +150,7 @@ class JupyterServer:
             LaunchError: the server is gone, refuses its token, or did not answer in time.
         """
         while (seen := self.observe()).condition is not Condition.RUNNING:
-            is_final = seen.condition is Condition.GONE or seen.reason == _TOKEN_REFUSED
+            is_final = seen.condition is Condition.GONE or seen.reason == _TOKEN_REFUSED or UNTRUSTED in seen.reason
             if is_final or time.monotonic() >= deadline:
                 raise LaunchError(f"the hub said ready, but the session cannot be used: {seen.reason}")
             pause(_POLL_S)

@@ -22,6 +22,7 @@ from clinder.errors import (
     UnreachableError,
 )
 from clinder.events import Attempt, CaughtUp, Checking, Event, Phase, Proven, Retrying, Told
+from clinder.hosts import exposure
 from clinder.hubs.choosing import HubList
 from clinder.sessions import PhaseTime, Session, session_from_ready
 from clinder.settings import LOCAL_HUB
@@ -353,6 +354,8 @@ class _Launch:
         started = time.monotonic()
         try:
             self._ledger.keep(session)
+            if danger := exposure(session.url):
+                self._tell(Told(danger, warning=True))
             with JupyterServer(session, connect=self._timeouts.connect) as server:
                 self._interrupts.check()
                 self._tell(Checking())

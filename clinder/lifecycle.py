@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from clinder.acting import Work
 from clinder.errors import NoSessionError, StateError, UnreachableError
+from clinder.events import Told
+from clinder.hosts import exposure
 from clinder.looking import Wishes, desire, observe_all
 from clinder.observation import Condition
 from clinder.outcomes import DownAction, DownResult
@@ -72,6 +74,8 @@ def adopt(config: Config, circumstances: Circumstances, session: Session) -> Ses
                 f"a session is recorded already: {work.state.session.url}",
                 hint="`clinder down` stops it, `clinder state forget` drops it.",
             )
+        if danger := exposure(session.url):
+            circumstances.tell(Told(danger, warning=True))
         seen = observe_session(session, timeouts=config.timeouts)
         if seen.condition is Condition.GONE:
             raise NoSessionError(f"{session.url} does not run: {seen.reason}")

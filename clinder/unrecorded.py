@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clinder.events import Told
+from clinder.hosts import exposure
 from clinder.launching import NoLedger, launch
 
 if TYPE_CHECKING:
@@ -38,5 +40,7 @@ def stop(session: Session, config: Config, circumstances: Circumstances) -> Down
     from clinder.outcomes import DownAction, DownResult
     from clinder.stopping import stop_session
 
+    if danger := exposure(session.url):
+        circumstances.tell(Told(danger, warning=True))
     was_there = stop_session(session, timeouts=config.timeouts, pause=circumstances.interrupts.sleep)
     return DownResult(DownAction.STOPPED if was_there else DownAction.ALREADY_GONE, session)

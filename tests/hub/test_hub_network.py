@@ -1,0 +1,323 @@
+"""TLS, certificate authorities and proxies: whom clinder believes, which way it goes, and who sees the token."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from clinder.config import Config
+from clinder.errors import ClinderError, LaunchError, UnreachableError
+from clinder.events import Told
+from clinder.hubs.binderhub import BinderHub
+from clinder.lifecycle import adopt
+from clinder.sessions import Session
+from clinder.unrecorded import start, stop
+from hub.networks import HUB, SESSION, Proxy, TlsFront
+from hub.servers import TOKEN, JupyterSession, Server, refused_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clinder.circumstances import Circumstances
+
+Configure = Callable[..., Config]
+BUNDLE = "REQUESTS_CA_BUNDLE"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def certificate(authority: trustme.CA, *names: str, expired: bool = False) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ends = datetime.now(UTC) + timedelta(days=-1 if expired else 1)
+    authority.issue_cert(*names, not_before=ends - timedelta(days=3), not_after=ends).configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def believed(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with the authority's certificate, named in the environment."""
+    file = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    monkeypatch.setenv(BUNDLE, str(file))
+    return file
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A hub and a session behind TLS, by the names that the proxy knows and by the loopback's own."""
+
+    hub: Server
+    hub_front: TlsFront
+    session: JupyterSession
+    session_front: TlsFront
+
+    @property
+    def hub_url(self) -> str:
+        return f"https://127.0.0.1:{self.hub_front.port}"
+
+    @property
+    def session_url(self) -> str:
+        return f"https://127.0.0.1:{self.session_front.port}{self.session.base}"
+
+
+@pytest.fixture
+def secured(hub: Server, session: JupyterSession, authority: trustme.CA) -> Iterator[Secured]:
+    context = certificate(authority, "127.0.0.1", HUB, SESSION)
+    with TlsFront(hub.port, context) as hub_front, TlsFront(session.port, context) as session_front:
+        yield Secured(hub, hub_front, session, session_front)
+
+
+@pytest.fixture
+def proxy(secured: Secured) -> Iterator[Proxy]:
+    with Proxy(
+        {HUB: secured.hub_front.port, SESSION: secured.session_front.port, "plain.test": secured.hub.port}
+    ) as it:
+        yield it
+
+
+def through(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    """Set the variables of proxies, and no others."""
+    monkeypatch.delenv("NO_PROXY")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+def failure(config: Config, circumstances: Circumstances) -> ClinderError:
+    with pytest.raises(ClinderError) as caught:
+        start(config, circumstances)
+    return caught.value
+
+
+# Certificates
+
+
+@pytest.mark.usefixtures("believed")
+def test_an_authority_of_ones_own_is_believed_for_hub_and_session(
+    secured: Secured, configure: Configure, circumstances: Circumstances
+) -> None:
+    secured.hub.handler = secured.session.launch(url=secured.session_url)
+    made = start(configure(hub=secured.hub_url), circumstances)
+    assert made.url == secured.session_url
+    assert stop(made, configure(), circumstances)
+    assert secured.session.was_shut_down
+
+
+@pytest.mark.parametrize("fault", ["authority", "name", "time"])
+def test_a_certificate_that_cannot_be_trusted_is_refused_at_once(
+    hub: Server,
+    authority: trustme.CA,
+    believed: Path,
+    configure: Configure,
+    circumstances: Circumstances,
+    fault: str,
+) -> None:
+    made_by = trustme.CA() if fault == "authority" else authority
+    context = certificate(made_by, HUB if fault == "name" else "127.0.0.1", expired=fault == "time")
+    began = time.monotonic()
+    with TlsFront(hub.port, context) as front:
+        error = failure(
+            configure(hub=f"https://127.0.0.1:{front.port}", retry__attempts=3, retry__backoff=5), circumstances
+        )
+        assert front.greeted == 0
+    assert time.monotonic() - began < 3, "time does not mend it, so it is not tried again"
+    assert hub.requests == []
+    assert (type(error), error.exit_status) == (UnreachableError, 8)
+    assert "its certificate cannot be trusted (" in error.message
+    words = {"authority": "unable to get local issuer", "name": "not valid for '127.0.0.1'", "time": "expired"}
+    assert words[fault] in error.message
+    assert BUNDLE in error.hint
+
+
+def test_a_certificate_that_signed_itself_is_refused(
+    hub: Server, tmp_path: Path, configure: Configure, circumstances: Circumstances
+) -> None:
+    authority = trustme.CA()
+    both = tmp_path / "both.pem"
+    both.write_bytes(authority.private_key_pem.bytes() + authority.cert_pem.bytes())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+    with TlsFront(hub.port, context) as front:
+        error = failure(configure(hub=f"https://127.0.0.1:{front.port}"), circumstances)
+    assert "its certificate cannot be trusted (self-signed certificate)" in error.message.replace(
+        "self signed", "self-signed"
+    )
+    assert hub.requests == []
+
+
+def test_a_session_that_cannot_be_trusted_gets_no_token_and_fails_the_launch_at_once(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    with TlsFront(session.port, certificate(trustme.CA(), "127.0.0.1")) as front:
+        hub.handler = session.launch(url=f"https://127.0.0.1:{front.port}{session.base}")
+        began = time.monotonic()
+        error = failure(configure(timeouts__stop=0.3), circumstances)
+        assert time.monotonic() - began < 4
+    assert isinstance(error, LaunchError)
+    assert "its certificate cannot be trusted" in error.message
+    assert session.requests == []
+    assert error.session is not None, "it may run: its URI is not lost"
+
+
+def test_a_bundle_that_is_not_there_is_named(
+    secured: Secured, configure: Configure, circumstances: Circumstances, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(BUNDLE, "/no/such/file")
+    error = failure(configure(hub=secured.hub_url), circumstances)
+    assert (type(error), error.exit_status) == (UnreachableError, 8)
+    assert "/no/such/file" in error.message
+    assert BUNDLE in error.hint
+
+
+@pytest.mark.usefixtures("believed")
+def test_a_look_at_a_hub_believes_the_same_authority(secured: Secured) -> None:
+    secured.hub.handler = lambda _request, connection: connection.json(200, {"binderhub": "1"})
+    assert BinderHub(secured.hub_url, connect_s=3).report().is_binderhub
+
+
+# Proxies
+
+
+@pytest.mark.usefixtures("believed")
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_hub_and_session_are_reached_through_a_proxy_that_sees_neither_path_nor_token(
+    secured: Secured,
+    proxy: Proxy,
+    configure: Configure,
+    circumstances: Circumstances,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    through(monkeypatch, **{variable: proxy.url})
+    secured.hub.handler = secured.session.launch(url=f"https://{SESSION}{secured.session.base}")
+    made = start(configure(hub=f"https://{HUB}"), circumstances)
+    stop(made, configure(), circumstances)
+    assert secured.session.was_shut_down
+    assert set(proxy.asked) == {f"CONNECT {HUB}:443", f"CONNECT {SESSION}:443"}
+    assert TOKEN not in "".join(proxy.heads)
+
+
+@pytest.mark.usefixtures("believed")
+def test_a_hub_in_the_clear_is_reached_through_http_proxy(
+    secured: Secured, proxy: Proxy, configure: Configure, circumstances: Circumstances, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through(monkeypatch, HTTP_PROXY=proxy.url)
+    secured.hub.handler = secured.session.launch(url=secured.session_url)
+    start(configure(hub="http://plain.test"), circumstances)
+    assert proxy.asked == ["GET http://plain.test/build/gh/org/name/main"]
+
+
+@pytest.mark.parametrize(("no_proxy", "ways"), [("0.0.0.0", 0), ("*", 0), ("elsewhere.test", 1)])
+def test_no_proxy_names_those_that_are_reached_directly(
+    hub: Server,
+    proxy: Proxy,
+    configure: Configure,
+    circumstances: Circumstances,
+    monkeypatch: pytest.MonkeyPatch,
+    no_proxy: str,
+    ways: int,
+) -> None:
+    through(monkeypatch, HTTP_PROXY=proxy.url, NO_PROXY=no_proxy)
+    config = configure(hub=f"http://0.0.0.0:{hub.port}")  # this machine, by a name that is none of its loopback's
+    with contextlib.suppress(ClinderError):
+        start(config, circumstances)
+    assert len(proxy.asked) == ways
+    assert len(hub.requests) == 1 - ways
+
+
+def test_what_leads_to_this_machine_is_asked_of_no_proxy(
+    hub: Server,
+    session: JupyterSession,
+    proxy: Proxy,
+    configure: Configure,
+    circumstances: Circumstances,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    through(monkeypatch, HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, ALL_PROXY=proxy.url)
+    made = start(configure(), circumstances)
+    stop(made, configure(), circumstances)
+    assert session.was_shut_down
+    assert proxy.heads == []
+
+
+def test_the_proxys_password_goes_to_the_proxy_alone_and_into_no_message(
+    secured: Secured,
+    proxy: Proxy,
+    believed: Path,
+    configure: Configure,
+    circumstances: Circumstances,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    through(monkeypatch, HTTPS_PROXY=proxy.url.replace("://", "://me:hunter2@"))
+    secured.hub.handler = lambda _request, connection: connection.html(404)
+    failure(configure(hub=f"https://{HUB}"), circumstances)
+    assert "Proxy-Authorization: Basic" in proxy.heads[0]
+    assert "authorization" not in str([request.headers for request in secured.hub.requests]).lower()
+    proxy.refusal = b"HTTP/1.1 407 no\r\nContent-Length: 0\r\n\r\n"
+    error = failure(configure(hub=f"https://{HUB}"), circumstances)
+    assert "cannot be reached through the proxy" in error.message
+    assert "hunter2" not in f"{error.message}{error.hint}{error!r}"
+
+
+@pytest.mark.parametrize("given", [None, "socks5://127.0.0.1:1", "gopher://127.0.0.1:1", "http://:bad", "127.0.0.1:x"])
+def test_a_proxy_that_is_of_no_use_is_an_error_that_names_the_variables(
+    configure: Configure, circumstances: Circumstances, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    with refused_url() as nobody:
+        through(monkeypatch, HTTPS_PROXY=given or nobody)
+        error = failure(configure(hub=f"https://{HUB}"), circumstances)
+    assert error.exit_status == 8
+    assert "proxy" in error.message
+    assert "HTTPS_PROXY" in error.hint
+
+
+# In the clear
+
+
+def told(circumstances: Circumstances) -> list[str]:
+    items = circumstances.tell.items  # type: ignore[attr-defined]  # it remembers
+    return [item.text for item in items if isinstance(item, Told) and item.warning]
+
+
+@pytest.fixture
+def exposed(session: JupyterSession) -> Session:
+    """A session at an address that is none of the loopback's, without encryption."""
+    return Session(url=f"http://0.0.0.0:{session.port}{session.base}", token=TOKEN)
+
+
+def test_a_launched_session_in_the_clear_is_warned_of(
+    hub: Server, session: JupyterSession, exposed: Session, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = session.launch(url=exposed.url)
+    start(configure(), circumstances)
+    assert [text.startswith(f"{exposed.url} is not encrypted") for text in told(circumstances)] == [True]
+
+
+def test_a_session_in_the_clear_is_warned_of_before_it_is_stopped(
+    exposed: Session, configure: Configure, circumstances: Circumstances
+) -> None:
+    stop(exposed, configure(), circumstances)
+    assert [text.startswith(f"{exposed.url} is not encrypted") for text in told(circumstances)] == [True]
+
+
+def test_a_session_in_the_clear_is_warned_of_before_it_is_adopted(
+    exposed: Session, configure: Configure, circumstances: Circumstances
+) -> None:
+    adopt(configure(), circumstances, exposed)
+    assert [text.startswith(f"{exposed.url} is not encrypted") for text in told(circumstances)] == [True]
+
+
+def test_a_session_on_the_loopback_is_not_warned_of(configure: Configure, circumstances: Circumstances) -> None:
+    made = start(configure(), circumstances)
+    stop(made, configure(), circumstances)
+    assert told(circumstances) == []
