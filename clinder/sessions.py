@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from clinder.errors import LaunchError, UsageError
+from clinder.records import read_record
 from clinder.repository import RepositorySpec, takes_ref
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ _USER_INTERFACE = re.compile(r"(?<!/user)/(lab|tree|notebooks|doc|retro|voila|rs
 @dataclass(frozen=True, kw_only=True)
 class PhaseTime:
     """How long one phase of the launch took, in seconds."""
-
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     phase: str
     seconds: float
@@ -54,8 +53,6 @@ class Session:
         ready_at: when the hub said `ready` (UTC).
         phases: what the launch spent its time on, in order.
     """
-
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     url: str
     token: str = field(repr=False)
@@ -186,8 +183,6 @@ def session_from_document(document: Mapping[str, Any]) -> Session:
         UsageError: its `uri` is none.
         ValueError, KeyError: it is no such object.
     """
-    from pydantic import TypeAdapter
-
     session = session_from_uri(document["uri"])
     known = {field.name: document[field.name] for field in fields(Session) if field.name in document}
-    return TypeAdapter(Session).validate_python({**known, "url": session.url, "token": session.token})
+    return read_record(Session, {**known, "url": session.url, "token": session.token})

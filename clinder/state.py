@@ -15,20 +15,16 @@ import socket
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from clinder import __version__
 from clinder.errors import LockedError, StateError
-from clinder.sessions import Session  # noqa: TC001  # pydantic reads annotations
+from clinder.records import read_record, write_record
+from clinder.sessions import Session  # noqa: TC001  # records read annotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from pydantic import TypeAdapter
-
-_Model = TypeVar("_Model")
 
 SCHEMA_VERSION = 1
 _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -42,8 +38,6 @@ _LOCK_POLL_S = 0.1
 @dataclass(frozen=True, kw_only=True)
 class Process:
     """Who does something: an operation (`up`, `down`, …) in a process, since when."""
-
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     operation: str
     user: str
@@ -69,8 +63,6 @@ class Process:
 class Pending:
     """A launch under way. What stands here after its process has ended never reached `ready`."""
 
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
-
     hub: str
     provider: str
     repo: str
@@ -92,8 +84,6 @@ class State:
         pending: the launch under way.
     """
 
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
-
     version: Literal[1] = 1
     serial: int = 0
     lineage: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -101,14 +91,6 @@ class State:
     session: Session | None = None
     retired: tuple[Session, ...] = ()
     pending: Pending | None = None
-
-
-@cache
-def _model(kind: type[_Model]) -> TypeAdapter[_Model]:
-    """Make what reads and writes JSON of a kind; only here is pydantic needed, whose import takes long."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
 
 
 class StateFolder:
@@ -152,22 +134,17 @@ class StateFolder:
             )
         while document["version"] < SCHEMA_VERSION:
             document = _MIGRATIONS[document["version"]](document)
-        from pydantic import ValidationError
-
         try:
-            state: State = _model(State).validate_python(document)
-        except ValidationError as error:
-            fault = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(map(str, fault["loc"]))
-            raise StateError(f"{self.file} is damaged: {where}: {fault['msg']}", hint=self._recovery()) from None
-        return state
+            return read_record(State, document)
+        except ValueError as error:
+            raise StateError(f"{self.file} is damaged: {error}", hint=self._recovery()) from None
 
     def _recovery(self) -> str:
         """Say where the last good state is, if there is one."""
         try:
             document = json.loads(self.backup.read_text(encoding="utf-8"))
-            serial = _model(State).validate_python(document).serial
-        except (OSError, ValueError):
+            serial = read_record(State, document).serial
+        except (OSError, ValueError, RecursionError):
             return (
                 f"Nothing was changed. Move {self.file} away to start anew; a session that it named is stopped by "
                 "its hub once idle, or by `clinder stop URI`."
@@ -187,7 +164,7 @@ class StateFolder:
         temporary = self.path / f"state.json.{os.getpid()}.tmp"
         try:
             self.prepare()
-            _write_durably(temporary, _model(State).dump_json(written, indent=2).decode() + "\n")
+            _write_durably(temporary, write_record(written, indent=2) + "\n")
             self._keep_backup()
             temporary.replace(self.file)
             _sync_folder(self.path)
@@ -269,7 +246,7 @@ class StateFolder:
             ) from error
         try:
             with contextlib.suppress(OSError):
-                _write_durably(self._holder_file, _model(Process).dump_json(Process.current(operation)).decode() + "\n")
+                _write_durably(self._holder_file, write_record(Process.current(operation)) + "\n")
             yield
         finally:
             with contextlib.suppress(OSError):
@@ -293,10 +270,9 @@ class StateFolder:
     def holder(self) -> Process | None:
         """Read who holds the lock; `None` where that is not told."""
         try:
-            process: Process = _model(Process).validate_json(self._holder_file.read_bytes())
-        except (OSError, ValueError):
+            return read_record(Process, json.loads(self._holder_file.read_bytes()))
+        except (OSError, ValueError, RecursionError):
             return None
-        return process
 
 
 def _write_durably(path: Path, text: str) -> None:

@@ -49,9 +49,9 @@ def stop_session(session: Session, *, timeouts: Timeouts, pause: Callable[[float
     with JupyterServer(session, connect=timeouts.connect) as server:
         was_there = server.shut_down(timeout=timeouts.stop, pause=pause, is_gone=lambda: _process_has_ended(session))
     if _may_be_embedded(session):
-        from clinder.hubs import local
+        from clinder.hubs.local import running
 
-        local.stop(session.url, 0)  # what it left on the disk
+        running.stop(session.url, 0)  # what it left on the disk
     return was_there
 
 
@@ -59,9 +59,9 @@ def _process_has_ended(session: Session) -> bool:
     """Ask the embedded hub about its own sessions, known by their URL; it knows nothing of others."""
     if not _may_be_embedded(session):
         return False
-    from clinder.hubs import local
+    from clinder.hubs.local import running
 
-    return local.is_alive(session.url) is False
+    return running.is_alive(session.url) is False
 
 
 def _may_be_embedded(session: Session) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -16,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 @dataclass(frozen=True)
 class _Conversion:
-    """Takes a value that is of its parameter's type already; `thorough` makes Typer's own conversion for others."""
+    """Takes paths, and what is of its parameter's type already; `thorough` makes Typer's conversion for the rest."""
 
     thorough: Callable[[], Any]
     kind: Any
@@ -25,6 +26,8 @@ class _Conversion:
         is_single = param.nargs == 1 and not param.multiple
         if is_single and (value is None or (isinstance(self.kind, type) and isinstance(value, self.kind))):
             return value
+        if is_single and self.kind is Path and isinstance(value, str):
+            return Path(value)
         return self.thorough().coerce(value, param=param, ctx=ctx)
 
 

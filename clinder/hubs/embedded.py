@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clinder.hubs.local import LocalHub
+from clinder.hubs.local.hub import LocalHub
 from clinder.hubs.stream import EventStream
 from clinder.settings import LOCAL_HUB
 

@@ -3,8 +3,11 @@
 It speaks as much of BinderHub's HTTP API as a launch needs. What `/build/gh/bench/KIND/SIZE` sends is made before it is
 asked for, so that a client is measured and not this server:
 
-- `KIND` `events`: an HTTP chunk for each event, as Tornado flushes them; `blocks`: chunks of 64 KB, borders anywhere.
+- `KIND` `events`: an HTTP chunk for each event, as Tornado flushes them; `blocks`: chunks of 64 KB, borders anywhere;
+  `late`: `SIZE` is the seconds to wait before `ready`, so that a client has long started by then.
 - `SIZE`: how many megabytes of build log come before `ready`; 0: none.
+
+`/ready-at` tells when `ready` was last sent, on the monotonic clock, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import json
 import random
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BLOCK_BYTES = 65536
@@ -92,11 +96,14 @@ class Handler(BaseHTTPRequestHandler):
     """Answers for the hub, and for the server of every session."""
 
     protocol_version = "HTTP/1.1"
+    ready_at = 0.0
 
     def do_GET(self) -> None:
         """Launch, or say that the server is there."""
         if self.path.startswith("/build/"):
             self.launch()
+        elif self.path == "/ready-at":
+            self.answer(Handler.ready_at)
         else:
             self.answer(
                 {
@@ -107,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
                 }
             )
 
-    def answer(self, document: dict[str, object]) -> None:
+    def answer(self, document: object) -> None:
         """Send a JSON document."""
         body = json.dumps(document).encode()
         self.send_response(200)
@@ -127,10 +134,13 @@ class Handler(BaseHTTPRequestHandler):
         url = f"http://{self.headers['Host']}/user/bench/"
         megabyte = IN_EVENTS if kind == "events" else IN_BLOCKS
         self.wfile.write(chunk(event(phase="waiting", message="Waiting for build to start...\n")))
-        for _ in range(int(size)):
+        for _ in range(0 if kind == "late" else int(size)):
             self.wfile.write(megabyte)
         self.wfile.write(chunk(event(phase="built", message="Built image, launching...\n", imageName="bench:1")))
         self.wfile.write(chunk(event(phase="launching", message="Launching server...\n")))
+        if kind == "late":
+            time.sleep(int(size))
+        Handler.ready_at = time.monotonic()
         self.wfile.write(chunk(event(phase="ready", message=f"server running at {url}\n", url=url, token="0" * 32)))
         self.wfile.write(b"0\r\n\r\n")
         self.close_connection = True
@@ -139,9 +149,15 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing of requests."""
 
 
+class Server(ThreadingHTTPServer):
+    """Takes as many callers at once as come."""
+
+    request_queue_size = 256
+
+
 def main() -> None:
     """Serve until stdin closes."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdout.write(f"{server.server_address[1]}\n")
     sys.stdout.flush()

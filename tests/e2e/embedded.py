@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from clinder.events import Event, Phase
-from clinder.hubs.local import LocalHub
+from clinder.hubs.local.hub import LocalHub
 from clinder.repository import RepositorySpec
 
 if TYPE_CHECKING:

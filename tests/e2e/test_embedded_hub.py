@@ -31,7 +31,8 @@ from embedded import (
 
 from clinder.errors import HubError
 from clinder.events import Phase
-from clinder.hubs.local import LocalHub, is_alive, stop
+from clinder.hubs.local.hub import LocalHub
+from clinder.hubs.local.running import is_alive, stop
 from clinder.repository import RepositorySpec
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def test_a_wrong_token_is_refused(seen: Seen) -> None:
 
 LAUNCH = """
 import json, sys
-from clinder.hubs.local import LocalHub
+from clinder.hubs.local.hub import LocalHub
 from clinder.repository import RepositorySpec
 for event in LocalHub().events(RepositorySpec("local", sys.argv[1])):
     last = event

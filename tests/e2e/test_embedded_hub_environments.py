@@ -26,7 +26,8 @@ from embedded import (
 )
 
 from clinder.events import Event, Phase
-from clinder.hubs.local import LocalHub, stop
+from clinder.hubs.local.hub import LocalHub
+from clinder.hubs.local.running import stop
 
 if TYPE_CHECKING:
     from clinder.hubs.local.environment import Installer
@@ -104,7 +105,7 @@ def test_a_build_that_fails_ends_with_its_text_and_leaves_nothing(
 
 BUILD = """
 import sys
-from clinder.hubs.local import LocalHub
+from clinder.hubs.local.hub import LocalHub
 from clinder.repository import RepositorySpec
 for event in LocalHub(installer="pip").events(RepositorySpec("local", sys.argv[1])):
     print(event.message, flush=True)

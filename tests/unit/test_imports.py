@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clinder.state import State, StateFolder
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -57,13 +59,15 @@ def test_what_needs_no_network_does_not_import_it(tmp_path: Path, arguments: tup
     "arguments",
     [
         ("status",),
+        ("env", "--no-check"),
         ("down",),
         ("plan", "--repo", "org/name"),
         ("start", "org/name", "--hub", "http://127.0.0.1:9", "--retry-attempts", "1", "--session-warm", "off", "-q"),
     ],
     ids=str,
 )
-def test_what_reads_and_writes_no_state_does_without_pydantic(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_a_command_does_without_pydantic(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    StateFolder(tmp_path / ".clinder").write(State(pending=None, session=None))
     _, modules = run(tmp_path, *arguments)
     assert not modules & {"pydantic", "pydantic_core"}
 

@@ -25,7 +25,7 @@ from clinder.hubs.local.environment import (
     read_recipe,
 )
 from clinder.hubs.local.git import Remote, Repository, UnresolvedError
-from clinder.hubs.local.processes import ChildFailedError, Children, ClosedError, end
+from clinder.hubs.local.processes import ChildFailedError, Children, ClosedError
 from clinder.hubs.local.server import LaunchFailedError, Server, discard, start
 from clinder.hubs.local.source import Tree
 from clinder.repository import DEFAULT_REF, LOCAL, RepositorySpec, takes_ref
@@ -312,30 +312,3 @@ def _ready(image: Image, server: Server) -> Event:
             "binder_persistent_request": f"v2/{persistent.build_path}",
         },
     )
-
-
-def is_alive(url: str, *, cache_dir: Path | None = None) -> bool | None:
-    """Whether the session at this URL runs; `None` if this machine's embedded hub never started one there."""
-    record = records.find(Cache(cache_dir.absolute() if cache_dir else default_cache_dir()), url)
-    return record.is_alive if record else None
-
-
-def stop(url: str, timeout_s: float, *, cache_dir: Path | None = None) -> bool:
-    """End the session at this URL with everything it started, and remove its working copy.
-
-    Args:
-        url: the session's URL.
-        timeout_s: how long it may take to end by itself once asked to; it is killed after that.
-        cache_dir: the hub's folder, if it is not the usual one.
-
-    Returns:
-        whether the session is known and gone.
-    """
-    cache = Cache(cache_dir.absolute() if cache_dir else default_cache_dir())
-    record = records.find(cache, url)
-    if record is None or record.server is None:
-        return False
-    gone = end(record.server, timeout_s)
-    if gone:
-        records.remove_folder(cache, record.name)
-    return gone

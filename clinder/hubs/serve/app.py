@@ -13,7 +13,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from clinder.errors import HubError
-from clinder.hubs.local import LocalHub
+from clinder.hubs.local.hub import LocalHub
 from clinder.hubs.serve.builds import Builds
 from clinder.hubs.serve.limits import RateLimit
 from clinder.hubs.serve.pages import HealthHandler, JsonHandler, PageHandler, providers, versions

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from clinder.events import Event, Phase
-from clinder.hubs.local import is_alive, stop
 from clinder.hubs.local.hub import FailedError
 from clinder.hubs.local.processes import ClosedError
+from clinder.hubs.local.running import is_alive, stop
 from clinder.hubs.serve.builds import Channel, run_steps
 
 if TYPE_CHECKING:

@@ -1,0 +1,101 @@
+"""What the measurements stand on: clinder and its peers, freshly installed, and the hub that answers at once."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from measuring import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+PEER = "@jupyterhub/binderhub-client@0.5.0"
+LIMIT_S = 600
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Where everything is.
+
+    Attributes:
+        folder: temporary, empty but for what is installed here.
+        python: of the environment that clinder is installed in.
+        clinder: the command.
+        modules: where npm put the JavaScript client.
+        hub: the URL of the hub of `instant_hub.py`.
+    """
+
+    folder: Path
+    python: str
+    clinder: str
+    modules: str
+    hub: str
+
+    def start(self, kind: str, number: int) -> list[str]:
+        """Name the command that launches with clinder."""
+        return [self.clinder, "start", *self._options(kind, number)]
+
+    def up(self, kind: str, number: int, folder: Path) -> list[str]:
+        """Name the command that brings a session up, or keeps it, with its state in a folder."""
+        return [self.clinder, "up", *self._options(kind, number), "--state-dir", str(folder)]
+
+    def _options(self, kind: str, number: int) -> list[str]:
+        return [
+            *("--hub", self.hub, "--session-warm", "off"),
+            *("--repo", f"gh:bench/{kind}", "--ref", str(number)),
+        ]
+
+    def peer(self, kind: str, number: int, launches: int = 1) -> list[str]:
+        """Name the command that launches with the JavaScript client, once or several times."""
+        spec = f"gh/bench/{kind}/{number}"
+        return ["node", str(HERE / "launch.mjs"), self.modules, f"{self.hub}/build", spec, str(launches)]
+
+    def curl(self, kind: str, number: int) -> list[str]:
+        """Name the command that hears the stream and does nothing with it."""
+        return ["curl", "-sSf", "-H", "Accept: text/event-stream", f"{self.hub}/build/gh/bench/{kind}/{number}"]
+
+    def ready_at(self) -> float:
+        """Ask the hub when it last sent `ready`, on the monotonic clock."""
+        with urllib.request.urlopen(f"{self.hub}/ready-at", timeout=LIMIT_S) as response:
+            return float(response.read())
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[Tools]:
+    """Install everything, and run the hub in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="clinder-benchmarks-") as name:
+        folder = Path(name)
+
+        def install(*command: str) -> None:
+            subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=True, stdout=sys.stderr, timeout=LIMIT_S)
+
+        install(sys.executable, "-m", "venv", "venv")
+        python = str(folder / "venv" / "bin" / "python")
+        install(python, "-m", "pip", "install", "-qq", "--compile", str(HERE.parent.parent), "matplotlib")
+        (folder / "package.json").write_text('{"name": "benchmarks", "private": true}')
+        install("npm", "install", "--silent", "--no-audit", "--no-fund", PEER)
+        hub = subprocess.Popen(
+            [python, str(HERE / "instant_hub.py")],
+            env=ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with hub:
+            assert hub.stdin is not None
+            assert hub.stdout is not None
+            port = hub.stdout.readline().strip()
+            try:
+                yield Tools(
+                    folder, python, str(folder / "venv" / "bin" / "clinder"), str(folder), f"http://127.0.0.1:{port}"
+                )
+            finally:
+                hub.stdin.close()
