@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from clinder.duration import format_duration
 from clinder.errors import ClinderError, ConfigError
@@ -238,11 +239,41 @@ def _expand_link(layer: dict[str, Value], file: Path | None, faults: list[str]) 
         hint = f". {error.hint}" if error.hint else ""
         faults.append(f"repo: {error.message} ({repo.source}){hint}")
         return None
+    if base and leads_out(link, repo.given, base):
+        faults.append(
+            f"repo: {repo.given} leads out of the folder of {repo.source}, and a file can name no other folder: "
+            "give --repo or CLINDER_REPO"
+        )
+        return None
     source = f"the link in repo, {repo.source}"
     for key, given in (("hub", link.hub), ("ref", link.ref), ("session.path", link.path)):
         if given and key not in layer:
             layer[key] = Value(given, source)
     return link
+
+
+def leads_out(link: RepositoryLink, given: str, base: Path) -> bool:
+    """Whether a repository is a folder of this machine outside of a file's own.
+
+    The file may have come with a checkout from anywhere.
+
+    Args:
+        link: the repository, as it was read.
+        given: its text.
+        base: the folder of the file that names it.
+    """
+    if link.provider == LOCAL:
+        folder = Path(link.repo)
+    elif link.repo.lower().startswith("file:"):
+        parts = urlsplit(link.repo)
+        from urllib.request import url2pathname
+
+        folder = Path(url2pathname(parts.path))
+        if parts.netloc not in ("", "localhost"):
+            return True
+    else:
+        return False
+    return given.strip().startswith("~") or not folder.resolve().is_relative_to(base.resolve())
 
 
 def _check(values: Mapping[str, Value], faults: list[str]) -> Settings | None:

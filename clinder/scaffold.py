@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clinder.config import FILE_NAME, load_config
+from clinder.config import FILE_NAME, leads_out, load_config
 from clinder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,12 @@ def write_config(folder: Path, found: Mapping[str, Value], *, force: bool) -> Pa
     import tomli_w
 
     path = folder / FILE_NAME
-    load_config(options={key: value.given for key, value in found.items()}, environment={})
+    config = load_config(options={key: value.given for key, value in found.items()}, environment={})
+    if config.link and leads_out(config.link, str(found["repo"].given), folder):
+        raise UsageError(
+            f"{found['repo'].given} is not in {folder}, and {FILE_NAME} can name no folder elsewhere",
+            hint="Write the file there; or go without it and give --repo to each command.",
+        )
     lines = ["# What `clinder up` makes so; `clinder.toml.example` in clinder's documentation shows every key.\n"]
     lines += [tomli_w.dumps({key: found[key].given}) for key in _KEYS if key in found]
     try:

@@ -6,10 +6,11 @@ from them. They are dataclasses, not models of pydantic, whose import takes long
 
 from __future__ import annotations
 
+import re
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from clinder.duration import parse_duration
 
@@ -41,6 +42,25 @@ def _read_text(given: object) -> str:
     if not isinstance(given, str):
         raise ValueError(f"text is expected, not {given!r}")  # a fault in what a user wrote
     return given
+
+
+def read_path(given: object) -> str:
+    """Read what is opened in a session, and see that it cannot lead elsewhere with the session's token.
+
+    Raises:
+        ValueError: it is no text, names another host, climbs up, or brings a token of its own.
+    """
+    text = _read_text(given).strip()
+    path, _, query = text.lstrip("/").partition("?")
+    if not text.isprintable() or "\\" in text:
+        raise ValueError(f"{text!r} holds characters that a path in a session must not hold")
+    if text.startswith("//") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path):
+        raise ValueError(f"{text!r} is an address, where a path in the session is expected, such as lab/tree/notebooks")
+    if any(unquote(unquote(part)) in (".", "..") for part in re.split(r"/|%2f", path, flags=re.IGNORECASE)):
+        raise ValueError(f"{text!r} leads out of the session: . and .. are of no use here")
+    if "token" in parse_qs(query, keep_blank_values=True):
+        raise ValueError("a path in the session brings no token: clinder adds the session's own")
+    return text
 
 
 def _read_timeout(given: object) -> timedelta:
@@ -93,6 +113,7 @@ _DURATION_SCHEMA = {
     ]
 }
 _TEXT = Kind(_read_text, {"type": "string"})
+_PATH = Kind(read_path, {"type": "string"})
 _DURATION = Kind(parse_duration, _DURATION_SCHEMA, "TIME")
 _TIMEOUT = Kind(_read_timeout, _DURATION_SCHEMA, "TIME")
 _ATTEMPTS = Kind(_read_attempts, {"maximum": _MOST_ATTEMPTS, "minimum": 1, "type": "integer"}, "NUMBER")
@@ -131,7 +152,7 @@ class Retry:
 class SessionSettings:
     """What to do with the session."""
 
-    path: str = _setting(_TEXT, "lab", "What `clinder open` opens, relative to the session's URL.")
+    path: str = _setting(_PATH, "lab", "What `clinder open` opens, relative to the session's URL.")
     warm: str = _setting(
         _TEXT,
         "auto",

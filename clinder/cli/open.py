@@ -23,11 +23,17 @@ def open_session(
 ) -> Result:
     """Open the recorded session in the browser; where there is none, print the link."""
     from clinder.browser import open_link, session_link
+    from clinder.errors import UsageError
+    from clinder.settings import read_path
     from clinder.use import running_session
 
     config = invocation.load_config()
+    try:
+        wanted = config.settings.session.path if path is None else read_path(path)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     session = running_session(config)
-    link = session_link(session, config.settings.session.path if path is None else path)
+    link = session_link(session, wanted)
     if not print_link and open_link(link):
         return Result({}, messages=(f"opened {session.url}",))
     messages = () if print_link else ("There is no browser here. Whoever has this link has the session:",)

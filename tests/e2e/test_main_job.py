@@ -24,7 +24,7 @@ __all__ = ["cache", "served"]
 @pytest.fixture
 def cookbook(tmp_path: Path) -> Path:
     """A git repository that asks for nothing."""
-    return checkout(tmp_path / "cookbook", notes__txt="first")
+    return checkout(tmp_path / "project" / "cookbook", notes__txt="first")
 
 
 @pytest.fixture
@@ -42,7 +42,6 @@ def packaged(cookbook: Path) -> Path:
 def project(tmp_path: Path, cookbook: Path) -> Path:
     """A folder whose clinder.toml names the cookbook, to be cloned by the embedded hub."""
     folder = tmp_path / "project"
-    folder.mkdir()
     (folder / "clinder.toml").write_text(f'hub = "local"\nrepo = "{cookbook.as_uri()}"\nref = "main"\n')
     return folder
 

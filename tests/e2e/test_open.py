@@ -42,9 +42,9 @@ with open({seen!r}, "w") as file:
 def project(place: Path) -> Iterator[Path]:
     """A project whose session has JupyterLab, as its repository asks for it."""
     code = "import os; print('answer', 6 * 7, os.path.basename(os.getcwd()))"
-    repository = checkout(place / "repository", requirements__txt="jupyterlab\n", hello__ipynb=notebook(code))
     folder = place / "project"
     folder.mkdir()
+    repository = checkout(folder / "repository", requirements__txt="jupyterlab\n", hello__ipynb=notebook(code))
     (folder / "clinder.toml").write_text(
         f'hub = "local"\nrepo = "{repository.as_uri()}"\n[session]\npath = "lab/tree/hello.ipynb"\nwarm = "off"\n'
     )

@@ -17,13 +17,12 @@ __all__ = ["kept_cache", "place"]
 
 @pytest.fixture
 def repository(place: Path) -> Path:
-    return checkout(place / f"repository-{len(list(place.iterdir()))}", notes__txt="first")
+    return checkout(place / f"project-{len(list(place.iterdir()))}" / "repository", notes__txt="first")
 
 
 @pytest.fixture
-def project(place: Path, repository: Path) -> Path:
-    folder = place / f"project-{len(list(place.iterdir()))}"
-    folder.mkdir()
+def project(repository: Path) -> Path:
+    folder = repository.parent
     declared = f'hub = "local"\nrepo = "{repository.as_uri()}"\nref = "main"\n[session]\nwarm = "off"\n'
     (folder / "clinder.toml").write_text(declared)
     return folder

@@ -1,0 +1,186 @@
+"""What `clinder.toml` from somebody else's checkout cannot do: it names a hub and a repository, and that is all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from clinder.browser import session_link
+from clinder.config import Config, Value, load_config
+from clinder.errors import ConfigError, UsageError
+from clinder.scaffold import write_config
+from clinder.sessions import Session
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with a folder in it, and one beside it."""
+    for folder in ("checkout/inside", "checkout-2", "outside"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "checkout" / "link").symlink_to(tmp_path / "outside")
+    return tmp_path / "checkout"
+
+
+def load(checkout: Path, text: str, **environment: str) -> Config:
+    file = checkout / "clinder.toml"
+    file.write_text(f'hub = "local"\n{text}\n')
+    return load_config(file=file, environment=environment)
+
+
+def fault(checkout: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(checkout, text)
+    assert len(caught.value.faults) == 1
+    return caught.value.faults[0]
+
+
+@pytest.mark.parametrize("repo", [".", "./inside", "./inside/..", "./inside/../inside"])
+def test_a_folder_of_its_own_may_be_named(checkout: Path, repo: str) -> None:
+    assert Path(load(checkout, f'repo = "{repo}"').spec().repo).is_relative_to(checkout)
+
+
+@pytest.mark.parametrize(
+    "repo",
+    [
+        "..",
+        "../outside",
+        "../checkout-2",
+        "./inside/../../outside",
+        "./link",
+        "/",
+        "/etc",
+        "~",
+        "~/x",
+        "~root",
+        "file:///etc",
+    ],
+)
+def test_a_folder_elsewhere_may_not(checkout: Path, repo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(checkout / "inside"))  # nor is the home folder looked up where it would do
+    said = fault(checkout, f'repo = "{repo}"')
+    assert "leads out of the folder of clinder.toml" in said
+    assert "--repo" in said
+
+
+@pytest.mark.parametrize("form", ["{}", "git:{}"])
+@pytest.mark.parametrize("end", ["", "/../../outside", "/%2e%2e/%2e%2e/outside", "/../link"])
+def test_a_file_url_is_a_path_like_any_other(checkout: Path, form: str, end: str) -> None:
+    text = f'repo = "{form.format((checkout / "inside").as_uri())}{end}"'
+    if end:
+        assert "leads out" in fault(checkout, text)
+    else:
+        assert load(checkout, text).link
+
+
+def test_a_file_url_of_another_machine_is_elsewhere(checkout: Path) -> None:
+    assert "leads out" in fault(checkout, f'repo = "file://server{checkout}"')
+
+
+def test_an_absolute_folder_within_may_be_named(checkout: Path) -> None:
+    assert load(checkout, f'repo = "{checkout}/inside"').spec().repo == str(checkout / "inside")
+
+
+def test_option_and_environment_may_name_any_folder(checkout: Path) -> None:
+    outside = str(checkout.parent / "outside")
+    file = checkout / "clinder.toml"
+    file.write_text('hub = "local"\nrepo = "org/name"\n')
+    assert load_config(options={"repo": outside}, file=file, environment={}).spec().repo == outside
+    assert load_config(file=file, environment={"CLINDER_REPO": outside}).spec().repo == outside
+
+
+def test_init_writes_no_file_that_would_be_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkout)
+    with pytest.raises(UsageError, match="can name no folder elsewhere"):
+        write_config(checkout, {"hub": Value("local", "--hub"), "repo": Value("../outside", "--repo")}, force=False)
+    assert not (checkout / "clinder.toml").exists()
+
+
+@pytest.mark.parametrize("text", ["$HOME", "${HOME}", "%HOME%", "$(id)", "`id`", "{HOME}", "!id"])
+@pytest.mark.parametrize("key", ["ref", "session.path", "session.warm"])
+def test_nothing_is_expanded_or_run(checkout: Path, key: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "expanded")
+    config = load(checkout, f"repo = '.'\n{key} = '{text}'")
+    value = {"ref": config.settings.ref, "session.path": config.settings.session.path}
+    assert value.get(key, config.settings.session.warm) == text
+
+
+@pytest.mark.parametrize("key", ["command", "state_dir", "build_token", "env", "include", "hooks", "timeouts.command"])
+def test_there_is_no_key_for_more(checkout: Path, key: str) -> None:
+    assert "is not a known key" in fault(checkout, f'repo = "."\n{key} = "x"')
+
+
+@pytest.mark.parametrize(
+    "hub", ["https://user@hub.org", "https://user:pw@hub.org", "ftp://hub.org", "file:///x", "javascript:x", "ssh://h"]
+)
+def test_a_hub_is_a_web_address_without_a_user(checkout: Path, hub: str) -> None:
+    file = checkout / "clinder.toml"
+    file.write_text(f'hub = "{hub}"\nrepo = "org/name"\n')
+    with pytest.raises(ConfigError):
+        load_config(file=file, environment={})
+
+
+# What `open` opens
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../attacker/collect",
+        "lab/../../attacker/",
+        "lab/%2e%2e/%2E%2e/attacker",
+        "lab/..%2f..%2fattacker",
+        "%252e%252e/attacker",
+        "./../x",
+        "..",
+        "//evil.org/x",
+        "https://evil.org/",
+        "javascript:alert(1)",
+        "lab\\..\\..\\x",
+        "lab\nx",
+        "lab?token=other",
+        "lab?a=b&token=",
+    ],
+)
+def test_a_path_that_would_take_the_token_elsewhere_is_refused(checkout: Path, path: str) -> None:
+    file = checkout / "clinder.toml"
+    escaped = path.replace("\\", "\\\\").replace("\n", "\\n")
+    file.write_text(f'repo = "org/name"\n[session]\npath = "{escaped}"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_config(file=file, environment={})
+    assert caught.value.faults[0].startswith("session.path: ")
+
+
+def test_a_binder_link_brings_no_such_path_either(checkout: Path) -> None:
+    link = "https://mybinder.org/v2/gh/org/name/main?urlpath=..%2Fattacker%2F"
+    with pytest.raises(ConfigError, match="leads out of the session"):
+        load_config(options={"repo": link}, environment={})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "lab",
+        "/voila/render/a b.ipynb",
+        "lab/tree/notebooks?reset",
+        "a..b/c...d",
+        "lab/tree/x#y",
+        "files/.hidden",
+        "rstudio/",
+    ],
+)
+def test_what_is_of_use_stays(checkout: Path, path: str) -> None:
+    file = checkout / "clinder.toml"
+    file.write_text(f'repo = "org/name"\n[session]\npath = "{path}"\n')
+    config = load_config(file=file, environment={})
+    session = Session(url="https://hub.org/user/x/", token="t")
+    assert session_link(session, config.settings.session.path).startswith("https://hub.org/user/x/")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such links without a right to make them")
+def test_a_file_that_is_reached_by_a_link_has_the_folder_of_the_link(checkout: Path) -> None:
+    (checkout / "clinder.toml").write_text('hub = "local"\nrepo = "."\n')
+    linked = checkout.parent / "linked"
+    linked.symlink_to(checkout)
+    assert load_config(file=linked / "clinder.toml", environment={}).spec().repo == str(checkout.resolve())
