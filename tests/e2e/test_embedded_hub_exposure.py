@@ -1,0 +1,131 @@
+"""Who can get at a session of the embedded hub: who is on this machine and has the token; no page from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import psutil  # type: ignore[import-untyped,unused-ignore]
+import pytest
+import requests
+import websocket
+from embedded import LIMIT_S, Session, eventually, launched, processes_of, surroundings
+
+from clinder.hubs.local.running import stop
+from clinder.repository import LOCAL, RepositorySpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+EVIL = "https://evil.example.org"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("place")
+
+
+@pytest.fixture(scope="module")
+def session(place: Path) -> Iterator[Session]:
+    """A session that all tests look at which change nothing, with a kernel."""
+    with surroundings(place):
+        folder = place / "cookbook"
+        folder.mkdir()
+        _, session = launched(RepositorySpec(LOCAL, str(folder)))
+        assert session.post("api/kernels").status_code == 201
+        yield session
+        assert stop(session.url, 10)
+
+
+def ask(session: Session, path: str = "api/status", *, method: str = "GET", **headers: str) -> requests.Response:
+    return requests.request(method, session.url + path, headers=headers, timeout=LIMIT_S, allow_redirects=False)
+
+
+def with_token(session: Session) -> str:
+    return f"token {session.token}"
+
+
+def test_it_listens_on_the_loopback_alone_as_do_its_kernels(session: Session, place: Path) -> None:
+    def listening() -> list[str]:
+        return [
+            connection.laddr.ip
+            for process in processes_of(place / "cache")
+            for connection in process.net_connections(kind="inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+
+    eventually(lambda: len(listening()) > 1, "the kernel listens")
+    assert set(listening()) == {"127.0.0.1"}
+
+
+def test_another_address_of_this_machine_does_not_lead_there(session: Session) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        address = probe.getsockname()[0]
+    with socket.socket() as client:
+        assert address.startswith("127.") or client.connect_ex((address, urlsplit(session.url).port or 0)) != 0
+
+
+@pytest.mark.parametrize(
+    "path", ["api/status", "api/kernels", "api/contents", "tree", "lab", "files/x", "api/terminals"]
+)
+def test_nothing_is_told_without_the_token(session: Session, path: str) -> None:
+    assert ask(session, path).status_code in (302, 403, 404, 405)
+    assert ask(session, path, Authorization="token wrong").status_code in (302, 403, 404, 405)
+
+
+@pytest.mark.parametrize("host", ["evil.example.org", "127.0.0.1.example.org", "localhost.example.org:80"])
+def test_by_another_name_it_answers_nobody_not_even_with_the_token(session: Session, host: str) -> None:
+    """A page that has its own name lead to 127.0.0.1 (DNS rebinding) sends that name."""
+    answer = ask(session, Host=host, Authorization=with_token(session))
+    assert answer.status_code == 403
+    assert "started" not in answer.text
+
+
+def test_a_page_from_elsewhere_may_not_read_its_answers(session: Session) -> None:
+    """What comes with the token may be read: who has that has the session anyway."""
+    browser = requests.Session()
+    browser.get(f"{session.url}tree?token={session.token}", timeout=LIMIT_S)
+    answer = browser.get(f"{session.url}api/status", headers={"Origin": EVIL}, timeout=LIMIT_S)
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    assert "Access-Control-Allow-Origin" not in ask(session, Origin=EVIL).headers
+
+
+def test_a_page_from_elsewhere_may_not_act_with_the_browser_s_cookie(session: Session) -> None:
+    browser = requests.Session()
+    assert browser.get(f"{session.url}tree?token={session.token}", timeout=LIMIT_S).status_code in (200, 404)
+    assert browser.get(f"{session.url}api/status", timeout=LIMIT_S).status_code == 200, "the cookie counts"
+    for headers in ({"Origin": EVIL}, {"Referer": f"{EVIL}/"}):
+        for method, path in (("POST", "api/kernels"), ("POST", "api/shutdown")):
+            answer = browser.request(method, session.url + path, headers=headers, timeout=LIMIT_S)
+            assert answer.status_code in (403, 404), (method, path, headers)
+    assert browser.get(f"{session.url}api/status", timeout=LIMIT_S).status_code == 200
+
+
+def test_a_page_from_elsewhere_may_not_speak_to_a_kernel(session: Session) -> None:
+    kernel = session.get("api/kernels").json()[0]["id"]
+    browser = requests.Session()
+    browser.get(f"{session.url}tree?token={session.token}", timeout=LIMIT_S)
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    address = f"{session.url}api/kernels/{kernel}/channels".replace("http://", "ws://")
+    with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
+        websocket.create_connection(address, cookie=cookie, origin=EVIL, timeout=LIMIT_S)
+    own = session.url.partition("/user/")[0]
+    websocket.create_connection(address, cookie=cookie, origin=own, timeout=LIMIT_S).close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes: the profile's folder is the user's own")
+def test_no_other_user_can_read_or_change_what_it_keeps(session: Session, place: Path) -> None:
+    (folder,) = (place / "cache" / "sessions").glob("*/")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for kind in ("config", "runtime", "data"):
+        found = [path for path in (folder / kind).rglob("*") if path.exists()]
+        assert found, kind
+        for path in found:
+            assert stat.S_IMODE(path.lstat().st_mode) & 0o077 == 0, path
+    assert stat.S_IMODE((folder / "server.log").stat().st_mode) == 0o600
+    assert session.token not in (folder / "server.log").read_text()
