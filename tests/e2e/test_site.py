@@ -18,6 +18,7 @@ import pytest
 from books import kept_cache, place
 from commands import CLINDER
 from embedded import processes_of
+from filelock import FileLock
 from tools import FOLDER, chromium, myst, playwright
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def built(sources: Path, site: Path) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"CLINDER_VENV": str(FOLDER / "site"), "LC_ALL": "C.UTF-8"}
     FOLDER.mkdir(parents=True, exist_ok=True)
     command = ["bash", str(sources / ".ci" / "docs"), str(site)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    with FileLock(FOLDER / "site.lock"):
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
 
 @pytest.fixture(scope="module")
