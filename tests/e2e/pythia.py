@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from commands import CLINDER
 from embedded import eventually, git, processes_of
+from git_server import git_server
 from pages import DOCS, blocks_of
 from runner.expressions import fill_all
 from runner.job import LIMIT_S
@@ -21,6 +22,8 @@ from runner.workflow import WorkflowJob, inputs_of, read_workflow
 from tools import debian_package
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from runner.job import Job
 
 COOKBOOKS = Path(__file__).parent / "cookbooks"
@@ -66,11 +69,12 @@ class Cookbook:
 
     checkout: Path
     server: Path
+    server_url: str
     name: str = NAME
 
     @property
     def url(self) -> str:
-        return (self.server / self.name).as_uri()
+        return f"{self.server_url}/{self.name}"
 
     def push(self, message: str) -> str:
         """Commit all there is and push it; returns the commit."""
@@ -82,7 +86,7 @@ class Cookbook:
 
     def fork(self, name: str) -> Cookbook:
         """Fork it under another name, with a checkout of its own."""
-        forked = Cookbook(self.checkout.with_name("fork"), self.server, name)
+        forked = Cookbook(self.checkout.with_name("fork"), self.server, self.server_url, name)
         git(self.server, "clone", "--quiet", "--bare", self.url, name)
         git(self.server, "clone", "--quiet", forked.url, str(forked.checkout))
         return forked
@@ -98,16 +102,24 @@ class Cookbook:
             file.write_text(file.read_text().replace("template: book-theme", "template: ./theme"))
 
 
-def cookbook(kind: str, folder: Path, hub_url: str) -> Cookbook:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """Where repositories lie, and the URL under which git has them."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with git_server(folder) as url:
+        yield folder, url
+
+
+def cookbook(kind: str, server: tuple[Path, str], hub_url: str) -> Cookbook:
     """Set up the cookbook `today` or `binderbot`, pushed; hub and server are these, in place of those that it names."""
-    made = Cookbook(folder / "author", folder / "server")
+    made = Cookbook(server[0].with_name("author"), *server)
     shutil.copytree(COOKBOOKS / kind, made.checkout)
     for file in made.checkout.glob("*.yml"):
         text = file.read_text().replace("https://binder.example.org", hub_url)
         file.write_text(text.replace(f"repo: {NAME}", f"repo: {made.url}"))
     git(made.checkout, "init", "--quiet", "--initial-branch=main")
     git(made.checkout, "remote", "add", "origin", made.url)
-    made.server.mkdir()
     git(made.server, "init", "--quiet", "--bare", "--initial-branch=main", NAME)
     made.push("Begin")
     return made

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from embedded import cache, git
 from pages import DOCS
-from pythia import EVENT, NAME, Cookbook, cookbook, programs
+from pythia import EVENT, NAME, Cookbook, cookbook, programs, server
 from runner.workflow import WorkflowJob, read_workflow
 from runner.world import hub, job, runner_temp, session
 from serving import Served, served
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hub.servers import Server
     from runner.job import Job
 
-__all__ = ["cache", "hub", "job", "myst", "programs", "runner_temp", "served", "session"]
+__all__ = ["cache", "hub", "job", "myst", "programs", "runner_temp", "served", "server", "session"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the workflows run on Linux")
 
@@ -83,14 +83,14 @@ def run(job: Job, file: str, name: str, artifacts: Path, **contexts: Any) -> Wor
 
 
 @pytest.fixture
-def book(job: Job, served: Served, tmp_path: Path) -> Cookbook:
+def book(job: Job, served: Served, server: tuple[Path, str], tmp_path: Path) -> Cookbook:
     """A cookbook with a `clinder.toml`, on a server that the runner takes for GitHub."""
-    made = cookbook("today", tmp_path, served.url)
+    made = cookbook("today", server, served.url)
     made.use_theme_without_network()
     (made.checkout / "clinder.toml").write_text(f'hub = "{served.url}"\n')
     commit = made.push("Declare the session")
     job.event = (EVENT[0], {**EVENT[1], "after": commit, "head_commit": {"id": commit}})
-    job.variables = {"SERVER_URL": made.server.as_uri(), "REPOSITORY": NAME, "SHA": commit, "RUN_ID": "77"}
+    job.variables = {"SERVER_URL": made.server_url, "REPOSITORY": NAME, "SHA": commit, "RUN_ID": "77"}
     return made
 
 
@@ -267,7 +267,7 @@ def test_a_night_builds_a_cookbook_at_the_commit_that_was_checked_out(
     document = read_workflow(EXAMPLES / "nightly.yml")
     (launch,) = [step for step in document["jobs"]["build"]["steps"] if "clinder-dev" in step.get("uses", "")]
     launch["with"]["hub-url"] = served.url
-    github = {"server_url": book.server.as_uri()}
+    github = {"server_url": book.server_url}
     contexts = {"github": github, "matrix": {"cookbook": NAME}}
     built = WorkflowJob(job, document, "build", contexts, tmp_path / "artifacts").run()
     assert not built.failed, built.said

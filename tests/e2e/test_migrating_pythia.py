@@ -21,6 +21,7 @@ from pythia import (
     do_as_the_page_says,
     pages_of,
     programs,
+    server,
 )
 from runner.workflow import read_workflow
 from runner.world import hub, job, runner_temp, session
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from runner.job import Job
     from runner.workflow import WorkflowJob
 
-__all__ = ["cache", "hub", "job", "myst", "programs", "runner_temp", "served", "session"]
+__all__ = ["cache", "hub", "job", "myst", "programs", "runner_temp", "served", "server", "session"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the workflows run on Linux")
 
@@ -78,7 +79,7 @@ def on_server(job: Job, book: Cookbook, commit: str) -> None:
     """Have the runner work for a push to this cookbook's own server."""
     book.check_out(job, commit)
     job.event = (EVENT[0], {**EVENT[1], "after": commit, "head_commit": {"id": commit}})
-    job.variables = {"SERVER_URL": book.server.as_uri(), "REPOSITORY": NAME, "SHA": commit}
+    job.variables = {"SERVER_URL": book.server_url, "REPOSITORY": NAME, "SHA": commit}
 
 
 def assert_executed_in_session(
@@ -93,9 +94,9 @@ def assert_executed_in_session(
 
 
 def test_a_cookbook_of_today_is_built_by_the_patched_workflow_with_nothing_changed(
-    job: Job, served: Served, cache: Path, tmp_path: Path
+    job: Job, served: Served, server: tuple[Path, str], cache: Path, tmp_path: Path
 ) -> None:
-    book = cookbook("today", tmp_path, served.url)
+    book = cookbook("today", server, served.url)
     book.use_theme_without_network()
     on_server(job, book, book.push("Use a theme that is here"))
     file = cookbook_actions(tmp_path / "actions")
@@ -117,8 +118,10 @@ def moved(book: Cookbook, comment: str) -> str:
     return book.push("Use a theme that is here")
 
 
-def test_a_cookbook_of_today_moves_with_one_commit(job: Job, served: Served, cache: Path, tmp_path: Path) -> None:
-    book = cookbook("today", tmp_path, served.url)
+def test_a_cookbook_of_today_moves_with_one_commit(
+    job: Job, served: Served, server: tuple[Path, str], cache: Path, tmp_path: Path
+) -> None:
+    book = cookbook("today", server, served.url)
     on_server(job, book, moved(book, "in a cookbook that MyST builds"))
     declared = tomllib.loads((job.workspace / "clinder.toml").read_text())
     assert declared == {"hub": served.url, "repo": book.url}
@@ -132,9 +135,9 @@ def test_a_cookbook_of_today_moves_with_one_commit(job: Job, served: Served, cac
 
 
 def test_a_cookbook_of_binderbot_s_days_moves_with_one_commit(
-    job: Job, served: Served, cache: Path, tmp_path: Path
+    job: Job, served: Served, server: tuple[Path, str], cache: Path, tmp_path: Path
 ) -> None:
-    book = cookbook("binderbot", tmp_path, served.url)
+    book = cookbook("binderbot", server, served.url)
     on_server(job, book, moved(book, "in a cookbook that Jupyter Book 1 built"))
     declared = tomllib.loads((job.workspace / "clinder.toml").read_text())
     assert declared == {"hub": served.url, "repo": book.url, "ref": "main"}
@@ -147,9 +150,9 @@ def test_a_cookbook_of_binderbot_s_days_moves_with_one_commit(
 
 
 def test_a_pull_request_from_a_fork_is_executed_as_the_fork_has_it(
-    job: Job, served: Served, cache: Path, tmp_path: Path
+    job: Job, served: Served, server: tuple[Path, str], cache: Path, tmp_path: Path
 ) -> None:
-    book = cookbook("today", tmp_path, served.url)
+    book = cookbook("today", server, served.url)
     moved(book, "in a cookbook that MyST builds")
     fork = book.fork("student/rain-gauge-cookbook")
     (fork.checkout / "notebooks" / "gauge.py").write_text("print('a gauge of the fork')\n")
@@ -159,7 +162,7 @@ def test_a_pull_request_from_a_fork_is_executed_as_the_fork_has_it(
     fork.check_out(job, commit)
     head = {"sha": commit, "repo": {"html_url": fork.url, "full_name": fork.name, "private": False}}
     job.event = ("pull_request", {**EVENT[1], "number": 12, "pull_request": {"number": 12, "head": head}})
-    job.variables = {"SERVER_URL": book.server.as_uri(), "REPOSITORY": NAME}
+    job.variables = {"SERVER_URL": book.server_url, "REPOSITORY": NAME}
     run = build(job, OURS, tmp_path / "artifacts", job.workspace / ".github/workflows/trigger-book-build.yaml")
     pages = assert_executed_in_session(run, cache, tmp_path / "site", "book-zip-12")
     assert "a gauge of the fork" in pages["notebooks/where"]
@@ -167,8 +170,10 @@ def test_a_pull_request_from_a_fork_is_executed_as_the_fork_has_it(
     assert run.outputs["resolved_ref"] == commit
 
 
-def test_a_cell_that_raises_fails_the_build_and_leaves_no_artifact(job: Job, served: Served, tmp_path: Path) -> None:
-    book = cookbook("today", tmp_path, served.url)
+def test_a_cell_that_raises_fails_the_build_and_leaves_no_artifact(
+    job: Job, served: Served, server: tuple[Path, str], tmp_path: Path
+) -> None:
+    book = cookbook("today", server, served.url)
     where = book.checkout / "notebooks" / "where.ipynb"
     where.write_text(where.read_text().replace("from pathlib", "from rain_that_fell_nowhere"))
     book.push("Break a cell")
