@@ -26,9 +26,11 @@ from clinder.state import Pending, Process, State, StateFolder
 from clinder.stopping import stop_session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from clinder.circumstances import Circumstances
     from clinder.config import Config
-    from clinder.plan import Plan
+    from clinder.plan import Plan, Step
     from clinder.sessions import Session
 
 
@@ -83,8 +85,15 @@ class Work:
 
     def carry_out_up(self, decided: Plan) -> UpResult:
         """Do the steps of a plan for `up`, in order."""
+        action, cause = self.carry_out(decided.steps)
+        if self.state.session is None:
+            raise AssertionError("a plan for up ends with a session")
+        return UpResult(action, cause, self.state.session)
+
+    def carry_out(self, steps: Iterable[Step]) -> tuple[UpAction, str]:
+        """Do steps, in order; say what came of them for the declared session, and why."""
         action, cause = UpAction.KEPT, ""
-        for step in decided.steps:
+        for step in steps:
             if step.action is Action.LAUNCH:
                 self._launch()
                 action, cause = UpAction.REPLACED if self._before else UpAction.LAUNCHED, step.cause
@@ -94,9 +103,7 @@ class Work:
                 cause = step.cause
             elif step.action is Action.STOP and step.session:
                 self._try_to_stop(step.session)
-        if self.state.session is None:
-            raise AssertionError("a plan for up ends with a session")
-        return UpResult(action, cause, self.state.session)
+        return action, cause
 
     def carry_out_down(self, decided: Plan) -> DownResult:
         """Do the steps of a plan for `down`; every session is tried before the first failure is raised."""
@@ -148,7 +155,25 @@ class Work:
                 with contextlib.suppress(StateError):  # the first error tells more, and may bear a session
                     self.write(pending=None)
             raise
-        self.write(session=session)
+        self._complete(session)
+
+    def _complete(self, session: Session) -> None:
+        """Record what is known of a session now that it is proven; that it is there is on record already."""
+        try:
+            self.write(session=session)
+        except StateError as error:
+            if not self._is_on_record(session):
+                error.session = session
+                raise
+            self.state = replace(self.state, session=session)
+            self._with.tell(Told(f"{error.message}; the session is on record all the same", warning=True))
+
+    def _is_on_record(self, session: Session) -> bool:
+        try:
+            state = self._folder.read()
+        except StateError:
+            return False
+        return any(known and known.url == session.url for known in (state.session, *state.retired))
 
     def keep(self, session: Session) -> None:
         """Record a session that is there now; the one before is no longer wanted (`clinder.launching.Ledger`)."""
@@ -187,11 +212,26 @@ class Work:
     def stop(self, session: Session) -> bool:
         """Stop a session and forget it when it is seen to be gone.
 
-        It stands in `retired` meanwhile: whatever happens, it will be tried again.
+        It stands in `retired` meanwhile: whatever happens, it will be tried again. Where even that cannot be written it
+        is stopped all the same.
+
+        Raises:
+            StateError: it was stopped, and that cannot be recorded.
+            ClinderError: it could not be stopped; it stays recorded, or the error bears it.
         """
         if self.state.session == session:
-            self.write(session=None, retired=(*self.state.retired, session))
+            with contextlib.suppress(StateError):  # what is wrong will show again below
+                self.write(session=None, retired=(*self.state.retired, session))
         self._with.tell(Told(f"stopping {session.url}"))
-        was_there = stop_session(session, timeouts=self._config.timeouts, pause=self._with.interrupts.sleep)
-        self._remove(session)
+        try:
+            was_there = stop_session(session, timeouts=self._config.timeouts, pause=self._with.interrupts.sleep)
+        except ClinderError as error:
+            if not self._is_on_record(session):
+                error.session = session
+            raise
+        try:
+            self._remove(session)
+        except StateError as error:
+            error.hint = f"The session was stopped. {error.hint}"
+            raise
         return was_there

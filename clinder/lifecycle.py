@@ -33,6 +33,7 @@ def up(config: Config, circumstances: Circumstances, wishes: Wishes = Wishes()) 
     with Work(config, circumstances, "up") as work:
         decided = plan(desired, work.state, observe_all(work.state, config))
         if decided.obstacle:
+            work.carry_out(decided.steps)
             raise UnreachableError(
                 decided.obstacle,
                 hint="Try again later; `clinder up --replace` launches another one and stops this one when it can, "
@@ -47,7 +48,7 @@ def down(config: Config, circumstances: Circumstances) -> DownResult:
     Raises:
         ClinderError: a session could not be stopped; it stays recorded.
     """
-    if not StateFolder(config.state_dir).path.is_dir():
+    if not StateFolder(config.state_dir).is_there():
         return DownResult(DownAction.NOTHING, None)
     with Work(config, circumstances, "down") as work:
         return work.carry_out_down(plan(None, work.state, observe_all(work.state, config)))

@@ -7,8 +7,9 @@ that clinder needs of pydantic, at none of its import's cost, which is that of a
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import MISSING, asdict, fields, is_dataclass
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -65,14 +66,14 @@ def _read(kind: Any, value: object, where: str) -> Any:
         return value
     if kind is datetime:
         return _read_moment(value, where)
-    if kind is float and type(value) is int:
-        return float(value)
+    if kind is float:
+        return _read_number(value, where)
     if type(value) is not kind:
         raise _fault(where, _EXPECTED[kind])
     return value
 
 
-_EXPECTED = {str: "text is expected", int: "a whole number is expected", float: "a number is expected"}
+_EXPECTED = {str: "text is expected", int: "a whole number is expected"}
 
 
 def _read_fields(kind: Any, value: object, where: str) -> Any:
@@ -92,12 +93,23 @@ def _inside(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
 
 
+def _read_number(value: object, where: str) -> float:
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an integer beyond all floats
+        number = math.inf
+    if not math.isfinite(number):
+        raise _fault(where, "a number is expected")
+    return number
+
+
 def _read_moment(value: object, where: str) -> datetime:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo is None:
+    is_tellable = moment is not None and MINYEAR < moment.year < MAXYEAR  # in every time zone
+    if moment is None or moment.tzinfo is None or not is_tellable:
         raise _fault(where, "a moment with its time zone is expected")
     return moment
 

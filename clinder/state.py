@@ -7,11 +7,14 @@ all, and the state before it stays beside it as `state.json.bak`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import getpass
 import json
 import os
 import shutil
 import socket
+import stat
+import time
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from clinder import __version__
 from clinder.errors import LockedError, StateError
 from clinder.records import read_record, write_record
-from clinder.sessions import Session  # noqa: TC001  # records read annotations
+from clinder.sessions import Session, check_token, check_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +36,8 @@ _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 _PRIVATE_DIR = 0o700
 _PRIVATE_FILE = 0o600
 _LOCK_POLL_S = 0.1
+_NOTE_S = 0.2
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +109,16 @@ class StateFolder:
         self._lock_file = path / "state.lock"
         self._holder_file = path / "state.holder.json"
 
+    def is_there(self) -> bool:
+        """Say whether there is anything at all at its place, be it readable or not."""
+        try:
+            self.path.lstat()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
+
     def read(self) -> State:
         """Read the state; a folder without one reads as the empty state. Needs no lock.
 
@@ -111,8 +126,10 @@ class StateFolder:
             StateError: the state cannot be read, is no state, or was written by a newer clinder.
         """
         try:
-            text = self.file.read_text(encoding="utf-8")
+            text = _read_regular(self.file)
         except FileNotFoundError:
+            if self.path.is_symlink() and not self.path.exists():  # a disk that is away now: what it holds is not lost
+                raise StateError(f"{self.path} is a symbolic link that leads nowhere") from None
             return State()
         except (OSError, UnicodeDecodeError) as error:
             raise StateError(f"{self.file} cannot be read: {_reason(error)}", hint=self._recovery()) from error
@@ -124,8 +141,11 @@ class StateFolder:
         except (ValueError, RecursionError) as error:
             raise StateError(f"{self.file} is damaged: {error}", hint=self._recovery()) from error
         version = document.get("version") if isinstance(document, dict) else None
-        if not isinstance(version, int) or version < 1:
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise StateError(f"{self.file} is no state of clinder: it has no version", hint=self._recovery())
+        own = ("clinder_version",) if version > SCHEMA_VERSION else ("serial", "lineage")
+        if missing := [key for key in own if key not in document]:
+            raise StateError(f"{self.file} is no state of clinder: it has no {missing[0]}", hint=self._recovery())
         if version > SCHEMA_VERSION:
             raise StateError(
                 f"{self.file} was written by clinder {document.get('clinder_version')} (schema {version}); "
@@ -135,9 +155,11 @@ class StateFolder:
         while document["version"] < SCHEMA_VERSION:
             document = _MIGRATIONS[document["version"]](document)
         try:
-            return read_record(State, document)
+            state = read_record(State, document)
+            _check_sessions(state)
         except ValueError as error:
             raise StateError(f"{self.file} is damaged: {error}", hint=self._recovery()) from None
+        return state
 
     def _recovery(self) -> str:
         """Say where the last good state is, if there is one."""
@@ -158,24 +180,45 @@ class StateFolder:
         leaves the state as before or as after.
 
         Raises:
-            StateError: it could not be written; the state on the disk is the one before.
+            StateError: it could not be written, or somebody replaced the state on the disk since `state` was read; what
+                is on the disk stays as it is.
         """
         written = replace(state, serial=state.serial + 1, clinder_version=__version__)
         temporary = self.path / f"state.json.{os.getpid()}.tmp"
         try:
             self.prepare()
+            self._check_unchanged(state)
             _write_durably(temporary, write_record(written, indent=2) + "\n")
             self._keep_backup()
             temporary.replace(self.file)
             _sync_folder(self.path)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            self._remove_leftovers()
             raise StateError(
                 f"{self.file} cannot be written: {_reason(error)}",
                 hint="Make room, or the folder writable; or choose another with --state-dir.",
             ) from error
         return written
+
+    def _check_unchanged(self, state: State) -> None:
+        """See that the state on the disk is the one that was read, or was deleted: nobody else's is overwritten."""
+        try:
+            found = self._parse(_read_regular(self.file))
+        except FileNotFoundError:
+            return
+        except UnicodeDecodeError as error:
+            raise StateError(f"{self.file} is damaged: {error}", hint=self._recovery()) from error
+        if (found.lineage, found.serial) != (state.lineage, state.serial):
+            raise StateError(
+                f"{self.file} was replaced while this command ran: its serial is {found.serial}, not {state.serial}",
+                hint="It was left as it is. `clinder status` shows what it says.",
+            )
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a clinder that was killed, or ran out of room, left half written. Needs the lock."""
+        with contextlib.suppress(OSError):
+            for leftover in self.path.glob("state.json*.tmp"):
+                leftover.unlink(missing_ok=True)
 
     def _keep_backup(self) -> None:
         """Make the present state the backup without its being away for a moment: a second link, else a copy."""
@@ -188,6 +231,7 @@ class StateFolder:
         except OSError:
             shutil.copy2(self.file, temporary)
         temporary.replace(self.backup)
+        temporary.unlink(missing_ok=True)  # still there if both were one file already: renaming then does nothing
 
     def prepare(self) -> None:
         """Make the folder, for its owner alone, ignored by git.
@@ -232,7 +276,7 @@ class StateFolder:
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
-                on_wait(self.holder())
+                on_wait(self._await_holder())
                 lock.acquire(timeout=timeout_s, poll_interval=_LOCK_POLL_S, cancel_check=is_cancelled)
         except filelock.Timeout as error:
             holder = self.holder()
@@ -242,9 +286,12 @@ class StateFolder:
             ) from error
         except OSError as error:
             raise StateError(
-                f"{self.path} cannot be locked: {_reason(error)}", hint="Choose another folder with --state-dir."
+                f"{self.path} cannot be locked: {_reason(error)}",
+                hint="Make it writable, or choose another folder with --state-dir. A session on record there goes on "
+                "running.",
             ) from error
         try:
+            self._remove_leftovers()
             with contextlib.suppress(OSError):
                 _write_durably(self._holder_file, write_record(Process.current(operation)) + "\n")
             yield
@@ -257,15 +304,22 @@ class StateFolder:
         """Say whether another holds the lock right now, by trying to take it for a moment."""
         import filelock
 
-        if not self._lock_file.exists():
-            return False
         try:
+            if not self._lock_file.exists():
+                return False
             with filelock.FileLock(self._lock_file, mode=_PRIVATE_FILE, timeout=0):
                 return False
         except filelock.Timeout:
             return True
         except OSError:
             return False
+
+    def _await_holder(self) -> Process | None:
+        """Read who holds the lock, allowing the note a moment: it is written when the lock is held already."""
+        until = time.monotonic() + _NOTE_S
+        while (holder := self.holder()) is None and time.monotonic() < until:
+            time.sleep(_NOTE_S / 20)
+        return holder
 
     def holder(self) -> Process | None:
         """Read who holds the lock; `None` where that is not told."""
@@ -275,8 +329,37 @@ class StateFolder:
             return None
 
 
+def _check_sessions(state: State) -> None:
+    """Check URLs and tokens as those that a hub gives are: they go into requests, shells and terminals.
+
+    Raises:
+        ValueError: one of them will not do.
+    """
+    named = [("session", state.session), *((f"retired[{index}]", its) for index, its in enumerate(state.retired))]
+    for where, session in named:
+        try:
+            if session:
+                check_url(session.url)
+                check_token(session.token)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+
+
+def _read_regular(path: Path) -> str:
+    """Read a file, and nothing else: no link, which leads where somebody else says, and no pipe, which never ends."""
+    descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EISDIR, "Is a directory") if stat.S_ISDIR(mode) else OSError("it is no regular file")
+        with os.fdopen(descriptor, encoding="utf-8", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
 def _write_durably(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE_FILE)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW, _PRIVATE_FILE)
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
         file.write(text)
         file.flush()
@@ -294,4 +377,6 @@ def _sync_folder(path: Path) -> None:
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return "it is a symbolic link"
     return (isinstance(error, OSError) and error.strerror) or str(error)

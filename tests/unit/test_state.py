@@ -117,7 +117,7 @@ def test_the_folder_and_its_files_are_their_owners_alone(folder: StateFolder, um
     before = os.umask(umask)
     try:
         folder.write(State())
-        folder.write(State())
+        folder.write(folder.read())
         with folder.locked("up", timeout_s=0, on_wait=lambda holder: None):
             modes = {path.name: mode(path) for path in folder.path.iterdir()}
     finally:
@@ -141,7 +141,7 @@ def test_the_folder_ignores_itself(folder: StateFolder) -> None:
 
 def test_nothing_else_is_left_in_the_folder(folder: StateFolder) -> None:
     for _ in range(3):
-        folder.write(State())
+        folder.write(folder.read())
     assert {path.name for path in folder.path.iterdir()} == {".gitignore", "state.json", "state.json.bak"}
 
 

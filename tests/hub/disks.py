@@ -1,0 +1,81 @@
+"""A disk that can be filled up: a small file system of its own where one can be mounted, else a limit on file sizes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SIZE = 256 * 1024
+
+
+class Disk(Protocol):
+    """A folder whose disk can be full."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+
+    def fill(self) -> None:
+        """Leave no room."""
+
+    def free(self) -> None:
+        """Make room again."""
+
+
+@contextlib.contextmanager
+def full_disk(kind: str, folder: Path) -> Iterator[Disk]:
+    """Make a disk: `disk` mounts a file system, `limit` limits the size of the files that this process writes."""
+    folder.mkdir()
+    if kind == "limit":
+        limited = _Limited(folder)
+        try:
+            yield limited
+        finally:
+            limited.free()
+        return
+    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    mount = [*root, "mount", "-t", "tmpfs", "-o", f"size={SIZE},uid={os.getuid()}", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no file system can be mounted here: the limit on file sizes stands in for it")
+    try:
+        yield _Mounted(folder)
+    finally:
+        subprocess.run([*root, "umount", "-l", str(folder)], check=True)
+
+
+class _Mounted:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def fill(self) -> None:
+        with contextlib.suppress(OSError), (self.folder / "ballast").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"\0" * 512)
+
+    def free(self) -> None:
+        (self.folder / "ballast").unlink()
+
+
+class _Limited:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(self) -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, self._before[1]))
+
+    def free(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._before)

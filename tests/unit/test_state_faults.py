@@ -1,0 +1,254 @@
+"""What can happen to the state from outside: no room, no right to write, links, foreign files, a state replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hub.disks import Disk, full_disk
+
+from clinder.errors import LockedError, StateError
+from clinder.sessions import Session
+from clinder.state import Process, State, StateFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SESSION = Session(url="https://hub.example.org/user/x/", token="hunter2")
+OTHER = Session(url="https://hub.example.org/user/y/", token="hunter3")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StateFolder:
+    return StateFolder(tmp_path / ".clinder")
+
+
+@pytest.fixture(params=["disk", "limit"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    with full_disk(request.param, tmp_path / "disk") as made:
+        yield made
+
+
+def names(folder: StateFolder) -> set[str]:
+    return {path.name for path in folder.path.iterdir()}
+
+
+def lock(folder: StateFolder) -> None:
+    with folder.locked("up", timeout_s=0, on_wait=lambda holder: None):
+        pass
+
+
+def refusal(folder: StateFolder) -> str:
+    with pytest.raises(StateError) as caught:
+        folder.read()
+    return caught.value.message
+
+
+# No room
+
+
+def test_a_full_disk_leaves_the_state_and_its_backup_as_they_were(disk: Disk) -> None:
+    folder = StateFolder(disk.folder / ".clinder")
+    state = folder.write(folder.write(State(session=SESSION)))
+    before = {name: (folder.path / name).read_bytes() for name in names(folder)}
+    disk.fill()
+    with pytest.raises(StateError, match=r"cannot be written: (No space left on device|File too large)"):
+        folder.write(state)
+    disk.free()
+    assert {name: (folder.path / name).read_bytes() for name in names(folder)} == before
+    assert folder.write(state).serial == state.serial + 1
+
+
+def test_the_lock_can_be_taken_on_a_full_disk(disk: Disk) -> None:
+    folder = StateFolder(disk.folder / ".clinder")
+    folder.write(State())
+    lock(folder)
+    disk.fill()
+    lock(folder)
+
+
+# Left half written
+
+
+def test_what_a_killed_clinder_left_half_written_is_removed_by_the_next(folder: StateFolder) -> None:
+    folder.write(State(session=SESSION))
+    (folder.path / "state.json.4711.tmp").write_text('{"token": "hunt')
+    (folder.path / "state.json.bak.4711.tmp").write_text("{}")
+    lock(folder)
+    assert names(folder) == {".gitignore", "state.json", "state.lock"}
+
+
+def test_a_write_after_one_that_ended_between_backup_and_state_leaves_nothing_over(folder: StateFolder) -> None:
+    folder.write(State(session=SESSION))
+    os.link(folder.file, folder.backup)
+    folder.write(folder.read())
+    assert names(folder) == {".gitignore", "state.json", "state.json.bak"}
+
+
+# Replaced or deleted meanwhile
+
+
+def test_a_state_that_was_deleted_meanwhile_is_written_anew(folder: StateFolder) -> None:
+    state = folder.write(State(session=SESSION))
+    folder.file.unlink()
+    folder.write(state)
+    assert folder.read().session == SESSION
+
+
+@pytest.mark.parametrize("change", ["another lineage", "another serial", "damaged"])
+def test_a_state_that_was_replaced_meanwhile_is_not_overwritten(folder: StateFolder, change: str) -> None:
+    state = folder.write(State(session=SESSION))
+    if change == "another lineage":
+        folder.file.unlink()
+        folder.write(State(session=OTHER))
+    elif change == "another serial":
+        folder.write(state)
+    else:
+        folder.file.write_text("{")
+    before = folder.file.read_bytes()
+    with pytest.raises(StateError, match=r"was replaced while this command ran|is damaged"):
+        folder.write(state)
+    assert folder.file.read_bytes() == before
+
+
+# Links, and what is no file
+
+
+def test_a_state_that_is_a_link_is_neither_followed_nor_replaced(folder: StateFolder, tmp_path: Path) -> None:
+    elsewhere = StateFolder(tmp_path / "elsewhere")
+    state = elsewhere.write(State(session=SESSION))
+    folder.prepare()
+    folder.file.symlink_to(elsewhere.file)
+    assert "cannot be read: it is a symbolic link" in refusal(folder)
+    with pytest.raises(StateError, match="it is a symbolic link"):
+        folder.write(state)
+    assert folder.file.is_symlink()
+    assert elsewhere.read() == state
+
+
+def test_a_link_that_leads_nowhere_is_no_empty_state(folder: StateFolder, tmp_path: Path) -> None:
+    folder.prepare()
+    folder.file.symlink_to(tmp_path / "nowhere")
+    assert "it is a symbolic link" in refusal(folder)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_folder_may_be_a_link(folder: StateFolder, tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    folder.path.symlink_to(tmp_path / "scratch")
+    folder.write(State(session=SESSION))
+    assert StateFolder(tmp_path / "scratch").read().session == SESSION
+
+
+def test_a_folder_that_is_a_link_to_nowhere_is_no_empty_state(folder: StateFolder, tmp_path: Path) -> None:
+    folder.path.symlink_to(tmp_path / "unmounted")
+    assert "is a symbolic link that leads nowhere" in refusal(folder)
+    with pytest.raises(StateError, match="cannot be locked"):
+        lock(folder)
+    assert folder.is_there()
+
+
+@pytest.mark.parametrize("name", [".gitignore", "state.holder.json"])
+def test_no_file_is_written_through_a_link(folder: StateFolder, tmp_path: Path, name: str) -> None:
+    folder.path.mkdir()
+    (folder.path / name).symlink_to(tmp_path / "target")
+    with contextlib.suppress(StateError):
+        lock(folder)
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_state_that_is_a_pipe_is_refused_at_once(folder: StateFolder) -> None:
+    folder.prepare()
+    os.mkfifo(folder.file)
+    assert "cannot be read: it is no regular file" in refusal(folder)
+
+
+# Not clinder's, or not as it wrote it
+
+
+def written(folder: StateFolder, **changes: Any) -> str:
+    folder.write(State(session=SESSION, retired=(OTHER,)))
+    document = json.loads(folder.file.read_text())
+    for key, value in changes.items():
+        where = document
+        *path, last = key.split("__")
+        for name in path:
+            where = where[int(name) if name.isdecimal() else name]
+        where[last] = value
+    folder.file.write_text(json.dumps(document))
+    return refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"version": 4, "serial": 7, "lineage": "x", "terraform_version": "1.9.0", "resources": []},
+        {"version": True, "serial": 7, "lineage": "x"},
+        {"version": 1, "entries": []},
+        {"version": 1, "lineage": "x"},
+    ],
+    ids=["of another tool", "true", "another form", "without a serial"],
+)
+def test_a_foreign_file_is_no_state_of_clinder(folder: StateFolder, document: object) -> None:
+    folder.prepare()
+    folder.file.write_text(json.dumps(document))
+    assert "is no state of clinder" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("session__url", "javascript:alert(1)"),
+        ("session__url", "https://["),
+        ("session__url", "https://hub.example.org/$(id)/"),
+        ("session__token", "a\r\nX-Evil: hunter4"),
+        ("retired__0__url", "file:///etc/passwd"),
+        ("retired__0__token", ""),
+    ],
+)
+def test_a_session_that_no_hub_could_have_given_is_refused(folder: StateFolder, key: str, value: str) -> None:
+    message = written(folder, **{key: value})
+    assert f"is damaged: {'session' if key.startswith('session') else 'retired[0]'}: " in message
+    assert "hunter" not in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("session__phases", [{"phase": "building", "seconds": 10**400}]),
+        ("session__phases", [{"phase": "building", "seconds": float("nan")}]),
+        ("session__ready_at", "0001-01-01T00:00:00+14:00"),
+        ("session__ready_at", "9999-12-31T23:59:59-12:00"),
+        ("serial", 1.5),
+        ("serial", True),
+        ("version", 1.0),
+    ],
+)
+def test_a_number_or_a_moment_that_nobody_can_reckon_with_is_refused(
+    folder: StateFolder, key: str, value: object
+) -> None:
+    assert str(folder.file) in written(folder, **{key: value})
+
+
+# The lock's note
+
+
+def test_who_waits_learns_who_holds_the_lock_though_the_note_comes_late(folder: StateFolder) -> None:
+    told: list[Process | None] = []
+    folder.prepare()
+    with folder.locked("up", timeout_s=0, on_wait=lambda holder: None):
+        note = folder.path / "state.holder.json"
+        text = note.read_text()
+        note.unlink()
+        late = threading.Timer(0.05, note.write_text, [text])
+        late.start()
+        with pytest.raises(LockedError), StateFolder(folder.path).locked("down", timeout_s=0, on_wait=told.append):
+            pass
+        late.join()
+    assert [holder and holder.operation for holder in told] == ["up"]
