@@ -178,7 +178,10 @@ def _read(client: socket.socket) -> Request | None:
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     while len(body) < int(headers.get("content-length", "0")):
-        body += client.recv(65536)
+        received = client.recv(65536)
+        if not received:
+            return None
+        body += received
     method, target, _ = first.split(" ", 2)
     return Request(method, target, headers, body)
 
