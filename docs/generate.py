@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import runpy
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -71,6 +72,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "configuration.md": _configuration(),
         DOCS / "reference" / "exit-statuses.md": _exit_statuses(),
         DOCS / "reference" / "python.md": _python(),
+        **runpy.run_path(str(DOCS / "code_map.py"))["files"](),
     }
 
 

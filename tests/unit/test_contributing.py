@@ -1,0 +1,40 @@
+"""What the page for contributors names is there: files, and names in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PATHS = sorted(set(re.findall(r"`((?:clinder|tests|docs|\.ci|\.github|action)/[\w./-]*)`", PAGE)))
+
+
+def rows() -> list[tuple[str, str]]:
+    """Read the tables of what to add: each file with each name that is said to be in it."""
+    found, file = [], ""
+    for where, what in re.findall(r"^\| (?:`([\w./-]+)`)? *\| (.+) \|$", PAGE, re.MULTILINE):
+        file = where or file
+        found += [(file, name) for name in re.findall(r"`(_?[A-Za-z]\w+)`", what) if file.endswith(".py")]
+    return found
+
+
+@pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="an unpacked package, which has no CI")
+@pytest.mark.parametrize("path", PATHS)
+def test_a_file_that_is_named_is_there(path: str) -> None:
+    sources = path.replace("clinder/", "sources/", 1) if (ROOT / "sources").exists() else path
+    assert (ROOT / sources).exists()
+
+
+@pytest.mark.skipif(not (ROOT / "clinder").exists(), reason="an installed package is tested")
+@pytest.mark.parametrize(("file", "name"), rows())
+def test_a_name_that_is_said_to_be_in_a_file_is_there(file: str, name: str) -> None:
+    assert re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8"))
+
+
+def test_the_tables_name_what_there_is_to_fill_in() -> None:
+    assert {"_WITH_REF", "_FORMS", "_SITES", "clone_url", "open_hub", "_SETTERS", "_UNSETTERS", "_USES"} <= {
+        name for _, name in rows()
+    }
