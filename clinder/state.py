@@ -36,7 +36,10 @@ _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 _PRIVATE_DIR = 0o700
 _PRIVATE_FILE = 0o600
 _LOCK_POLL_S = 0.1
+_LOOK_S = 0.05
+"""How long the lock may be held by one who only looks whether it is (`is_locked`)."""
 _NOTE_S = 0.2
+"""How long the note of who holds the lock may come after the lock."""
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -274,7 +277,7 @@ class StateFolder:
             self.prepare()
             lock = filelock.FileLock(self._lock_file, mode=_PRIVATE_FILE)
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=_LOOK_S, poll_interval=_LOOK_S / 5)
             except filelock.Timeout:
                 on_wait(self._await_holder())
                 lock.acquire(timeout=timeout_s, poll_interval=_LOCK_POLL_S, cancel_check=is_cancelled)

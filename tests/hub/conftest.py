@@ -9,6 +9,8 @@ import pytest
 from clinder.circumstances import Circumstances
 from clinder.config import Config, load_config
 from clinder.events import Event, Notice
+from hub.cluster import Cluster
+from hub.forks import Forks
 from hub.servers import JupyterSession, Server
 
 if TYPE_CHECKING:
@@ -74,3 +76,28 @@ def heard() -> Heard:
 @pytest.fixture
 def circumstances(heard: Heard) -> Circumstances:
     return Circumstances(tell=heard, lock_timeout_s=0)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as running:
+        yield running
+
+
+@pytest.fixture
+def project(cluster: Cluster, tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "clinder.toml").write_text(
+        f'hub = "{cluster.url}"\nrepo = "org/name"\nref = "main"\n'
+        'timeouts = { connect = "5s", silence = "20s", build = "20s", launch = "20s", stop = "5s" }\n'
+    )
+    return folder
+
+
+@pytest.fixture
+def forks(project: Path, tmp_path: Path) -> Iterator[Forks]:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with Forks(project, scratch) as running:
+        yield running

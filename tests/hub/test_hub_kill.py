@@ -7,7 +7,7 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,31 +34,6 @@ Prepare = Callable[[Cluster, StateFolder], None]
 @pytest.fixture(autouse=True)
 def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clinder.jupyter._POLL_S", 0.01)
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with Cluster() as running:
-        yield running
-
-
-@pytest.fixture
-def project(cluster: Cluster, tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (folder / "clinder.toml").write_text(
-        f'hub = "{cluster.url}"\nrepo = "org/name"\nref = "main"\n'
-        'timeouts = { connect = "5s", silence = "20s", build = "20s", launch = "20s", stop = "5s" }\n'
-    )
-    return folder
-
-
-@pytest.fixture
-def forks(project: Path, tmp_path: Path) -> Iterator[Forks]:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    with Forks(project, scratch) as running:
-        yield running
 
 
 def configured(project: Path, ref: str = "main") -> Config:

@@ -8,6 +8,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
+import filelock
 import pytest
 from hub.disks import Disk, full_disk
 
@@ -236,7 +237,17 @@ def test_a_number_or_a_moment_that_nobody_can_reckon_with_is_refused(
     assert str(folder.file) in written(folder, **{key: value})
 
 
-# The lock's note
+# The lock, and its note
+
+
+def test_who_only_looks_whether_the_lock_is_held_does_not_count_as_its_holder(folder: StateFolder) -> None:
+    folder.prepare()
+    looking = filelock.FileLock(folder.path / "state.lock", thread_local=False)
+    looking.acquire()
+    done = threading.Timer(0.01, looking.release)
+    done.start()
+    lock(folder)
+    done.join()
 
 
 def test_who_waits_learns_who_holds_the_lock_though_the_note_comes_late(folder: StateFolder) -> None:

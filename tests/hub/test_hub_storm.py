@@ -1,0 +1,71 @@
+"""Many commands at once on one folder."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clinder.state import Pending, Process, State, StateFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hub.cluster import Cluster
+    from hub.forks import Forks
+
+AT_ONCE = 32
+COMMANDS = [("up",), ("up", "--ref", "v2"), ("down",), ("status",), ("plan",)]
+STATUSES = {"up": {0}, "down": {0}, "status": {0, 6}, "plan": {0}}
+NOTE = re.compile(r"waiting for clinder (up|down) \(process (\d+) of \S+ on \S+, since [\d-]+ [\d:]+\) to release ")
+
+
+def named(folder: StateFolder) -> set[str]:
+    state = folder.read()
+    return {session.url for session in (state.session, *state.retired) if session}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_many_commands_at_once_one_works_at_a_time_and_nothing_is_lost(
+    cluster: Cluster, project: Path, forks: Forks, seed: int
+) -> None:
+    folder = StateFolder(project / ".clinder")
+    commands = random.Random(seed).choices(COMMANDS, k=AT_ONCE)
+    ended = forks.run_at_once(commands)
+    for command, its in zip(commands, ended, strict=True):
+        assert its.status in STATUSES[command[0]], its.err
+    cluster.settle()
+    state = folder.read()
+    assert named(folder) == cluster.running
+    assert (state.pending, state.retired) == (None, ())
+    assert not folder.is_locked()
+    assert forks.run("down").status == 0
+    assert cluster.running == set()
+
+
+def test_who_waits_says_for_whom(project: Path, forks: Forks) -> None:
+    ended = forks.run_at_once([("up",), ("down",)] * (AT_ONCE // 2))
+    waiting = [line for its in ended for line in its.err.splitlines() if "waiting for" in line]
+    assert len(waiting) > AT_ONCE // 4
+    holders = [NOTE.match(line) for line in waiting]
+    assert all(holders), waiting
+    assert {int(holder[2]) for holder in holders if holder} <= {its.pid for its in ended}
+
+
+def test_the_lock_timeout_ends_the_waiting_with_four(project: Path, forks: Forks) -> None:
+    folder = StateFolder(project / ".clinder")
+    with folder.locked("run", timeout_s=0, on_wait=lambda holder: None):
+        ended = forks.run_at_once([("up", "--lock-timeout", "0.3s"), ("down", "--lock-timeout", "0"), ("plan",)])
+    assert [its.status for its in ended] == [4, 4, 0]
+    for its in ended[:2]:
+        assert "is locked by clinder run (process " in its.err
+
+
+def test_looking_keeps_nobody_from_working(cluster: Cluster, project: Path, forks: Forks) -> None:
+    """A plan over a launch that never finished looks whether the lock is held; that must not count as holding it."""
+    left = Pending(hub=cluster.url, provider="gh", repo="org/name", ref="main", process=Process.current("up"))
+    StateFolder(project / ".clinder").write(State(pending=left))
+    ended = forks.run_at_once([("plan",)] * 8 + [("up", "--lock-timeout", "0")] + [("plan",)] * 8)
+    assert [its.status for its in ended] == [0] * len(ended), [its.err for its in ended if its.status]
