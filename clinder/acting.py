@@ -180,12 +180,13 @@ class Work:
         retired = (*self.state.retired, *([self._before] if self._before else []))
         self.write(session=session, retired=retired, pending=None)
 
-    def drop(self, session: Session, *, is_gone: bool) -> None:
+    def drop(self, session: Session, *, is_gone: bool) -> bool:
         """Take a session back that was no use: the one before stays (`clinder.launching.Ledger`)."""
         retired = tuple(other for other in self.state.retired if other != self._before)
         if not is_gone:
             retired = (*retired, session)
         self.write(session=self._before, retired=retired, pending=self._pending)
+        return not is_gone
 
     def _forget(self, session: Session | None, cause: str) -> None:
         self._with.tell(Told(cause, warning=session is None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import os
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from clinder.hidden import without_secrets
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from clinder.sessions import Session
 
@@ -58,12 +61,25 @@ def open_link(link: str, *, pause: Callable[[float], None] = time.sleep) -> bool
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             address = json.dumps(link).replace("<", "\\u003c")
             file.write(_PAGE.format(address=address, link=html.escape(link)))
-        opened = webbrowser.open(page.as_uri())
+        with _plain_surroundings():
+            opened = webbrowser.open(page.as_uri())
         if opened:
             pause(_PAGE_KEPT_S)
         return opened
     finally:
         page.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _plain_surroundings() -> Iterator[None]:
+    """Keep tokens out of the environment that a browser is started with; `webbrowser` takes none."""
+    before = dict(os.environ)
+    for name in before.keys() - without_secrets(before).keys():
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(before)
 
 
 def _has_browser() -> bool:

@@ -28,4 +28,4 @@ class Circumstances:
     tell: Listener = ignore
     interrupts: Interrupts = field(default_factory=Interrupts)
     lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S
-    build_token: str | None = None
+    build_token: str | None = field(default=None, repr=False)

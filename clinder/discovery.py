@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clinder.config import Value
 from clinder.errors import ClinderError, UsageError
+from clinder.hidden import without_secrets
 from clinder.repository import LOCAL, RepositoryLink, read_repository
 from clinder.settings import LOCAL_HUB
 
@@ -199,6 +200,7 @@ def _git(folder: Path, *arguments: str) -> str:
             text=True,
             timeout=_GIT_TIMEOUT_S,
             check=False,
+            env=without_secrets(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

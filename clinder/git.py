@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from typing import TYPE_CHECKING
 
 from clinder.errors import UnreachableError
+from clinder.hidden import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ def newest_commit(spec: RepositorySpec) -> str | None:
     quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": _TRANSPORTS, "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, env={**os.environ, **quiet}
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, env=without_secrets() | quiet
         )
     except FileNotFoundError:
         raise UnreachableError("git is needed to look at the branch", hint="Install git.") from None

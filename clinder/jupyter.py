@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from clinder.errors import ClinderError, LaunchError, TimedOutError, UnreachableError
+from clinder.hidden import without_token
 from clinder.hosts import leads_to_loopback
 from clinder.observation import Condition, Observation
 from clinder.transport import UNTRUSTED, new_client, translated
@@ -53,6 +54,7 @@ class JupyterServer:
         self._who = "the server"
         self._is_local = leads_to_loopback(session.url)
         self._timeout_s = connect.total_seconds()
+        self._token = session.token
         self._client = new_client()
         self._client.headers["Authorization"] = f"token {session.token}"
 
@@ -178,7 +180,7 @@ class JupyterServer:
             raise LaunchError(f"{what} could not be started: {error.message}", hint=hint) from error
         identifier = started.get("id") if isinstance(started, dict) else None
         if response.status_code != 201 or not isinstance(identifier, str):  # noqa: PLR2004
-            said = started.get("message") if isinstance(started, dict) else None
+            said = without_token(str(started.get("message") or ""), self._token) if isinstance(started, dict) else ""
             raise LaunchError(
                 f"{what} could not be started (HTTP {response.status_code}{f': {said}' if said else ''})", hint=hint
             )

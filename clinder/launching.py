@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from clinder.errors import (
     ClinderError,
-    InterruptedBySignalError,
     LaunchError,
     LaunchRetryError,
     StateError,
@@ -22,13 +21,14 @@ from clinder.errors import (
     UnreachableError,
 )
 from clinder.events import Attempt, CaughtUp, Checking, Event, Phase, Proven, Retrying, Told
+from clinder.hidden import without_token
 from clinder.hosts import exposure
-from clinder.hubs.choosing import HubList
+from clinder.hubs.choosing import HubList, combine, left_on
 from clinder.sessions import PhaseTime, Session, session_from_ready
 from clinder.settings import LOCAL_HUB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from clinder.config import Config
     from clinder.events import LaunchesLeft, Listener
@@ -78,8 +78,15 @@ class Ledger(Protocol):
             StateError: it cannot be recorded; it is then stopped.
         """
 
-    def drop(self, session: Session, *, is_gone: bool) -> None:
-        """Take a session back that turned out to be no use; `is_gone` says whether it was seen to end."""
+    def drop(self, session: Session, *, is_gone: bool) -> bool:
+        """Take a session back that turned out to be no use; `is_gone` says whether it was seen to end.
+
+        Returns:
+            Whether it stays recorded, to be stopped later.
+
+        Raises:
+            StateError: it cannot be recorded.
+        """
 
 
 class NoLedger:
@@ -88,8 +95,9 @@ class NoLedger:
     def keep(self, session: Session) -> None:
         """Record nothing."""
 
-    def drop(self, session: Session, *, is_gone: bool) -> None:
+    def drop(self, session: Session, *, is_gone: bool) -> bool:
         """Record nothing."""
+        return False
 
 
 def open_hub(url: str, timeouts: Timeouts, *, build_token: str | None = None) -> Hub:
@@ -155,46 +163,18 @@ def launch(
             failures.append((hub.url, error))
             hubs.note(hub, error)
             if not error.retryable or len(failures) >= retry.attempts:
-                raise _combined(failures, hubs.passed_over) from error
+                combine(failures, hubs.passed_over)
+                raise
             hub = hubs.choose()
             pause_s = hubs.pause_s(hub.url, len(failures), retry)
             if time.monotonic() + pause_s >= built_by:
                 limit = f"no time is left for another try: {config.describe('timeouts.build')}"
-                raise _combined(failures, hubs.passed_over, limit) from error
+                combine(failures, hubs.passed_over, limit)
+                raise
             if error.sessions_left:
-                tell(Told(_left_on({failures[-1][0]: 1}), warning=True))
+                tell(Told(left_on({failures[-1][0]: 1}), warning=True))
             tell(Retrying(error.message, hub.url, pause_s))
         interrupts.sleep(pause_s)
-
-
-def _combined(
-    failures: list[tuple[str, ClinderError]], passed_over: Mapping[str, str], limit: str = ""
-) -> ClinderError:
-    """Let the last error tell of those before it, of the hubs that were not asked, and of what may be left."""
-    last = failures[-1][1]
-    left: dict[str, int] = {}
-    for hub, error in failures:
-        left[hub] = left.get(hub, 0) + error.sessions_left
-    last.sessions_left = sum(left.values())
-    if last.sessions_left:
-        last.hint = f"{last.hint.replace(_left_on(left), '')} {_left_on(left)}".strip()
-    if isinstance(last, InterruptedBySignalError):
-        return last
-    lines = [last.message]
-    if len(failures) > 1:
-        said = [error.message if hub in error.message else f"{hub}: {error.message}" for hub, error in failures]
-        lines = [f"no session after {len(failures)} tries:", *(f"  {n}. {text}" for n, text in enumerate(said, 1))]
-    lines += [f"  {hub} was passed over: {reason}" for hub, reason in passed_over.items()]
-    last.message = "\n".join([*lines, *([f"  {limit}"] if limit else [])])
-    return last
-
-
-def _left_on(hubs: Mapping[str, int]) -> str:
-    """Say how many sessions may be left on which hubs."""
-    names = ", ".join(hub for hub, count in hubs.items() if count)
-    if (count := sum(hubs.values())) == 1:
-        return f"A session may be left on {names}. The hub launches it all the same, and stops it when it is idle."
-    return f"{count} sessions may be left on {names}. Hubs launch them all the same, and stop them when they are idle."
 
 
 @dataclass
@@ -214,6 +194,13 @@ class _PhaseClock:
     def times(self) -> list[PhaseTime]:
         self.enter("")
         return [PhaseTime(phase=phase, seconds=round(seconds, 3)) for phase, seconds in self.seconds.items() if phase]
+
+
+def _shown(event: Event) -> Event:
+    """Take the session's token out of the words in which the hub hands it over."""
+    if event.phase is not Phase.READY:
+        return event
+    return replace(event, message=without_token(event.message, event.details.get("token")))
 
 
 class _Launch:
@@ -281,7 +268,7 @@ class _Launch:
                 raise LaunchRetryError(f"{self._hub.url} ended the stream before the session was ready")
             has_told = False
             for event in events:
-                self._tell(event)
+                self._tell(_shown(event))
                 has_told = True
                 self._is_decided = event.phase in (Phase.READY, Phase.FAILED)
                 if event.phase is Phase.READY:
@@ -301,7 +288,7 @@ class _Launch:
             self._is_built = True
             self._deadline = time.monotonic() + self._timeouts.launch.total_seconds()
             if self._hub.launches_on_its_own:
-                self._interrupts.left_behind = _left_on({self._hub.url: 1})
+                self._interrupts.left_behind = left_on({self._hub.url: 1})
 
     def _check_time(self, stream: EventStream) -> None:
         now = time.monotonic()
@@ -371,20 +358,23 @@ class _Launch:
         return replace(session, phases=(*session.phases, warmed))
 
     def _discard(self, session: Session, error: BaseException) -> None:
-        """Stop a session that is no use; where that fails the error bears it, so that it is not lost."""
+        """Stop a session that is no use; where that fails it stays recorded, or else the error bears it."""
         from clinder.stopping import stop_session
 
-        is_gone = True
         said = "The session was stopped." if isinstance(error, LaunchError) else ""
+        failure: ClinderError | None = None
         try:
             if self._interrupts.is_repeated:
-                raise self._interrupts.error("the session was left running")
+                raise self._interrupts.error("it was left at once")
             stop_session(session, timeouts=self._timeouts, pause=time.sleep)
         except ClinderError as second:
-            is_gone = False
-            said = f"{second.message}: stop it with `clinder stop`."
+            failure = second
+        is_kept = False
+        with suppress(StateError):  # the error under way tells what happened, and bears the session
+            is_kept = self._ledger.drop(session, is_gone=failure is None)
+        if failure:
+            how = "`clinder down` tries again." if is_kept else "Stop it with `clinder stop`."
+            said = f"The session {session.url} may still run: {failure.message}. {how}"
         if isinstance(error, ClinderError):
             error.hint = f"{error.hint} {said}".strip()
-            error.session = None if is_gone else session
-        with suppress(StateError):  # the error under way tells what happened, and may bear the session
-            self._ledger.drop(session, is_gone=is_gone)
+            error.session = None if is_kept or failure is None else session

@@ -88,16 +88,21 @@ def check_url(url: object) -> str:
     if not isinstance(url, str) or not url:
         raise ValueError("it has no URL")
     if _BAD_IN_URL.search(url):
-        raise ValueError(f"its URL {url!r} holds characters that a URL must not hold")
+        raise ValueError(f"its URL {_bare(url)!r} holds characters that a URL must not hold")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"its URL {url!r} is not http or https with a host")
+        raise ValueError(f"its URL {_bare(url)!r} is not http or https with a host")
     if "@" in parts.netloc:
         raise ValueError("its URL bears a user name")
     parts.port  # noqa: B018  # raises ValueError where it is no number
     if parts.query or parts.fragment:
-        raise ValueError(f"its URL {url!r} bears a query")
+        raise ValueError(f"its URL {_bare(url)!r} bears a query")
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/"))
+
+
+def _bare(url: str) -> str:
+    """Leave out of a URL what may be secret: a user's name and password, the query."""
+    return re.sub(r"//[^/?#]*@", "//", re.split(r"[?#]", url)[0])
 
 
 def check_token(token: object) -> str:

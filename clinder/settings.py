@@ -41,6 +41,8 @@ class Kind:
 def _read_text(given: object) -> str:
     if not isinstance(given, str):
         raise ValueError(f"text is expected, not {given!r}")  # a fault in what a user wrote
+    if not given.isprintable():  # it would reach the screen, and move the cursor there
+        raise ValueError(f"{given!r} holds characters that cannot be printed")
     return given
 
 
@@ -52,8 +54,8 @@ def read_path(given: object) -> str:
     """
     text = _read_text(given).strip()
     path, _, query = text.lstrip("/").partition("?")
-    if not text.isprintable() or "\\" in text:
-        raise ValueError(f"{text!r} holds characters that a path in a session must not hold")
+    if "\\" in text:
+        raise ValueError(f"{text!r} holds a backslash, which a browser takes for a slash")
     if text.startswith("//") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path):
         raise ValueError(f"{text!r} is an address, where a path in the session is expected, such as lab/tree/notebooks")
     if any(unquote(unquote(part)) in (".", "..") for part in re.split(r"/|%2f", path, flags=re.IGNORECASE)):

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from clinder.errors import NoSessionError, UnreachableError
+from clinder.hidden import OWN_VARIABLES
 from clinder.state import StateFolder
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 BASE_URL_VARIABLE = "JUPYTER_BASE_URL"
 TOKEN_VARIABLE = "JUPYTER_TOKEN"  # noqa: S105  # a name, no secret
-_NOT_HANDED_ON = ("CLINDER_BUILD_TOKEN", "CLINDER_SESSION")
 
 
 def session_variables(session: Session) -> dict[str, str]:
@@ -28,7 +28,7 @@ def session_variables(session: Session) -> dict[str, str]:
 def session_environment(session: Session, environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Make the environment in which tools find a session, without what they have no business to know."""
     base = os.environ if environment is None else environment
-    return {name: value for name, value in base.items() if name not in _NOT_HANDED_ON} | session_variables(session)
+    return {name: value for name, value in base.items() if name not in OWN_VARIABLES} | session_variables(session)
 
 
 def recorded_session(state_dir: Path) -> Session:

@@ -50,7 +50,7 @@ class Inputs:
     """
 
     settings: Mapping[str, str]
-    build_token: str | None
+    build_token: str | None = dataclasses.field(repr=False)
     config_file: Path | None
     folder: Path
     keeps_alive: bool

@@ -13,6 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from clinder.hidden import without_secrets
 from clinder.watch import Pace, Watch
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Keeping:
         subprocess.Popen(
             [sys.executable, *started_with, *arguments],
             cwd=self.mark.parent.parent,
+            env={name: value for name, value in without_secrets().items() if name != "INPUT_BUILD-TOKEN"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

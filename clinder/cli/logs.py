@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clinder.cli.command import Invocation, command
+from clinder.output.clean import clean
 from clinder.output.result import Result
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def logs(
 
 
 def _text(launch: PastLaunch) -> str:
-    return launch.path.read_text(encoding="utf-8", errors="replace")
+    return clean(launch.path.read_text(encoding="utf-8", errors="replace"))
 
 
 def _write(path: Path, text: str) -> None:
@@ -79,7 +80,7 @@ def _follow(launch: PastLaunch) -> None:
         while True:
             has_ended = launch.path.with_suffix(".json").exists() or not state.is_locked()
             while text := file.read(65536):
-                sys.stdout.write(text)
+                sys.stdout.write(clean(text))
             sys.stdout.flush()
             if has_ended:
                 return

@@ -1,7 +1,7 @@
-"""Which hub of the list is asked next, and after which pause: a hub known to be limited or unwell is passed over.
+"""Which hub of the list is asked next, after which pause, and what the last error tells of them all.
 
-What is known is what a hub itself last said of its limit, and its `/health`. That is asked for only where there is
-another hub to go to: a single one costs no request beside the launch.
+A hub known to be limited or unwell is passed over. What is known is what a hub itself last said of its limit, and its
+`/health`. That is asked for only where there is another hub to go to: a single one costs no request but the launch.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from clinder.errors import ClinderError
+from clinder.errors import ClinderError, InterruptedBySignalError
 from clinder.events import Told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from clinder.events import LaunchesLeft, Listener
     from clinder.interrupts import Interrupts
@@ -140,3 +140,30 @@ class HubList:
         jitter = random.uniform(0.75, 1.25)  # noqa: S311
         pause_s = named if named is not None else retry.backoff.total_seconds() * 2 ** (tries - 1) * jitter
         return min(pause_s, retry.wait.total_seconds())
+
+
+def combine(failures: list[tuple[str, ClinderError]], passed_over: Mapping[str, str], limit: str = "") -> None:
+    """Let the last error tell of those before it, of the hubs that were not asked, and of what may be left."""
+    last = failures[-1][1]
+    left: dict[str, int] = {}
+    for hub, error in failures:
+        left[hub] = left.get(hub, 0) + error.sessions_left
+    last.sessions_left = sum(left.values())
+    if last.sessions_left:
+        last.hint = f"{last.hint.replace(left_on(left), '')} {left_on(left)}".strip()
+    if isinstance(last, InterruptedBySignalError):
+        return
+    lines = [last.message]
+    if len(failures) > 1:
+        said = [error.message if hub in error.message else f"{hub}: {error.message}" for hub, error in failures]
+        lines = [f"no session after {len(failures)} tries:", *(f"  {n}. {text}" for n, text in enumerate(said, 1))]
+    lines += [f"  {hub} was passed over: {reason}" for hub, reason in passed_over.items()]
+    last.message = "\n".join([*lines, *([f"  {limit}"] if limit else [])])
+
+
+def left_on(hubs: Mapping[str, int]) -> str:
+    """Say how many sessions may be left on which hubs."""
+    names = ", ".join(hub for hub, count in hubs.items() if count)
+    if (count := sum(hubs.values())) == 1:
+        return f"A session may be left on {names}. The hub launches it all the same, and stops it when it is idle."
+    return f"{count} sessions may be left on {names}. Hubs launch them all the same, and stop them when they are idle."

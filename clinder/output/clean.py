@@ -17,19 +17,19 @@ _ESCAPES = re.compile(
 )
 _PLAIN = bytes(range(ord(" "), ord("~") + 1)) + b"\n"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_RUNNER_COMMAND = re.compile(r"##(?=\[)|^[^\S\n]*:(?=:)", re.MULTILINE)
+_RUNNER_COMMAND = re.compile(r"##(?=\w*\[)|^[^\S\n]*:(?=:)", re.MULTILINE)
 
 
 def clean(text: str) -> str:
     r"""Make untrusted text harmless: lines of printable characters, `\n` between them.
 
-    A carriage return overwrites what stands before it in its line, as on a terminal; `##[` (which a CI runner
-    takes for a command anywhere in a line) and `::` (at the start of a line, white space aside) get a space.
+    A carriage return overwrites what stands before it in its line, as on a terminal; `##[` and `##vso[` (which CI
+    runners take for commands anywhere in a line) and `::` (at the start of a line, white space aside) get a space.
     """
     # A build log is long and mostly plain: what one look at the whole text can rule out is not searched for.
     if not text.isascii() or text.encode().translate(None, _PLAIN):
         text = _without_controls(text)
-    if "##[" in text or "::" in text:
+    if "##" in text or "::" in text:
         text = _RUNNER_COMMAND.sub(_with_space, text)
     return text
 

@@ -88,7 +88,8 @@ class LaunchLog:
 
     def _line(self, text: str) -> None:
         if self._file:
-            self._file.write(f"{time.monotonic() - self._began:9.3f} clinder   {clean(text)}\n")
+            prefix = f"{time.monotonic() - self._began:9.3f} clinder   "
+            self._file.write(prefix + clean(text).replace("\n", f"\n{prefix}") + "\n")
             self._file.flush()
 
     def _begin(self, attempt: Attempt) -> None:

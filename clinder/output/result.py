@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -39,10 +40,10 @@ class Result:
 def show(result: Result, *, as_json: bool, quiet: bool = False, compact: bool = False) -> None:
     """Print a result: its data on stdout, its messages on stderr; `compact` puts the JSON on a line of its own."""
     for warning in result.warnings:
-        say(f"{colored('warning:', 'yellow', sys.stderr)} {warning}")
+        say(f"{colored('warning:', 'yellow', sys.stderr)} {_one_paragraph(warning)}")
     if not quiet:
         for message in result.messages:
-            say(message)
+            say(_one_paragraph(message))
     if as_json:
         _print_json(result.document, indent=None if compact else 2)
     elif result.text:
@@ -50,9 +51,14 @@ def show(result: Result, *, as_json: bool, quiet: bool = False, compact: bool = 
     sys.stdout.flush()
 
 
+def _one_paragraph(text: str) -> str:
+    """Clean a message, and indent all lines but the first, so that none of a hub's looks like one of clinder's."""
+    return re.sub(r"\n(?=\S)", "\n  ", clean(text))
+
+
 def show_error(error: ClinderError, *, as_json: bool) -> None:
     """Print an error: for people on stderr; for programs also as JSON on stdout, with any session that was made."""
-    say(f"{colored('clinder:', 'red', sys.stderr)} {clean(error.message)}")
+    say(f"{colored('clinder:', 'red', sys.stderr)} {_one_paragraph(error.message)}")
     if error.hint:
         say(f"  {clean_line(error.hint)}")
     if as_json:

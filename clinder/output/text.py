@@ -23,9 +23,14 @@ _SHORT_COMMIT = 12
 
 def aligned(rows: Iterable[tuple[str, str]]) -> str:
     """Set rows of a label and a value in two columns; rows without a value are left out."""
-    kept = [(label, clean_line(value)) for label, value in rows if value]
+    kept = [(_clean_label(label), clean_line(value)) for label, value in rows if value]
     width = max((len(label) for label, _ in kept), default=0)
     return "\n".join(f"{label:<{width}}  {value}" for label, value in kept)
+
+
+def _clean_label(label: str) -> str:
+    name = label.lstrip(" ")
+    return " " * (len(label) - len(name)) + clean_line(name)
 
 
 def describe_origin(session: Session) -> str:

@@ -114,3 +114,9 @@ def playwright() -> Path:
 def fish() -> str:
     """The shell fish."""
     return debian_package("fish", "fish")
+
+
+@pytest.fixture(scope="session")
+def zsh() -> str:
+    """The shell zsh."""
+    return debian_package("zsh", "zsh")

@@ -205,7 +205,7 @@ def test_an_error_without_json_prints_any_session_that_is_there(capsys: pytest.C
 
 def test_a_hubs_words_in_an_error_speak_to_no_ci_runner(capsys: pytest.CaptureFixture[str]) -> None:
     show_error(BuildError("failed: \x1b[31mno\n::add-mask::x\n##[error]y"), as_json=False)
-    assert capsys.readouterr().err == "clinder: failed: no\n: :add-mask::x\n## [error]y\n"
+    assert capsys.readouterr().err == "clinder: failed: no\n  : :add-mask::x\n  ## [error]y\n"
 
 
 # Text

@@ -174,3 +174,19 @@ def test_every_session_survives_its_uri(scheme: str, host: str, name: str, token
 def test_an_embedded_session_without_a_path_survives_its_uri() -> None:
     session = Session(url="http://127.0.0.1:41000/", token="abc")
     assert session_from_uri(session.uri).url == session.url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/x/?token=hunter2",
+        "http://127.0.0.1/x y?token=hunter2",
+        "http://me:hunter2@127.0.0.1/x y",
+        "ftp://me:hunter2@127.0.0.1/",
+        "http://127.0.0.1/#hunter2",
+    ],
+)
+def test_a_url_that_is_refused_is_named_without_what_may_be_secret(url: str) -> None:
+    with pytest.raises(ValueError, match="its URL") as caught:
+        check_url(url)
+    assert "hunter2" not in str(caught.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from clinder.errors import HubError
@@ -34,7 +34,7 @@ class ServeOptions:
 
     port: int = 8585
     redirect: bool = False
-    build_token: str | None = None
+    build_token: str | None = field(default=None, repr=False)
     rate_limit: int | None = None
     quota: int | None = None
     keepalive_s: float = 25.0
