@@ -1,0 +1,43 @@
+// Draws in a headless Chromium: `node record.mjs PLAYWRIGHT CHROMIUM MERMAID IN OUT`.
+// IN is a Mermaid diagram (.mmd), drawn as SVG, or a page (.html) whose Mermaid diagrams are drawn and which is taken as
+// PNG. Nothing is fetched.
+import { readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
+const [playwright, executablePath, mermaid, from, to] = process.argv.slice(2);
+const { chromium } = createRequire(import.meta.url)(playwright);
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"] });
+try {
+  const page = await browser.newPage({ viewport: { width: 860, height: 600 }, deviceScaleFactor: 1.5 });
+  page.on("pageerror", (error) => { throw error; });
+  const text = readFileSync(from, "utf8");
+  const isDiagram = from.endsWith(".mmd");
+  await page.setContent(isDiagram ? "<body></body>" : text);
+  await page.addScriptTag({ path: mermaid });
+  await page.evaluate(() => {
+    const themeVariables = { primaryColor: "#fbeef1", primaryBorderColor: "#e66581", lineColor: "#57606a", fontSize: "14px" };
+    window.mermaid.initialize({
+      startOnLoad: false,
+      theme: "base",
+      themeVariables,
+      htmlLabels: false,
+      flowchart: { htmlLabels: false },
+      fontFamily: "sans-serif",
+      deterministicIds: true,
+    });
+  });
+  if (isDiagram) {
+    const drawn = await page.evaluate(async (diagram) => (await window.mermaid.render("picture", diagram)).svg, text);
+    const [, width] = drawn.match(/max-width: ([\d.]+)px/);
+    const plain = drawn.replace(/<svg ([^>]*)>/, (_, has) => {
+      const kept = has.replace(/ ?(width|style|role|aria-\w+)="[^"]*"/g, "");
+      return `<svg ${kept} width="${Math.ceil(width)}" role="img" style="background: #fff; border-radius: 6px">`;
+    });
+    writeFileSync(to, plain.replace(/(\d\.\d)\d+/g, "$1") + "\n");
+  } else {
+    await page.evaluate(() => window.mermaid.run({ querySelector: ".mermaid" }));
+    await page.locator("main").screenshot({ path: to });
+  }
+} finally {
+  await browser.close();
+}
