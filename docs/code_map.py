@@ -118,8 +118,8 @@ PARTS = (
     ),
     Part(
         "words",
-        "Errors, what a hub says, what was seen of a session, times, hosts.",
-        ("errors", "events", "observation", "duration", "hosts"),
+        "Errors, what a hub says, what was seen of a session, times, hosts, what stays hidden.",
+        ("errors", "events", "observation", "duration", "hosts", "hidden"),
         (),
     ),
 )
