@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -35,8 +35,41 @@ _REFRESHES_PER_S = 8
 _WORTH_TELLING_S = 0.1
 
 
+class _Screen:
+    """A stream that writes to another one until that fails: a terminal that is gone is no reason to lose a session.
+
+    The view writes from a thread of its own, too, and rich lets every error through.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self.is_gone = False
+
+    def write(self, text: str) -> int:
+        """Write, if there is still somewhere to write to."""
+        if not self.is_gone:
+            try:
+                return self._file.write(text)
+            except OSError:
+                self.is_gone = True
+        return len(text)
+
+    def flush(self) -> None:
+        """Have written what was."""
+        if not self.is_gone:
+            try:
+                self._file.flush()
+            except OSError:
+                self.is_gone = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 class LiveProgress:
     """A listener that shows phases, their times, pushed layers and the last lines of the log.
+
+    When its terminal goes, it ends for good; what it listens to goes on.
 
     Args:
         verbose: also say what is of interest to few.
@@ -46,6 +79,8 @@ class LiveProgress:
     def __init__(self, *, verbose: bool = False, console: Console | None = None) -> None:
         self._verbose = verbose
         self._console = console or Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._screen = _Screen(self._console.file)
+        self._console.file = cast("IO[str]", self._screen)
         self._title = ""
         self._phases: list[tuple[str, float]] = []
         self._layers: Mapping[str, LayerProgress] = {}
@@ -57,7 +92,9 @@ class LiveProgress:
 
     def __call__(self, item: Event | Notice) -> None:
         """Take an item into the view."""
-        if isinstance(item, Event):
+        if self._screen.is_gone:
+            self._fold()
+        elif isinstance(item, Event):
             self._event(item)
         elif isinstance(item, Attempt):
             self._fold()
