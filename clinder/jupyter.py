@@ -261,17 +261,19 @@ class JupyterServer:
                 was_asked = self._ask_to_end() or was_asked
             elif was_asked and self._counts_as_gone(seen, time.monotonic() - started):
                 return True
+            elif not was_asked and seen.reason.startswith("HTTP"):  # it answers: maybe it can still end
+                was_asked = self._ask_to_end(cut_counts=False)
             if time.monotonic() >= deadline:
                 if not was_asked:
                     raise UnreachableError(f"the session cannot be stopped: {seen.reason}")
                 raise TimedOutError(f"the session was asked to end, but is not seen to be gone: {seen.reason}")
             pause(_POLL_S)
 
-    def _ask_to_end(self) -> bool:
+    def _ask_to_end(self, *, cut_counts: bool = True) -> bool:
         try:
             response, _ = self._request("POST", "api/shutdown")
         except UnreachableError:  # some proxies cut the connection before the answer
-            return True
+            return cut_counts
         return response.status_code == 200  # noqa: PLR2004
 
     def _counts_as_gone(self, seen: Observation, waited_s: float) -> bool:

@@ -25,6 +25,7 @@ class Launched:
         ref: what it was asked for, as the last part of the spec.
         mode: `running`, or one of `hub.servers.DEATHS`.
         survives: how many requests to shut down it answers with 200, without doing anything.
+        is_sick: whether it answers 500 to everything but a request to shut down.
         was_asked: whether any request came to it.
     """
 
@@ -33,6 +34,7 @@ class Launched:
     ref: str
     mode: str = "running"
     survives: int = 0
+    is_sick: bool = False
     was_asked: bool = False
     kernels: list[str] = field(default_factory=list)
 
@@ -92,6 +94,8 @@ class Cluster(Server):
             DEATHS[known.mode](request, connection)
         elif request.headers.get("authorization") != f"token {known.token}":
             connection.json(403, {"message": "Forbidden"})
+        elif known.is_sick and request.method == "GET":
+            connection.html(500)
         else:
             _serve(known, request, path, connection)
 
