@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from clinder.circumstances import Circumstances
 from clinder.config import load_config
 from clinder.errors import InterruptedBySignalError
-from clinder.events import ignore
+from clinder.events import Told, ignore
 from clinder.interrupts import Interrupts
 from clinder.outcomes import DownAction
 from clinder.unrecorded import start as start_session
@@ -32,9 +32,13 @@ if TYPE_CHECKING:
 
 
 def _configure(
-    repo: str | None, hub: str | None, ref: str | None, settings: Mapping[str, object] | None, file: Path | None
+    tell: Listener, settings: Mapping[str, object] | None, file: Path | None = None, **given: str | None
 ) -> Config:
-    return load_config(options={**(settings or {}), "repo": repo, "hub": hub, "ref": ref}, file=file)
+    named = {key: value for key, value in given.items() if value is not None}
+    config = load_config(options={**(settings or {}), **named}, file=file)
+    for warning in config.warnings:
+        tell(Told(warning, warning=True))
+    return config
 
 
 def launch(
@@ -53,7 +57,8 @@ def launch(
         repo: the repository, in any form that `--repo` takes.
         hub: the hub's URL, or `local`.
         ref: branch, tag or commit.
-        settings: more settings by dotted key, such as `{"timeouts.build": "20m"}`.
+        settings: more settings by dotted key, such as `{"timeouts.build": "20m"}`, or a list of hubs as `hub`; the
+            arguments of their own win.
         file: a `clinder.toml` to read; the environment's `CLINDER_…` variables count as well.
         build_token: for hubs that ask for one; else `CLINDER_BUILD_TOKEN`.
         on_event: called with every event of the hub and every notice of clinder (`clinder.events`).
@@ -67,7 +72,11 @@ def launch(
         RefusedError, HubError, TimedOutError: the hub refuses, cannot be used, or takes too long.
         KeyboardInterrupt: Ctrl-C; a session that was already on its way has been stopped.
     """
-    config = _configure(repo, hub, ref, settings, file)
+    config = _configure(on_event, settings, file, repo=repo, hub=hub, ref=ref)
+    return _launch(config, on_event, build_token)
+
+
+def _launch(config: Config, on_event: Listener, build_token: str | None) -> Session:
     with _circumstances(on_event, build_token) as circumstances:
         return start_session(config, circumstances)
 
@@ -82,7 +91,10 @@ def stop(session: Session, *, settings: Mapping[str, object] | None = None, on_e
         TimedOutError: it was asked to end, and was not seen to be gone in time (`timeouts.stop`).
         UnreachableError: it could not even be asked.
     """
-    config = load_config(options=dict(settings or {}))
+    return _stop(session, _configure(on_event, settings), on_event)
+
+
+def _stop(session: Session, config: Config, on_event: Listener) -> bool:
     with _circumstances(on_event, None) as circumstances:
         return stop_session(session, config, circumstances).action is DownAction.STOPPED
 
@@ -102,11 +114,12 @@ def session(
 
     The arguments and errors are those of `launch` and `stop`.
     """
-    launched = launch(repo, hub=hub, ref=ref, settings=settings, file=file, build_token=build_token, on_event=on_event)
+    config = _configure(on_event, settings, file, repo=repo, hub=hub, ref=ref)
+    launched = _launch(config, on_event, build_token)
     try:
         yield launched
     finally:
-        stop(launched, settings=settings, on_event=on_event)
+        _stop(launched, config, on_event)
 
 
 @contextlib.contextmanager

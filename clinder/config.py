@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,9 +108,10 @@ def find_file(start: Path | None = None) -> Path | None:
     return next((folder / FILE_NAME for folder in (start, *start.parents) if (folder / FILE_NAME).is_file()), None)
 
 
-def find_state_dir(file: Path | None, given: Path | None = None) -> Path:
+def find_state_dir(file: Path | None, given: Path | None = None, environment: Mapping[str, str] | None = None) -> Path:
     """Say where the state is: as given, else `CLINDER_STATE_DIR`, else `.clinder` beside the file or right here."""
-    chosen = given or os.environ.get("CLINDER_STATE_DIR")
+    environment = os.environ if environment is None else environment
+    chosen = given or environment.get("CLINDER_STATE_DIR")
     return Path(chosen).absolute() if chosen else (file.parent if file else Path.cwd()) / STATE_DIR_NAME
 
 
@@ -156,7 +157,25 @@ def load_config(
         raise ConfigError(f"{where}: {_count(faults)}", faults=faults, hint="`clinder.toml.example` shows every key.")
     sources = {key: values[key].source if key in values else "default" for key in setting_keys()}
     warnings += [f"{danger} ({sources['hub']})" for hub in settings.hub if (danger := exposure(hub))]
-    return Config(settings, sources, link, file, find_state_dir(file, state_dir), tuple(warnings))
+    state_dir = find_state_dir(file, state_dir, environment)
+    return Config(settings, sources, link, file, state_dir, tuple(warnings))
+
+
+def load_config_despite_faults(
+    *, options: Mapping[str, object] | None = None, file: Path | None = None, state_dir: Path | None = None
+) -> Config:
+    """Bring options, environment and file together; a file that has faults is left aside, with a warning.
+
+    For what needs no more than the state that lies beside the file: a session is stopped whatever the file says.
+
+    Raises:
+        ConfigError: options or environment have faults.
+    """
+    try:
+        return load_config(options=options, file=file, state_dir=state_dir)
+    except ConfigError as error:
+        config = load_config(options=options, state_dir=find_state_dir(file, state_dir))
+        return replace(config, warnings=(*config.warnings, f"{error.message}\nIt is left aside."))
 
 
 def _count(faults: list[str]) -> str:

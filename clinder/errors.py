@@ -37,6 +37,9 @@ class ClinderError(Exception):
         self.hint = hint
         self.session = session
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class UsageError(ClinderError):
     """The command line asks for something that makes no sense."""

@@ -109,23 +109,28 @@ def _leaves(group: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 
 
 def _command(name: str, command: Any) -> list[str]:
-    settings = {key.replace(".", "_") for key in setting_keys()}
-    takes_settings = settings <= {parameter.name for parameter in command.params}
-    own = [
-        parameter
-        for parameter in command.params
-        if parameter.name not in _SHARED and not (takes_settings and parameter.name in settings)
-    ]
+    names = {parameter.name for parameter in command.params}
+    settings = [key for key in setting_keys() if key.replace(".", "_") in names and name != "init"]
+    not_own = {*_SHARED, *(key.replace(".", "_") for key in settings)}
+    own = [parameter for parameter in command.params if parameter.name not in not_own]
     arguments = "".join(f" {_argument(parameter)}" for parameter in own if _is_argument(parameter))
     parts = [f"## clinder {name}\n", f"`clinder {name} [OPTIONS]{arguments}`\n", command.help + "\n"]
     if own:
         parts.append(_parameters(own))
     shared = [_SHARED[parameter.name] for parameter in command.params if parameter.name in _SHARED]
-    if takes_settings:
-        shared.append("[an option for each key of `clinder.toml`](#an-option-for-each-key)")
     if shared:
         parts.append(f"[Shared](#options-that-several-commands-share): {', '.join(shared)}.\n")
+    if settings:
+        parts.append(f"[Settings](#an-option-for-each-key): {_settings(settings)}.\n")
     return parts
+
+
+def _settings(keys: list[str]) -> str:
+    others = [key for key in setting_keys() if key not in keys]
+    if len(others) > len(keys):
+        return ", ".join(f"`{option_name(key)}`" for key in keys)
+    but = f" but {', '.join(f'`{key}`' for key in others)}" if others else ""
+    return f"an option for each key of `clinder.toml`{but}"
 
 
 def _is_argument(parameter: Any) -> bool:

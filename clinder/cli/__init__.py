@@ -27,7 +27,7 @@ def main() -> None:
 
 def invoke(arguments: Sequence[str]) -> int:
     """Run a command and return its exit status; whatever goes wrong is shown here, without a traceback."""
-    from typer import Exit, TyperException
+    from typer import Abort, Exit, TyperException
 
     from clinder.cli.app import app
     from clinder.errors import ClinderError, UsageError
@@ -42,7 +42,7 @@ def invoke(arguments: Sequence[str]) -> int:
         hint = "`clinder --help` lists the commands, `clinder COMMAND --help` the options."
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         return _fail(UsageError(message or "no command is given", hint=hint), arguments)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Abort):
         return 130
     except BrokenPipeError:
         # Nobody reads the result any more; Python would complain again when it flushes at its end.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -87,20 +87,28 @@ class Invocation:
             raise UsageError(f"there is no file {named}", hint="Look at --config and CLINDER_CONFIG.")
         return named.absolute()
 
-    def load_config(self, *, looks_for_file: bool = True, settings: dict[str, str | None] | None = None) -> Config:
+    def load_config(
+        self,
+        *,
+        looks_for_file: bool = True,
+        bears_faults: bool = False,
+        settings: dict[str, str | None] | None = None,
+    ) -> Config:
         """Read options, environment and file; warnings are said at once.
 
         Args:
             looks_for_file: false: read a file only where `--config` names one.
+            bears_faults: do without a file that has faults, as what is to be done is recorded elsewhere.
             settings: options that win over the shared ones.
 
         Raises:
             ConfigError: with every fault.
         """
-        from clinder.config import load_config
+        from clinder.config import load_config, load_config_despite_faults
         from clinder.output.result import say
 
-        config = load_config(
+        load = load_config_despite_faults if bears_faults else load_config
+        config = load(
             options={**(self.settings or {}), **(settings or {})},
             file=self.find_file() if looks_for_file or self.config_file else None,
             state_dir=self.state_dir,
@@ -161,19 +169,19 @@ class Command:
         verb: takes an `Invocation` and its own options, returns a `Result`.
         name: as it is typed.
         shared: by field of `Invocation`, the type as Typer wants it and the default.
-        takes_settings: whether there is an option for every key of `clinder.toml`.
+        settings: which keys of `clinder.toml` there is an option for.
         passes_arguments: whether everything from the first argument on belongs to another program.
     """
 
     verb: Verb
     name: str
     shared: Mapping[str, tuple[Any, Any]]
-    takes_settings: bool
+    settings: Sequence[str] = ()
     passes_arguments: bool = False
 
     def add_to(self, app: typer.Typer) -> None:
         """Make this a command of an application."""
-        settings = _settings_options() if self.takes_settings else {}
+        settings = _settings_options(self.settings)
 
         def run(**given: Any) -> int:
             invocation = Invocation(
@@ -203,8 +211,9 @@ def command(
     *,
     json: bool = True,
     progress: bool = False,
-    files: bool = True,
-    settings: bool = False,
+    config: bool = True,
+    state: bool = True,
+    settings: Sequence[str] = (),
     passes_arguments: bool = False,
 ) -> Callable[[Verb], Command]:
     """Make a verb a command, and say which options it shares with others.
@@ -212,9 +221,10 @@ def command(
     Args:
         name: the command's name.
         json: whether it takes `--json`.
-        progress: whether it takes `--verbose` and, with `files`, `--lock-timeout`.
-        files: whether it takes `--config` and `--state-dir`.
-        settings: whether it takes an option for every key of `clinder.toml`.
+        progress: whether it takes `--verbose` and, with `state`, `--lock-timeout`.
+        config: whether it takes `--config`.
+        state: whether it takes `--state-dir`.
+        settings: the keys of `clinder.toml` that it reads and takes an option for.
         passes_arguments: whether everything from the first argument on belongs to another program.
     """
     shared: dict[str, tuple[Any, Any]] = {}
@@ -223,19 +233,21 @@ def command(
     shared["quiet"] = (_QUIET, False)
     if progress:
         shared["verbose"] = (_VERBOSE, False)
-    if files:
-        shared |= {"config_file": (_CONFIG, None), "state_dir": (_STATE_DIR, None)}
-    if files and progress:
+    if config:
+        shared["config_file"] = (_CONFIG, None)
+    if state:
+        shared["state_dir"] = (_STATE_DIR, None)
+    if state and progress:
         shared["lock_timeout"] = (_LOCK_TIMEOUT, None)
     return lambda verb: Command(verb, name, shared, settings, passes_arguments)
 
 
-def _settings_options() -> dict[str, tuple[str, Any]]:
-    """Make an option of every setting: by parameter name, its dotted key and its type as Typer wants it."""
-    from clinder.settings import option_name, setting_default, setting_keys, setting_kind, setting_meaning
+def _settings_options(keys: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """Make options of settings: by parameter name, the dotted key and the type as Typer wants it."""
+    from clinder.settings import option_name, setting_default, setting_kind, setting_meaning
 
     options = {}
-    for key in setting_keys():
+    for key in keys:
         help_text = _SETTINGS_HELP.get(key) or f"{setting_meaning(key)} [default: {_show(setting_default(key))}]"
         option = typer.Option(option_name(key), metavar=setting_kind(key).metavar, help=help_text)
         options[key.replace(".", "_")] = (key, Annotated[str | None, option])

@@ -6,13 +6,13 @@ from clinder.cli.command import Invocation, command
 from clinder.output.result import Result
 
 
-@command("down", progress=True, settings=True)
+@command("down", progress=True, settings=("timeouts.connect", "timeouts.stop"))
 def down(invocation: Invocation) -> Result:
     """Stop the recorded session, wait until it is seen to be gone, and forget it."""
     from clinder.lifecycle import down as bring_down
     from clinder.output.documents import down_document
 
-    config = invocation.load_config()
+    config = invocation.load_config(bears_faults=True)
     with invocation.circumstances(config) as circumstances:
         result = bring_down(config, circumstances)
     url = f": {result.session.url}" if result.session else ""

@@ -55,7 +55,7 @@ def check(
     )
 
 
-@command("serve", json=False, files=False)
+@command("serve", json=False, config=False, state=False)
 def serve(
     invocation: Invocation,
     port: Annotated[

@@ -10,7 +10,7 @@ from clinder.cli.command import Invocation, command
 from clinder.output.result import Result
 
 
-@command("init", json=False, files=False)
+@command("init", json=False, config=False, state=False)
 def init(
     invocation: Invocation,
     hub: Annotated[str | None, typer.Option(metavar="TEXT", help="The hub to write down.")] = None,

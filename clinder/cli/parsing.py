@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 
@@ -27,14 +28,16 @@ class _Conversion:
         if is_single and (value is None or (isinstance(self.kind, type) and isinstance(value, self.kind))):
             return value
         if is_single and self.kind is Path and isinstance(value, str):
+            if not value:  # an unset variable, most often: it would stand for the current folder
+                raise typer.BadParameter("a path is expected, not an empty text", ctx=ctx, param=param)
             return Path(value)
         return self.thorough().coerce(value, param=param, ctx=ctx)
 
 
 def _spare_conversions(command: Any, ctx: Any) -> None:
     for parameter in command.get_params(ctx):
-        thorough = parameter.get_runtime_param
-        if not isinstance(thorough, partial):
+        thorough = getattr(parameter, "get_runtime_param", None)  # not in Typer's documentation: it may go one day
+        if thorough and not isinstance(thorough, partial):
             parameter.get_runtime_param = partial(_Conversion, thorough, parameter.type_descriptor.annotation)
 
 

@@ -13,7 +13,7 @@ from clinder.output.result import Result
 CHANGES_STATUS = 10
 
 
-@command("plan", settings=True)
+@command("plan", settings=("hub", "repo", "ref", "timeouts.connect"))
 def plan(
     invocation: Invocation,
     replace: Annotated[bool, typer.Option("--replace", help="Plan as `up --replace` would.")] = False,

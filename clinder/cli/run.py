@@ -9,9 +9,10 @@ import typer
 
 from clinder.cli.command import Invocation, command
 from clinder.output.result import Result
+from clinder.settings import setting_keys
 
 
-@command("run", json=False, progress=True, settings=True, passes_arguments=True)
+@command("run", json=False, progress=True, settings=tuple(setting_keys()), passes_arguments=True)
 def run(
     invocation: Invocation,
     cmd: Annotated[list[str], typer.Argument(metavar="CMD", help="The command, after --, and its arguments.")],

@@ -9,6 +9,7 @@ import typer
 
 from clinder.cli.command import Invocation, command
 from clinder.output.result import Result
+from clinder.settings import setting_keys
 
 if TYPE_CHECKING:
     from clinder.sessions import Session
@@ -22,7 +23,10 @@ class Format(StrEnum):
     ENV = "env"
 
 
-@command("start", progress=True, settings=True)
+_SETTINGS = tuple(key for key in setting_keys() if key != "session.path")
+
+
+@command("start", progress=True, state=False, settings=_SETTINGS)
 def start(
     invocation: Invocation,
     repository: Annotated[str | None, typer.Argument(metavar="REPO", help="The repository, as --repo.")] = None,

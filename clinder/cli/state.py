@@ -11,7 +11,7 @@ from clinder.cli.uri import UriArgument, read_session
 from clinder.output.result import Result
 
 
-@command("show", settings=False)
+@command("show")
 def show(
     invocation: Invocation,
     show_token: Annotated[bool, typer.Option("--show-token", help="Include tokens and URIs in the JSON.")] = False,
@@ -38,16 +38,17 @@ def forget(
     from clinder.lifecycle import forget as drop
 
     if not yes:
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             raise UsageError("forgetting a session loses its token", hint="Give --yes to do so unattended.")
-        typer.confirm("Forget the recorded session, without stopping it?", abort=True, err=True)
-    config = invocation.load_config()
+        if not typer.confirm("Forget the recorded session, without stopping it?", err=True):
+            return Result({}, messages=("nothing was forgotten",))
+    config = invocation.load_config(bears_faults=True)
     with invocation.circumstances(config) as circumstances:
         dropped = drop(config, circumstances)
     return Result({}, text="\n".join(session.uri for session in dropped), messages=(f"forgotten: {len(dropped)}",))
 
 
-@command("adopt", json=False, progress=True, settings=True)
+@command("adopt", json=False, progress=True, settings=("hub", "repo", "ref", "timeouts.connect"))
 def adopt(invocation: Invocation, uri: UriArgument = None) -> Result:
     """Take in a session that was started elsewhere; it counts as launched from what clinder.toml declares."""
     from clinder.lifecycle import adopt as take_in

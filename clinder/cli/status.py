@@ -16,7 +16,7 @@ DRIFT_STATUS = 10
 _STATUSES = {"running": 0, "gone": 6, "none": 6, "unreachable": 8}
 
 
-@command("status", settings=True)
+@command("status", settings=("hub", "repo", "ref", "timeouts.connect"))
 def status(
     invocation: Invocation,
     show_token: Annotated[bool, typer.Option("--show-token", help="Include token and URI in the JSON.")] = False,

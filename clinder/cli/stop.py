@@ -7,7 +7,7 @@ from clinder.cli.uri import UriArgument, read_session
 from clinder.output.result import Result
 
 
-@command("stop", progress=True, files=False, settings=True)
+@command("stop", progress=True, config=False, state=False, settings=("timeouts.connect", "timeouts.stop"))
 def stop(invocation: Invocation, uri: UriArgument = None) -> Result:
     """Stop a session that `start` (or anyone) launched, and wait until it is seen to be gone."""
     from clinder.output.documents import down_document

@@ -8,6 +8,7 @@ import typer
 
 from clinder.cli.command import Invocation, command
 from clinder.output.result import Result
+from clinder.settings import setting_keys
 
 RefCheckOption = Annotated[
     bool,
@@ -18,7 +19,7 @@ LatestOption = Annotated[
 ]
 
 
-@command("up", progress=True, settings=True)
+@command("up", progress=True, settings=tuple(setting_keys()))
 def up(
     invocation: Invocation,
     replace: Annotated[

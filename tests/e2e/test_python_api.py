@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from hub.servers import TOKEN, JupyterSession, Server
 from tools import python_packages
 
 import clinder
-from clinder.errors import BuildError, ConfigError, LaunchError
+from clinder.errors import BuildError, ConfigError, LaunchError, TimedOutError
 from clinder.events import Attempt, Event, Notice, Phase, Proven
 
 if TYPE_CHECKING:
@@ -65,6 +66,21 @@ def test_launch_and_stop_are_the_two_halves(server: JupyterSession, hub: Server)
     assert TOKEN not in repr(session)
     assert clinder.stop(session)
     assert not clinder.stop(session), "it was gone already"
+
+
+def test_settings_say_what_no_argument_says(server: JupyterSession, hub: Server) -> None:
+    several: dict[str, object] = {"hub": [hub.url, "https://other.example"], "repo": "org/name", "ref": "v1"}
+    with clinder.session(settings=QUICK | several) as session:
+        assert (session.repo, session.ref, session.hub) == ("org/name", "v1", hub.url)
+
+
+def test_a_file_counts_for_the_end_of_a_session_too(server: JupyterSession, hub: Server, tmp_path: Path) -> None:
+    file = tmp_path / "clinder.toml"
+    file.write_text(f'hub = "{hub.url}"\nrepo = "org/name"\n[session]\nwarm = "off"\n[timeouts]\nstop = "0.3s"\n')
+    began = time.monotonic()
+    with pytest.raises(TimedOutError), clinder.session(file=file):
+        server.after_shutdown = "running"
+    assert time.monotonic() - began < LIMIT_S / 10
 
 
 def test_the_progress_is_told(server: JupyterSession, hub: Server) -> None:

@@ -1,0 +1,115 @@
+"""What every command makes of odd surroundings: faults in clinder.toml, empty paths, a question answered no."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from commands import CLINDER, LIMIT_S, clinder
+from hub.servers import TOKEN, JupyterSession
+
+from clinder.sessions import Session
+from clinder.state import State, StateFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def session() -> Iterator[JupyterSession]:
+    with JupyterSession() as server:
+        yield server
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, session: JupyterSession) -> Path:
+    """A folder in which this session is recorded, and whose clinder.toml has a fault."""
+    StateFolder(tmp_path / ".clinder").write(State(session=Session(url=session.session_url, token=TOKEN)))
+    (tmp_path / "clinder.toml").write_text('hbu = "local"\nrepo = "org/name"\n')
+    return tmp_path
+
+
+def test_a_fault_in_the_file_keeps_nobody_from_stopping(recorded: Path, session: JupyterSession) -> None:
+    done = clinder(recorded, "down")
+    assert "hbu is not a known key: did you mean hub? (clinder.toml)" in done.stderr
+    assert session.was_shut_down
+
+
+def test_a_fault_in_the_options_of_down_is_one(recorded: Path, session: JupyterSession) -> None:
+    done = clinder(recorded, "down", "--timeouts-stop", "soon", expect=2)
+    assert "timeouts.stop: 'soon' is not a duration" in done.stderr
+    assert not session.was_shut_down
+
+
+def test_a_fault_in_the_file_keeps_nobody_from_forgetting(recorded: Path) -> None:
+    assert TOKEN in clinder(recorded, "state", "forget", "--yes").stdout
+    assert StateFolder(recorded / ".clinder").read().session is None
+
+
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path) -> None:
+    done = clinder(tmp_path, "status", "--state-dir", "", expect=2)
+    assert "a path is expected" in done.stderr
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("stop", "--hub", "local"), ("down", "--repo", "a/b"), ("status", "--retry-wait", "1s")]
+)
+def test_an_option_that_would_do_nothing_is_none(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    assert f"No such option: {arguments[1]}" in clinder(tmp_path, *arguments, expect=2).stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals there")
+def test_a_question_answered_no_changes_nothing(recorded: Path) -> None:
+    main, terminal = os.openpty()
+    with subprocess.Popen(
+        [CLINDER, "state", "forget"], cwd=recorded, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        os.close(terminal)
+        os.write(main, b"n\n")
+        stdout, stderr = process.communicate(timeout=LIMIT_S)
+    os.close(main)
+    assert (process.returncode, stdout.strip()) == (0, b"")
+    assert b"nothing was forgotten" in stderr
+    assert StateFolder(recorded / ".clinder").read().session
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such shell there")
+def test_a_closed_stdin_is_no_answer(recorded: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{CLINDER} state forget <&-"],
+        cwd=recorded,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Give --yes" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals there")
+@pytest.mark.parametrize("key", [b"\x03", b"\x04"], ids=["Ctrl-C", "Ctrl-D"])
+def test_a_question_left_unanswered_changes_nothing(recorded: Path, key: bytes) -> None:
+    main, terminal = os.openpty()
+    with subprocess.Popen(
+        [CLINDER, "state", "forget"], cwd=recorded, stdin=terminal, stdout=terminal, stderr=subprocess.PIPE
+    ) as process:
+        os.close(terminal)
+        assert process.stderr
+        said = b""
+        while b"?" not in said:
+            said += os.read(process.stderr.fileno(), 4096)
+        if key == b"\x03":  # the terminal is not its controlling one, so it sends no signal
+            process.send_signal(signal.SIGINT)
+        os.write(main, key)
+        said += process.stderr.read()
+        process.wait(LIMIT_S)
+    os.close(main)
+    assert process.returncode == 130
+    assert b"fault of clinder" not in said
+    assert StateFolder(recorded / ".clinder").read().session
