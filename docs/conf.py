@@ -51,6 +51,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 pygments_style, pygments_dark_style = "friendly", "github-dark"
+smartquotes = False  # two dashes begin an option
 html_theme = "furo"
 html_title = f"clinder {release}"
 html_favicon = "static/favicon.svg"
