@@ -108,7 +108,6 @@ class StateFolder:
         self.path = path
         self.file = path / "state.json"
         self.backup = path / "state.json.bak"
-        self.logs = path / "logs"
         self._lock_file = path / "state.lock"
         self._holder_file = path / "state.holder.json"
 
@@ -194,13 +193,14 @@ class StateFolder:
             _write_durably(temporary, write_record(written, indent=2) + "\n")
             self._keep_backup()
             temporary.replace(self.file)
-            _sync_folder(self.path)
         except OSError as error:
             self._remove_leftovers()
             raise StateError(
                 f"{self.file} cannot be written: {_reason(error)}",
                 hint="Make room, or the folder writable; or choose another with --state-dir.",
             ) from error
+        with contextlib.suppress(OSError):  # some file systems cannot, and the new state is in its place already
+            _sync_folder(self.path)
         return written
 
     def _check_unchanged(self, state: State) -> None:
@@ -241,14 +241,26 @@ class StateFolder:
 
         Raises:
             OSError: it cannot be made.
+            StateError: it is there and holds what is not clinder's: such a folder is not for us to close.
         """
         if not self.path.is_dir():
             self.path.mkdir(mode=_PRIVATE_DIR, parents=True, exist_ok=True)
+        self._check_own()
         if self.path.stat().st_mode & 0o077:
             self.path.chmod(_PRIVATE_DIR)
         ignore = self.path / ".gitignore"
         if not ignore.exists():
             _write_durably(ignore, "*\n")
+
+    def _check_own(self) -> None:
+        if self._lock_file.exists() or self.file.exists():
+            return
+        names = sorted(path.name for path in self.path.iterdir())
+        if others := [name for name in names if name not in (".gitignore", "logs") and not name.startswith("state.")]:
+            raise StateError(
+                f"{self.path} is no state folder: it holds {others[0]}",
+                hint=f"Name a folder that is for the state alone, such as {self.path / '.clinder'}.",
+            )
 
     @contextlib.contextmanager
     def locked(

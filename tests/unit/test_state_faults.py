@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -263,3 +265,31 @@ def test_who_waits_learns_who_holds_the_lock_though_the_note_comes_late(folder: 
             pass
         late.join()
     assert [holder and holder.operation for holder in told] == ["up"]
+
+
+def test_a_folder_with_other_things_in_it_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "notebook.ipynb").write_text("{}", encoding="utf-8")
+    tmp_path.chmod(0o755)
+    folder = StateFolder(tmp_path)
+    with pytest.raises(StateError, match="is no state folder: it holds notebook"):
+        folder.write(State())
+    with pytest.raises(StateError, match="is no state folder"), folder.locked("up", timeout_s=0, on_wait=print):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["notebook.ipynb"]
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_that_cannot_be_flushed_has_the_new_state_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    folder = StateFolder(tmp_path / ".clinder")
+    state = folder.write(folder.write(State()))
+    assert folder.read() == state
