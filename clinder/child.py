@@ -44,6 +44,9 @@ class Child:
     """A running command in a process group of its own, which has the terminal if clinder had it.
 
     A context manager: a command that still runs at its end is killed.
+
+    Attributes:
+        is_signalled: whether a signal that was meant for clinder was handed on to it.
     """
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str]) -> None:
@@ -57,8 +60,8 @@ class Child:
             CommandNotFoundError: there is no such program.
             CommandNotExecutableError: it cannot be executed.
         """
+        self.is_signalled = False
         self._terminal = _Terminal()
-        self._signals = 0
         try:
             self._process = subprocess.Popen(list(command), env=dict(env), **_own_group())
         except FileNotFoundError:
@@ -143,10 +146,10 @@ class Child:
                 signal.signal(number, handler)
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
-        self._signals += 1
-        if self._signals > 1:
+        if self.is_signalled:
             self._kill()
         else:
+            self.is_signalled = True
             self._signal(number)
 
     def _signal(self, number: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from clinder.use import session_environment
 from clinder.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from clinder.circumstances import Circumstances
@@ -50,6 +51,15 @@ class RunOptions:
     retries: int = 0
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """How a command ended: with which status, whether somebody wished so, and how its session was lost, if it was."""
+
+    status: int
+    is_signalled: bool
+    loss: Loss | None
+
+
 def run(
     config: Config, options: RunOptions, *, circumstances: Callable[[], AbstractContextManager[Circumstances]]
 ) -> int:
@@ -64,48 +74,59 @@ def run(
         The command's exit status.
 
     Raises:
-        LostSessionError: the session was lost while the command ran, more often than `retries`.
+        LostSessionError: the session was lost while the command ran, more often than `retries` or after a signal.
         ClinderError: the session did not come up, the command could not be started, or the session not be stopped.
     """
     find_command(options.command[0])
     with Interrupts().installed() as between:
         for tries_left in range(options.retries, -1, -1):
-            with circumstances() as current:
+            with _noting(circumstances, between) as current:
                 result = up(config, current, Wishes(replace=options.fresh))
             is_ours = result.action is not UpAction.KEPT and not options.keep
             try:
                 between.check()
-                status, loss = _run_once(config, options, result.session, between)
+                ended = _run_once(config, options, result.session, between)
             except BaseException:
                 if is_ours:
-                    _release(config, result.session, circumstances)
+                    _release(config, result.session, _noting(circumstances, between))
                 raise
-            if is_ours or loss:
-                _release(config, result.session, circumstances)
-            if loss is None:
-                return status
-            if tries_left > 0:
-                with circumstances() as current:
-                    current.tell(Told(f"{_describe(loss, result.session)}; launching again", warning=True))
-            else:
-                raise LostSessionError(_describe(loss, result.session), hint=_LIMITS)
+            if is_ours or ended.loss:
+                _release(config, result.session, _noting(circumstances, between))
+            if ended.loss is None:
+                return ended.status
+            lost = _describe(ended.loss, result.session)
+            if tries_left == 0 or ended.is_signalled:
+                raise LostSessionError(lost, hint=_LIMITS)
+            between.check()
+            with _noting(circumstances, between) as current:
+                current.tell(Told(f"{lost}; launching again", warning=True))
     raise AssertionError("the last try returns or raises")
 
 
-def _run_once(config: Config, options: RunOptions, session: Session, between: Interrupts) -> tuple[int, Loss | None]:
+@contextmanager
+def _noting(
+    circumstances: Callable[[], AbstractContextManager[Circumstances]], between: Interrupts
+) -> Iterator[Circumstances]:
+    """Make circumstances, and note afterwards a signal that came meanwhile: it is for all that follows, too."""
+    with circumstances() as current:
+        try:
+            yield current
+        finally:
+            between.requested = between.requested or current.interrupts.requested
+
+
+def _run_once(config: Config, options: RunOptions, session: Session, between: Interrupts) -> _Ended:
     watch = Watch(session, timeouts=config.timeouts, keeps_alive=options.keeps_alive)
     with Child(options.command, env=session_environment(session)) as child, watch:
         status = child.wait(is_over=lambda: watch.loss is not None, signalled=lambda: between.requested)
-    if status != 0 and watch.loss is None:
+    if status != 0 and watch.loss is None and not child.is_signalled:
         watch.look()  # it may have failed because its session went, just now
-    return status, watch.loss
+    return _Ended(status, child.is_signalled, watch.loss)
 
 
-def _release(
-    config: Config, session: Session, circumstances: Callable[[], AbstractContextManager[Circumstances]]
-) -> None:
+def _release(config: Config, session: Session, circumstances: AbstractContextManager[Circumstances]) -> None:
     """Stop the session; where that fails the command's own status counts all the same, and the state remembers."""
-    with circumstances() as current:
+    with circumstances as current:
         try:
             release(config, current, session)
         except ClinderError as error:

@@ -328,6 +328,52 @@ def test_a_loss_after_the_last_retry_is_6(project: Path, session: JupyterSession
     assert launches(hub) == 2
 
 
+def test_ctrl_c_ends_a_run_whose_session_goes_at_the_same_time(
+    project: Path, session: JupyterSession, hub: Server
+) -> None:
+    with started(project, "run", "--retry", "3", "--", *python(WAIT)) as run:
+        wait_for(run, "ready")
+        session.mode = "404"
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=LIMIT_S)
+    assert run.returncode == 130, said
+    assert launches(hub) == 1
+
+
+def test_a_loss_after_ctrl_c_is_6_and_not_retried(project: Path, session: JupyterSession, hub: Server) -> None:
+    code = f"import signal; signal.signal(signal.SIGINT, lambda *_: print('no', flush=True)); {WAIT}"
+    with started(project, "run", "--retry", "3", "--", *python(code)) as run:
+        wait_for(run, "ready")
+        run.send_signal(signal.SIGINT)
+        wait_for(run, "no")
+        session.mode = "404"
+        _, said = run.communicate(timeout=LIMIT_S)
+    assert run.returncode == 6, said
+    assert launches(hub) == 1
+
+
+def test_ctrl_c_after_a_loss_launches_nothing_again(project: Path, session: JupyterSession, hub: Server) -> None:
+    ended = project / "ended"
+    code = (
+        f"import pathlib, signal; signal.signal(signal.SIGTERM, lambda *_: exit(pathlib.Path('ended').touch())); {WAIT}"
+    )
+    looks: list[bool] = []
+
+    def gone(_request: Request, connection: Connection) -> None:
+        looks.append(ended.exists())
+        connection.wait(1 if ended.exists() else 0)
+        connection.html(404)
+
+    with started(project, "run", "--retry", "3", "--", *python(code)) as run:
+        wait_for(run, "ready")
+        session.overrides["GET", "*"] = gone
+        eventually(lambda: any(looks), "the lost session is let go of")
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=LIMIT_S)
+    assert run.returncode == 130, said
+    assert launches(hub) == 1
+
+
 def test_the_exit_status_of_a_failing_command_is_not_retried(project: Path, hub: Server) -> None:
     clinder(project, "run", "--retry", "3", "--", "false", expect=1)
     assert launches(hub) == 1
