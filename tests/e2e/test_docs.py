@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +28,7 @@ from pages import (
 )
 
 from clinder.cli.app import app
-from clinder.state import Pending, Process, State, StateFolder
+from clinder.state import Pending, Process, StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -223,9 +224,11 @@ def collect(folder: Path, env: dict[str, str]) -> dict[str, Any]:
     run("clinder plan --json --repo nothing")
     process = Process.current("up")
     pending = Pending(hub=env["CLINDER_HUB"], provider="gh", repo="org/name", ref="main", process=process)
-    StateFolder(folder / ".clinder").write(State(pending=pending))
+    state = StateFolder(folder / ".clinder")
+    kept = state.read()
+    kept = state.write(replace(kept, pending=pending))
     run("clinder state show --json")
-    StateFolder(folder / ".clinder").write(State())
+    state.write(replace(kept, pending=None))
     return found
 
 
