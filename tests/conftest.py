@@ -6,6 +6,17 @@ import os
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+QUICK, THOROUGH = "quick", "thorough"
+"""Profiles of the property tests: the same few examples each time; or, to look for new faults, many at random:
+`HYPOTHESIS_PROFILE=thorough pytest tests/unit/test_fuzz.py`."""
+
+settings.register_profile(QUICK, derandomize=True, deadline=None, database=None, max_examples=100)
+settings.register_profile(
+    THOROUGH, deadline=None, database=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", QUICK))
 
 
 def pytest_configure() -> None:
