@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 POLL_S = 0.1
+_LEAVING_S = 2.0
+"""How long leaving at once may take, before yet another signal breaks in again."""
 ENDING_SIGNALS: tuple[signal.Signals, ...] = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -40,6 +42,7 @@ class Interrupts:
         self.requested_at = 0.0
         self.is_repeated = False
         self.left_behind = ""
+        self._left_at = 0.0
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[Interrupts]:
@@ -58,7 +61,9 @@ class Interrupts:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.requested is not None:
-            self.is_repeated = True
+            if self.is_repeated and time.monotonic() < self._left_at + _LEAVING_S:
+                return  # it is leaving
+            self.is_repeated, self._left_at = True, time.monotonic()
             raise InterruptedBySignalError(number, f"{_name(number)} again: left at once", hint=self.left_behind)
         self.requested, self.requested_at = number, time.monotonic()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from clinder.errors import ClinderError
 
 
+_INTERRUPTED = 128 + signal.SIGINT
 _MANY_OBJECTS = 50_000
 """After how many new objects Python looks for garbage: imports make many, and none of them goes."""
 
@@ -20,9 +22,31 @@ _MANY_OBJECTS = 50_000
 def main() -> None:
     """Run `clinder` with the arguments of this process, and end it with the status of the command."""
     gc.set_threshold(_MANY_OBJECTS)
-    status = invoke(sys.argv[1:])
+    _open_missing_streams()
+    try:
+        status = invoke(sys.argv[1:])
+    except KeyboardInterrupt:  # while an error was shown
+        status = _INTERRUPTED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: who is impatient now would only spoil the status
     gc.freeze()  # to look for garbage once more before everything goes takes longer than all that follows `ready`
     sys.exit(status)
+
+
+def _open_missing_streams() -> None:
+    """Have stdin, stdout and stderr, even where clinder was started without them (`>&-`).
+
+    A file that is opened later would take their numbers, and get what is meant for them. Whatever is written to such
+    a stdout fails, as it would have; what is said on such a stderr is lost.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            mode = "r" if name == "stdin" else "w"
+            stream = open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # for good
+            setattr(sys, name, stream)
 
 
 def invoke(arguments: Sequence[str]) -> int:
@@ -43,11 +67,11 @@ def invoke(arguments: Sequence[str]) -> int:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         return _fail(UsageError(message or "no command is given", hint=hint), arguments)
     except (KeyboardInterrupt, Abort):
-        return 130
-    except BrokenPipeError:
-        # Nobody reads the result any more; Python would complain again when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _INTERRUPTED
+    except SystemExit as leaving:  # Typer's way to end where nobody reads on
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return 0
+        raise
     except Exception as error:  # the last resort: no traceback reaches a user
         return _fail(_internal(error), arguments)
 

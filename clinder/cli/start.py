@@ -12,6 +12,7 @@ from clinder.output.result import Result
 from clinder.settings import setting_keys
 
 if TYPE_CHECKING:
+    from clinder.config import Config
     from clinder.sessions import Session
 
 
@@ -37,6 +38,7 @@ def start(
     No clinder.toml is read unless --config names one. `clinder stop` takes back what is printed here.
     """
     from dataclasses import replace
+    from functools import partial
 
     from clinder.output.documents import start_document
     from clinder.output.text import describe_origin
@@ -46,7 +48,10 @@ def start(
     with invocation.circumstances(None) as circumstances:
         session = launch(config, circumstances)
     result = Result(
-        start_document(session), text=_text(session, format), messages=(f"launched: {describe_origin(session)}",)
+        start_document(session),
+        text=_text(session, format),
+        messages=(f"launched: {describe_origin(session)}",),
+        take_back=partial(_take_back, invocation, config, session),
     )
     if format is Format.JSON and not invocation.as_json:
         import json
@@ -55,6 +60,19 @@ def start(
 
         return replace(result, text=json.dumps({"format_version": FORMAT_VERSION, **result.document}, indent=2))
     return result
+
+
+def _take_back(invocation: Invocation, config: Config, session: Session) -> None:
+    """Stop a session that nobody can be told of."""
+    from clinder.errors import ClinderError
+    from clinder.unrecorded import stop
+
+    try:
+        with invocation.circumstances(None) as circumstances:
+            stop(session, config, circumstances)
+    except ClinderError as error:
+        error.session = session
+        raise
 
 
 def _text(session: Session, format: Format) -> str:

@@ -9,6 +9,7 @@ from clinder.duration import format_duration
 from clinder.events import Attempt, CaughtUp, Checking, Event, LaunchesLeft, Phase, Retrying, Told
 from clinder.output.clean import clean, clean_line, is_passing
 from clinder.output.color import colored
+from clinder.output.result import give_up
 
 if TYPE_CHECKING:
     from clinder.events import Notice
@@ -77,7 +78,7 @@ class PlainProgress:
             sys.stderr.write(text)
             sys.stderr.flush()
         except OSError:  # nobody listens any more: that is no reason to lose a session
-            self._lines.clear()
+            give_up(sys.stderr)
 
     def close(self, *, succeeded: bool) -> None:
         """Write what still waits."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from clinder.errors import ClinderError
 from clinder.output.clean import clean, clean_line
 from clinder.output.color import colored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from clinder.errors import ClinderError
+    from collections.abc import Callable, Mapping
 
 FORMAT_VERSION = 1
 
@@ -28,6 +28,8 @@ class Result:
         text: what is printed on stdout without `--json`; nothing if empty.
         messages: what is said on stderr, unless quiet.
         exit_status: what the command ends with.
+        warnings: what is said on stderr, even if quiet.
+        take_back: undoes what was done, where the result is all that is left of it and cannot be written.
     """
 
     document: Mapping[str, Any]
@@ -35,20 +37,47 @@ class Result:
     messages: tuple[str, ...] = ()
     exit_status: int = 0
     warnings: tuple[str, ...] = field(default=())
+    take_back: Callable[[], None] | None = None
 
 
 def show(result: Result, *, as_json: bool, quiet: bool = False, compact: bool = False) -> None:
-    """Print a result: its data on stdout, its messages on stderr; `compact` puts the JSON on a line of its own."""
+    """Print a result: its data on stdout, its messages on stderr; `compact` puts the JSON on a line of its own.
+
+    That nobody reads on, as with `| head`, is no fault.
+
+    Raises:
+        ClinderError: the result could not be written.
+    """
     for warning in result.warnings:
         say(f"{colored('warning:', 'yellow', sys.stderr)} {_one_paragraph(warning)}")
     if not quiet:
         for message in result.messages:
             say(_one_paragraph(message))
-    if as_json:
-        _print_json(result.document, indent=None if compact else 2)
-    elif result.text:
-        sys.stdout.write(result.text.rstrip("\n") + "\n")
-    sys.stdout.flush()
+    try:
+        if as_json:
+            _print_json(result.document, indent=None if compact else 2)
+        elif result.text:
+            sys.stdout.write(result.text.rstrip("\n") + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        give_up(sys.stdout)
+        if result.take_back:
+            result.take_back()
+            raise ClinderError(
+                f"the session could not be printed ({error.strerror}), so it was stopped", hint="Look at stdout."
+            ) from error
+        if not isinstance(error, BrokenPipeError):
+            raise ClinderError(f"the result could not be written: {error.strerror}", hint="Look at stdout.") from error
+
+
+def give_up(stream: TextIO) -> None:
+    """Write no more to a stream that failed: what is in its buffer would fail again at the end of the process."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):
+        return
 
 
 def _one_paragraph(text: str) -> str:
@@ -69,8 +98,13 @@ def show_error(error: ClinderError, *, as_json: bool) -> None:
         }
         if error.session:
             document["session"] = session_document(error.session, with_token=True)
-        _print_json(document)
-    elif error.session:
+        try:
+            _print_json(document)
+        except OSError:
+            give_up(sys.stdout)
+        else:
+            return
+    if error.session:
         say(f"  The session is there: {error.session.uri}")
 
 
@@ -80,7 +114,7 @@ def say(text: str) -> None:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
     except OSError:
-        pass
+        give_up(sys.stderr)
 
 
 def _print_json(document: Mapping[str, Any], indent: int | None = 2) -> None:
