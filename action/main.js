@@ -7,18 +7,17 @@ const { Cancelled, cancelledStatus, runApart } = require('./processes');
 const { SetupError, prepare } = require('./python');
 const { error, makeFolder, saveState } = require('./runner');
 
-const MASKED = 'build-token';
+const SECRETS = ['INPUT_BUILD-TOKEN', 'CLINDER_BUILD_TOKEN'];
 
 /** Hide what is secret before anything is printed. */
-function maskInputs() {
-  const secret = process.env[`INPUT_${MASKED.toUpperCase()}`];
-  for (const line of (secret || '').split(/[\r\n]+/)) {
+function maskSecrets() {
+  for (const line of SECRETS.flatMap((name) => (process.env[name] || '').split(/[\r\n]+/))) {
     if (line.trim()) process.stdout.write(`::add-mask::${line.trim().replace(/%/g, '%25')}\n`);
   }
 }
 
 async function main() {
-  maskInputs();
+  maskSecrets();
   const folder = makeFolder();
   saveState('folder', folder); // before anything else is done: `post` goes by it, also if this process is killed
   const python = await prepare();

@@ -18,6 +18,15 @@ const NEEDED = 'clinder needs Python 3.11 or later, and finds none on this runne
 /** What a user has to see to; its message says what to do. */
 class SetupError extends Error {}
 
+/**
+ * Run a program away from the workspace: what is checked out there must neither be the program, as it would be on
+ * Windows, which looks for programs in the current folder first, nor say how or from where anything is installed.
+ * @param {string} command @param {string[]} args
+ */
+function runAway(command, args) {
+  return run(command, args, { cwd: required('RUNNER_TEMP') });
+}
+
 /** Name what may be a Python, the likeliest first. @returns {string[][]} commands with their first arguments */
 function candidates() {
   const names = IS_WINDOWS ? ['python', 'python3'] : ['python3', 'python'];
@@ -34,7 +43,7 @@ async function findPython() {
   const ask = 'import sys; print(*sys.version_info[:3], sys.executable)';
   for (const [command, ...args] of candidates()) {
     try {
-      const [major, minor, patch, ...rest] = (await run(command, [...args, '-I', '-c', ask])).trim().split(' ');
+      const [major, minor, patch, ...rest] = (await runAway(command, [...args, '-I', '-c', ask])).trim().split(' ');
       if (Number(major) === OLDEST[0] && Number(minor) >= OLDEST[1]) {
         return { path: rest.join(' '), version: `${major}.${minor}.${patch}` };
       }
@@ -48,7 +57,7 @@ async function findPython() {
 
 /** Say whether uv is there. */
 async function hasUv() {
-  return run('uv', ['--version']).then(() => true, () => false);
+  return runAway('uv', ['--version']).then(() => true, () => false);
 }
 
 /** Name the Python of an environment. @param {string} folder */
@@ -69,34 +78,32 @@ async function prepare() {
   const marker = path.join(folder, 'complete');
   if (!fs.existsSync(marker)) {
     fs.rmSync(folder, { recursive: true, force: true });
-    // Away from the workspace: what is checked out there must not say how or from where anything is installed.
-    const options = { cwd: required('RUNNER_TEMP') };
     process.stdout.write(`installing clinder with ${isUvThere ? 'uv' : `pip, for Python ${found.version}`}\n`);
-    await (isUvThere ? installWithUv : installWithPip)(folder, found ? found.path : '>=3.11', options);
+    await (isUvThere ? installWithUv : installWithPip)(folder, found ? found.path : '>=3.11');
     fs.writeFileSync(marker, '');
   }
   return pythonOf(folder);
 }
 
-/** @param {string} folder @param {string} python @param {import('node:child_process').SpawnOptions} options */
-async function installWithUv(folder, python, options) {
+/** @param {string} folder @param {string} python */
+async function installWithUv(folder, python) {
   const pins = ['--require-hashes', '--only-binary', ':all:', '--no-deps', '--requirement', REQUIREMENTS];
-  await run('uv', ['venv', '--quiet', '--python', python, folder], options);
-  await run('uv', ['pip', 'install', '--quiet', '--python', pythonOf(folder), ...pins], options);
+  await runAway('uv', ['venv', '--quiet', '--python', python, folder]);
+  await runAway('uv', ['pip', 'install', '--quiet', '--python', pythonOf(folder), ...pins]);
 }
 
-/** @param {string} folder @param {string} python @param {import('node:child_process').SpawnOptions} options */
-async function installWithPip(folder, python, options) {
+/** @param {string} folder @param {string} python */
+async function installWithPip(folder, python) {
   const pins = ['--require-hashes', '--only-binary', ':all:', '--no-deps', '--requirement', REQUIREMENTS];
   try {
-    await run(python, ['-I', '-m', 'venv', folder], options);
+    await runAway(python, ['-I', '-m', 'venv', folder]);
   } catch (error) {
     if (error instanceof Cancelled) throw error;
     const hint = 'It needs the module venv (on Debian and Ubuntu: apt-get install python3-venv), or uv on PATH.';
     throw new SetupError(`${python} cannot make a virtual environment. ${hint}\n${error.message}`);
   }
   const pip = ['-I', '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input', ...pins];
-  await run(pythonOf(folder), pip, options);
+  await runAway(pythonOf(folder), pip);
 }
 
 module.exports = { SetupError, prepare };

@@ -56,6 +56,11 @@ class Step:
         """Where the session is recorded."""
         return self.folder / "state"
 
+    @property
+    def logs(self) -> Path:
+        """Where the logs of launches are kept."""
+        return self.state_dir / "logs"
+
 
 def main(arguments: Sequence[str]) -> int:
     """Do what the arguments say, and return the exit status of the step.
@@ -137,12 +142,10 @@ def _leave_with_the_step(interrupts: Interrupts) -> None:
 
 def _launch(step: Step, inputs: Inputs, interrupts: Interrupts) -> Session:
     """Bring the session up; the log of the step, the kept log and the summary tell of it."""
-    from clinder.ci.summary import Report, summarize
     from clinder.lifecycle import up
-    from clinder.output.launches import past_launches
     from clinder.output.log import LaunchLog
 
-    shown, log = ActionsProgress(), LaunchLog(step.state_dir / "logs")
+    shown, log = ActionsProgress(), LaunchLog(step.logs)
 
     def tell(item: Event | Notice) -> None:
         shown(item)
@@ -160,9 +163,20 @@ def _launch(step: Step, inputs: Inputs, interrupts: Interrupts) -> Session:
         shown.close()
         log.close(outcome="succeeded" if session else failure.kind if failure else "failed")
         if inputs.has_summary and (session or failure):
-            launch = next(iter(past_launches(step.state_dir / "logs")), None)
-            add_summary(summarize(Report(why, launch, session, failure)))
+            _summarize(step, why, session, failure)
     return session
+
+
+def _summarize(step: Step, why: str, session: Session | None, failure: ClinderError | None) -> None:
+    """Write the summary; where that cannot be, the step is as good or bad as without it."""
+    from clinder.ci.summary import Report, summarize
+    from clinder.output.launches import past_launches
+
+    try:
+        launch = next(iter(past_launches(step.logs)), None)
+        add_summary(summarize(Report(why, launch, session, failure)))
+    except OSError as error:
+        annotate("warning", "clinder", f"the summary of the run cannot be written: {error}")
 
 
 def _say_what_was_chosen(config: Config, source: Source | None) -> str:

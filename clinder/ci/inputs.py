@@ -41,7 +41,7 @@ class Inputs:
 
     Attributes:
         settings: by dotted key, the settings that are given.
-        build_token: for hubs that ask for one.
+        build_token: for hubs that ask for one; the input, else `CLINDER_BUILD_TOKEN`.
         config_file: the `clinder.toml` that is named, if one is.
         folder: where `clinder.toml` is looked for, from there upwards.
         keeps_alive: whether the session is kept from idling until the job ends.
@@ -79,7 +79,7 @@ def read_inputs(environment: Mapping[str, str] | None = None) -> Inputs:
         raise UsageError(f"there is no file {config_file}", hint="Look at the input config.")
     return Inputs(
         settings={key: given(name) for name, key in SETTINGS.items() if given(name)},
-        build_token=given("build-token") or None,
+        build_token=given("build-token") or environment.get("CLINDER_BUILD_TOKEN") or None,
         config_file=config_file,
         folder=folder,
         keeps_alive=_boolean("keep-alive", given("keep-alive"), default=False),

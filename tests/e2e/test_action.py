@@ -179,6 +179,12 @@ def test_the_build_token_is_masked_before_anything_is_printed_and_reaches_the_hu
     step.post()
 
 
+def test_a_build_token_in_the_environment_is_masked_too(job: Job, hub: Server) -> None:
+    hub.handler = FAILS
+    job.more = {"CLINDER_BUILD_TOKEN": "s3cret"}
+    assert job.step(hub_url=hub.url, repo="org/name").main().output.startswith("::add-mask::s3cret\n")
+
+
 def test_an_input_that_will_not_do_is_named(job: Job) -> None:
     ran = job.step(hub_url="mybinder.org", timeouts_build="soon").main()
     assert ran.status == 2

@@ -61,6 +61,16 @@ def test_a_python_that_is_too_old_counts_as_none(job: Job, path: Callable[..., N
     assert "needs Python 3.11 or later" in job.step(repo="org/name").main().error
 
 
+def test_programs_of_the_workspace_are_not_tried(job: Job, path: Callable[..., None]) -> None:
+    path()
+    job.more["PATH"] += f"{os.pathsep}."  # as Windows does of its own accord
+    for name in ("uv", "python3"):
+        (job.workspace / name).write_text("#!/bin/sh\n: > taken-over\n")
+        (job.workspace / name).chmod(0o755)
+    assert "needs Python 3.11 or later" in job.step(repo="org/name").main().error
+    assert not (job.workspace / "taken-over").exists()
+
+
 def test_a_python_that_makes_no_environments_says_what_it_lacks(job: Job, path: Callable[..., None]) -> None:
     path(python3='[ "$2" = -c ] && echo 3 12 1 "$0" || { echo "ensurepip is not available"; exit 1; }')
     ran = job.step(repo="org/name").main()

@@ -144,6 +144,27 @@ def test_a_fault_of_clinder_s_own_is_annotated(tmp_path: Path, hub: Server) -> N
     assert step.run("down")[0] == 0
 
 
+@pytest.mark.parametrize("words", ["", "no such package"], ids=["up", "failed"])
+def test_a_summary_that_cannot_be_written_is_a_warning(tmp_path: Path, hub: Server, words: str) -> None:
+    if words:
+        hub.handler = stream(event("failed", f"{words}\n"))
+    step = Step(tmp_path, hub_url=hub.url, repo="org/name")
+    step.environment["GITHUB_STEP_SUMMARY"] = str(tmp_path / "nowhere" / "summary")
+    status, printed = step.run("up")
+    assert status == (5 if words else 0), printed
+    assert words in printed
+    assert "::warning title=clinder::the summary of the run cannot be written" in printed
+    assert step.run("down")[0] == 0
+
+
+def test_the_build_token_is_taken_from_the_environment_where_the_input_is_empty(tmp_path: Path, hub: Server) -> None:
+    step = Step(tmp_path, hub_url=hub.url, repo="org/name", build_token="")
+    step.environment["CLINDER_BUILD_TOKEN"] = "from-the-environment"
+    assert step.run("up")[0] == 0
+    assert [request.query for request in hub.asked("/build/")] == ["build_token=from-the-environment"]
+    step.run("down")
+
+
 def test_a_session_that_cannot_be_stopped_is_a_warning(tmp_path: Path, session: JupyterSession, hub: Server) -> None:
     step = Step(tmp_path, hub_url=hub.url, repo="org/name", timeouts_stop="1s")
     step.run("up")
