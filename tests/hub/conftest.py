@@ -79,6 +79,12 @@ def circumstances(heard: Heard) -> Circumstances:
 
 
 @pytest.fixture
+def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask a session more often than a real one should be asked."""
+    monkeypatch.setattr("clinder.jupyter._POLL_S", 0.01)
+
+
+@pytest.fixture
 def cluster() -> Iterator[Cluster]:
     with Cluster() as running:
         yield running

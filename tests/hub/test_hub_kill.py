@@ -28,12 +28,8 @@ if TYPE_CHECKING:
 
 RANDOM_KILLS = 80
 NEVER_FINISHED = re.compile(r"the launch of clinder \w+ \(process (\d+) .*?never finished")
+pytestmark = pytest.mark.usefixtures("quick_polls")
 Prepare = Callable[[Cluster, StateFolder], None]
-
-
-@pytest.fixture(autouse=True)
-def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clinder.jupyter._POLL_S", 0.01)
 
 
 def configured(project: Path, ref: str = "main") -> Config:

@@ -1,0 +1,326 @@
+"""Random operations and faults, one after the other, against a model of what hub and state must then hold."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from clinder.circumstances import Circumstances
+from clinder.config import Config, load_config
+from clinder.errors import ClinderError, InterruptedBySignalError, TimedOutError, UnreachableError
+from clinder.events import Event, Notice, Phase, Told
+from clinder.interrupts import Interrupts
+from clinder.lifecycle import down, forget, up
+from clinder.looking import Wishes, preview, status
+from clinder.observation import Condition
+from clinder.outcomes import DownAction, UpAction
+from clinder.state import State, StateFolder
+from hub.cluster import Cluster, Launched, is_gone
+from hub.forks import KILLED, Forks
+from hub.servers import Connection, Handler, Request, event, stream
+
+GONE = ["302", "404", "424", "403 HTML"]
+UNREACHABLE = ["503", "500", "403 JSON", "200 HTML", "200 list", "cut", "reset"]
+NO_END = 10**6
+EXAMPLES, STEPS = settings.default.max_examples // 4, 12
+PATIENT_S, MIXED_S, BRIEF_S = 30.0, 1.0, 0.1
+"""How long to wait: for what comes, for what may or may not come, for what does not come."""
+REFS = st.sampled_from(["main", "v2"])
+REFUSALS: dict[str, Handler] = {
+    "no server": lambda _request, connection: connection.html(503),
+    "rate limit": lambda _request, connection: connection.html(429),
+    "a page": lambda _request, connection: connection.html(200),
+    "a reset": lambda _request, connection: connection.reset(),
+    "a failed build": stream(event("building", "x\n"), event("failed", "no\n")),
+    "a failed launch": stream(event("built", "x\n"), event("failed", "no\n", status_code=500)),
+    "an early end": stream(event("building", "x\n")),
+    "no use": stream(event("built", "x\n"), event("ready", "x\n", url="javascript:x", token="x")),
+}
+
+
+def do_nothing(_request: Request, _connection: Connection) -> None:
+    pass
+
+
+class Keeping(RuleBasedStateMachine):
+    """Somebody uses clinder on one folder, while hub and sessions behave as they like.
+
+    Attributes:
+        current: the URL of the session that must be on record, if any.
+        retired: those that must be on record as not yet seen to be gone.
+        excused: sessions that nobody needs to know of any more: a user has dropped them, or a kill came while they
+            were launching, which was then said.
+    """
+
+    def __init__(self, cluster: Cluster, forks: Forks, scratch: Path) -> None:
+        super().__init__()
+        self.cluster, self.forks = cluster, forks
+        self.cluster.sessions.clear()
+        self.folder = StateFolder(Path(tempfile.mkdtemp(dir=scratch)) / ".clinder")
+        self.current: str | None = None
+        self.retired: set[str] = set()
+        self.excused: set[str] = set()
+        self.unfinished: int | None = None
+        self.told: list[str] = []
+
+    # What is done, and what must come of it
+
+    @rule(ref=REFS, replace=st.booleans())
+    def up(self, ref: str, replace: bool) -> None:
+        known, seen = len(self.cluster.sessions), self.condition
+        is_kept = not replace and (seen is Condition.UNREACHABLE or (seen is Condition.RUNNING and self.ref == ref))
+        foreseen = [step.action.value for step in preview(self.configured(ref), Wishes(replace=replace)).steps]
+        assert ("launch" in foreseen) is not is_kept
+        try:
+            result = up(self.configured(ref), self.circumstances(), Wishes(replace=replace))
+        except UnreachableError:
+            assert is_kept
+            assert seen is Condition.UNREACHABLE
+        else:
+            if is_kept:
+                assert (result.action, result.session.url) == (UpAction.KEPT, self.current)
+            else:
+                self.replaced_by(result.session.url)
+                assert result.action is (UpAction.LAUNCHED if seen in (None, Condition.GONE) else UpAction.REPLACED)
+        self.try_retired()
+        self.hear_of_the_unfinished()
+        assert len(self.cluster.sessions) == known + (not is_kept)
+
+    @precondition(lambda self: self.condition is not Condition.UNREACHABLE)
+    @rule(ref=REFS, refusal=st.sampled_from(sorted(REFUSALS)))
+    def up_when_the_hub_does_not_launch(self, ref: str, refusal: str) -> None:
+        self.cluster.build = REFUSALS[refusal]
+        try:
+            self.fail_to_bring_up(ref)
+        finally:
+            self.cluster.build = None
+
+    @precondition(lambda self: self.condition is not Condition.UNREACHABLE)
+    @rule(ref=REFS, mode=st.sampled_from([*GONE, "503", "403 JSON", "cut"]))
+    def up_when_the_session_never_answers(self, ref: str, mode: str) -> None:
+        def spoil(_request: Request, _connection: Connection) -> None:
+            self.newest.mode = mode
+
+        if self.fail_to_bring_up(ref, spoil, launch_s=BRIEF_S) and not is_gone(mode):
+            self.retired.add(self.newest.url)
+
+    @precondition(lambda self: self.all_end_when_asked)
+    @rule(ref=REFS, phase=st.sampled_from([Phase.BUILT, Phase.LAUNCHING]))
+    def up_interrupted(self, ref: str, phase: Phase) -> None:
+        interrupts = Interrupts()
+
+        def interrupt(item: Event | Notice) -> None:
+            if isinstance(item, Event) and item.phase is phase:
+                interrupts.requested, interrupts.requested_at = signal.SIGINT, time.monotonic()
+
+        def pause(_request: Request, connection: Connection) -> None:
+            connection.wait(0.15)
+
+        self.fail_to_bring_up(ref, pause, kind=InterruptedBySignalError, interrupts=interrupts, tell=interrupt)
+
+    @rule()
+    def down(self) -> None:
+        wanted = [url for url in (*self.retired, self.current) if url]
+        if self.current:
+            self.retired.add(self.current)
+            self.current = None
+        hopeless = {url for url in wanted if not self.ends_when_asked(url)}
+        there = {url for url in wanted if not is_gone(self.cluster.find(url).mode)} - hopeless
+        try:
+            result = down(self.configured("main"), self.circumstances())
+        except (UnreachableError, TimedOutError):
+            assert hopeless
+        else:
+            assert not hopeless
+            done = DownAction.STOPPED if there else DownAction.ALREADY_GONE if wanted else DownAction.NOTHING
+            assert result.action is done
+        self.retired = hopeless
+        self.hear_of_the_unfinished()
+
+    @rule()
+    def look(self) -> None:
+        seen = status(self.configured("main"))
+        assert (seen.seen and seen.seen.condition) == self.condition
+        assert (seen.session and seen.session.url) == self.current
+
+    @precondition(lambda self: self.current or self.retired)
+    @rule()
+    def forget(self) -> None:
+        dropped = forget(self.configured("main"), self.circumstances())
+        assert {session.url for session in dropped} == {url for url in (self.current, *self.retired) if url}
+        self.excused |= {session.url for session in dropped}
+        self.current, self.retired, self.unfinished = None, set(), None
+
+    @rule(command=st.sampled_from(["up", "down"]), ref=REFS, step=st.integers(1, 110))
+    def kill(self, command: str, ref: str, step: int) -> None:
+        known = set(self.cluster.sessions)
+        brief = self.folder.path.with_name("clinder.toml")
+        brief.write_text(
+            f'hub = "{self.cluster.url}"\nrepo = "org/name"\nref = "{ref}"\nretry = {{ attempts = 1 }}\n'
+            f"timeouts = {{ launch = {BRIEF_S}, stop = {BRIEF_S} }}\n"
+        )
+        ended = self.forks.run(command, "--config", str(brief), kill_at=step)
+        self.cluster.settle()
+        assert ended.status in (KILLED, 0, 5, 7, 8), ended.err
+        state = self.folder.read()
+        new = {self.cluster.sessions[name].url for name in set(self.cluster.sessions) - known}
+        lost = (new & self.cluster.running) - named(state)
+        assert len(lost) <= (state.pending is not None)
+        forgotten = {url for url in (self.current, *self.retired) if url} - named(state)
+        assert forgotten.isdisjoint(self.cluster.running), "a session on record was forgotten"
+        self.excused |= lost
+        self.current = state.session.url if state.session else None
+        self.retired = {session.url for session in state.retired}
+        self.unfinished = state.pending.process.pid if state.pending else None
+
+    # What happens of itself
+
+    @precondition(lambda self: self.condition is Condition.RUNNING)
+    @rule(mode=st.sampled_from(GONE))
+    def session_is_culled(self, mode: str) -> None:
+        self.find(self.current).mode = mode
+
+    @precondition(lambda self: self.condition is Condition.RUNNING and not self.retired)
+    @rule(mode=st.sampled_from(UNREACHABLE))
+    def session_is_out_of_reach(self, mode: str) -> None:
+        self.find(self.current).mode = mode
+
+    @precondition(lambda self: self.condition is Condition.RUNNING and not self.retired)
+    @rule(times=st.sampled_from([1, 2, NO_END]))
+    def session_does_not_hear(self, times: int) -> None:
+        self.find(self.current).survives = times
+
+    @precondition(lambda self: not self.all_end_when_asked)
+    @rule()
+    def sessions_come_back(self) -> None:
+        for known in self.cluster.sessions.values():
+            if not is_gone(known.mode):
+                known.mode, known.survives = "running", 0
+
+    # What must always hold
+
+    @invariant()
+    def the_state_names_what_it_must(self) -> None:
+        state = self.folder.read()
+        assert (state.session.url if state.session else None) == self.current
+        assert {session.url for session in state.retired} == self.retired
+
+    @invariant()
+    def no_session_runs_that_nobody_knows_of(self) -> None:
+        assert self.cluster.running <= named(self.folder.read()) | self.excused
+
+    @invariant()
+    def nobody_holds_the_lock(self) -> None:
+        assert not self.folder.is_locked()
+
+    # The model
+
+    @property
+    def condition(self) -> Condition | None:
+        """How the session on record is found; `None` where none is."""
+        if self.current is None:
+            return None
+        mode = self.find(self.current).mode
+        if mode == "running":
+            return Condition.RUNNING
+        return Condition.GONE if is_gone(mode) else Condition.UNREACHABLE
+
+    @property
+    def ref(self) -> str:
+        return self.find(self.current).ref
+
+    @property
+    def newest(self) -> Launched:
+        return list(self.cluster.sessions.values())[-1]
+
+    def find(self, url: str | None) -> Launched:
+        assert url is not None
+        return self.cluster.find(url)
+
+    def ends_when_asked(self, url: str) -> bool:
+        known = self.cluster.find(url)
+        return is_gone(known.mode) or (known.mode == "running" and known.survives < NO_END // 2)
+
+    @property
+    def all_end_when_asked(self) -> bool:
+        return all(self.ends_when_asked(url) for url in (self.current, *self.retired) if url)
+
+    def try_retired(self) -> None:
+        self.retired = {url for url in self.retired if not self.ends_when_asked(url)}
+
+    def replaced_by(self, url: str | None) -> None:
+        if self.current and not is_gone(self.find(self.current).mode):
+            self.retired.add(self.current)
+        self.current = url
+
+    def fail_to_bring_up(
+        self,
+        ref: str,
+        before_ready: Handler = do_nothing,
+        *,
+        launch_s: float = PATIENT_S,
+        kind: type[ClinderError] = ClinderError,
+        interrupts: Interrupts | None = None,
+        tell: object = None,
+    ) -> bool:
+        """Bring up what cannot come up, unless it runs already; says whether a launch was tried."""
+        is_kept = self.condition is Condition.RUNNING and self.ref == ref
+        self.cluster.before_ready = before_ready
+        try:
+            up(self.configured(ref, launch_s=launch_s), self.circumstances(interrupts, tell))
+            assert is_kept, "it came up all the same"
+        except kind:
+            assert not is_kept
+        finally:
+            self.cluster.before_ready = do_nothing
+        if self.condition is Condition.GONE:
+            self.current = None
+        self.try_retired()
+        self.hear_of_the_unfinished()
+        return not is_kept
+
+    def hear_of_the_unfinished(self) -> None:
+        if self.unfinished:
+            assert any(f"(process {self.unfinished} of" in text and "never finished" in text for text in self.told)
+        self.unfinished = None
+
+    def circumstances(self, interrupts: Interrupts | None = None, tell: object = None) -> Circumstances:
+        self.told.clear()
+
+        def listen(item: Event | Notice) -> None:
+            if isinstance(item, Told):
+                self.told.append(item.text)
+            if callable(tell):
+                tell(item)
+
+        return Circumstances(tell=listen, interrupts=interrupts or Interrupts(), lock_timeout_s=0)
+
+    def configured(self, ref: str, *, launch_s: float = PATIENT_S) -> Config:
+        """Declare a session; no longer than it takes is waited for what cannot come."""
+        wanted = [known for known in self.cluster.sessions.values() if known.url in {self.current, *self.retired}]
+        hopeless = [known for known in wanted if not self.ends_when_asked(known.url)]
+        is_hopeless, is_mixed = bool(hopeless) or launch_s < PATIENT_S, len(hopeless) < len(wanted)
+        stop_s = MIXED_S if is_hopeless and is_mixed else BRIEF_S if is_hopeless else PATIENT_S
+        options: dict[str, object] = {"hub": self.cluster.url, "repo": "org/name", "ref": ref, "session.warm": "off"}
+        options |= {"timeouts.stop": stop_s, "timeouts.launch": launch_s, "retry.attempts": 1}
+        return load_config(options=options, environment={}, state_dir=self.folder.path)
+
+
+def named(state: State) -> set[str]:
+    return {session.url for session in (state.session, *state.retired) if session}
+
+
+@pytest.mark.usefixtures("quick_polls")
+def test_whatever_happens_hub_and_state_agree(cluster: Cluster, forks: Forks, tmp_path: Path) -> None:
+    class Here(Keeping):
+        def __init__(self) -> None:
+            super().__init__(cluster, forks, tmp_path)
+
+    run_state_machine_as_test(Here, settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS))
