@@ -94,9 +94,9 @@ def last_launches_left(folder: Path, hub: str) -> LaunchesLeft | None:
 
 def _launches_left(folder: Path, hub: str) -> Iterator[LaunchesLeft]:
     for path in sorted(folder.glob("*.json"), reverse=True):
-        facts = _facts(path)
-        left = facts.get("launches_left")
-        if facts.get("hub") == hub and isinstance(left, dict):
+        by_hub = _facts(path).get("launches_left")
+        if isinstance(by_hub, dict) and hub in by_hub:
+            left = by_hub[hub]
             try:
                 told = LaunchesLeft(hub, int(left["remaining"]), int(left["limit"]), int(left["reset_at"]))
             except (KeyError, TypeError, ValueError):

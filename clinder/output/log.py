@@ -69,8 +69,9 @@ class LaunchLog:
                 self._line("checking the server" if kernel is None else f"starting a kernel ({kernel})")
             case Proven():
                 self._enter("")
-            case LaunchesLeft(remaining=remaining, limit=limit, reset_at=reset_at):
-                self._facts["launches_left"] = {"remaining": remaining, "limit": limit, "reset_at": reset_at}
+            case LaunchesLeft(hub=hub, remaining=remaining, limit=limit, reset_at=reset_at):
+                told = {"remaining": remaining, "limit": limit, "reset_at": reset_at}
+                self._facts.setdefault("launches_left", {})[hub] = told
             case Told(text=text):
                 self._line(text)
 
