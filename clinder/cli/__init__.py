@@ -23,6 +23,7 @@ def main() -> None:
     """Run `clinder` with the arguments of this process, and end it with the status of the command."""
     gc.set_threshold(_MANY_OBJECTS)
     _open_missing_streams()
+    _hear_of_ended_children()
     try:
         status = invoke(sys.argv[1:])
     except KeyboardInterrupt:  # while an error was shown
@@ -47,6 +48,12 @@ def _open_missing_streams() -> None:
             mode = "r" if name == "stdin" else "w"
             stream = open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # for good
             setattr(sys, name, stream)
+
+
+def _hear_of_ended_children() -> None:
+    """Take SIGCHLD back to its default: where it is ignored, as one may inherit it, no child has an exit status."""
+    if sys.platform != "win32" and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def invoke(arguments: Sequence[str]) -> int:

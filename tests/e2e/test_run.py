@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from books import started
-from commands import clinder
+from commands import CLINDER, clinder
 from hub.servers import TOKEN, JupyterSession, Server, eventually, stream
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -99,6 +99,14 @@ def test_the_exit_status_is_the_command_s_own(kept: Kept, code: str, status: int
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
 def test_a_command_that_a_signal_kills_ends_as_in_a_shell(kept: Kept, number: int) -> None:
     clinder(kept.folder, "run", "--", *python(f"import os; os.kill(os.getpid(), {number})"), expect=128 + number)
+
+
+def test_the_exit_status_reaches_a_clinder_that_was_started_with_sigchld_ignored(kept: Kept) -> None:
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [*python(ignoring), CLINDER, "run", "--", *python("raise SystemExit(3)")]
+    assert subprocess.run(command, cwd=kept.folder, check=False, timeout=LIMIT_S).returncode == 3
 
 
 def test_the_command_gets_url_and_token_and_nothing_that_it_has_no_business_with(
