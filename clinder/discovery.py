@@ -119,6 +119,8 @@ def _yaml(path: Path) -> dict[str, Any]:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    except (ValueError, LookupError, AttributeError) as error:  # PyYAML lets through what its readers of values raise
+        raise UsageError(f"{path} cannot be read: a date, number or other value in it is none ({error})") from error
     return document if isinstance(document, dict) else {}
 
 

@@ -154,8 +154,11 @@ def test_a_remote_that_no_hub_can_reach_is_passed_over_and_said(
     assert any("git remote origin is passed over" in note for note in discovered.notes)
 
 
+NO_VALUES = ["a: 2024-13-45", "a: !!timestamp x", "a: !!int ''", "a: !!bool x", "a: !!float x"]
+
+
 @pytest.mark.parametrize("name", ["myst.yml", "_config.yml"])
-@pytest.mark.parametrize("text", ["a: [1", "a: b: c", "\ta: 1", "%", "a: \x01"])
+@pytest.mark.parametrize("text", ["a: [1", "a: b: c", "\ta: 1", "%", "a: \x01", *NO_VALUES])
 def test_broken_yaml_is_a_wrong_use_that_names_the_file(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=name) as caught:
