@@ -51,7 +51,7 @@ def describe_machine(tools: Tools) -> str:
     return (
         f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
         f"load average {os.getloadavg()[0]:.1f} before the first run.\n"
-        f"Python {platform.python_version()}, {_said_by(tools.python, '-c', query)}; {PEER}, "
+        f"Python {platform.python_version()}, {_said_by(tools.python, '-c', query)}; `{PEER}`, "
         f"Node.js {_said_by('node', '--version')}; {' '.join(_said_by('curl', '--version').split()[:2])}."
     )
 
