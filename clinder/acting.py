@@ -14,6 +14,7 @@ from clinder.errors import (
     ClinderError,
     InterruptedBySignalError,
     LockedError,
+    RefusedError,
     StateError,
     TimedOutError,
     UnreachableError,
@@ -117,7 +118,7 @@ class Work:
             try:
                 was_there = step.action is Action.STOP and self.stop(step.session)
             except ClinderError as error:
-                if not isinstance(error, UnreachableError | TimedOutError):
+                if not isinstance(error, UnreachableError | TimedOutError | RefusedError):
                     raise
                 failures.append(error)
                 continue
