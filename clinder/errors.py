@@ -125,10 +125,17 @@ class HubError(ClinderError):
 
 
 class UnreachableError(HubError):
-    """The hub or the session did not answer, or not in a way that says anything about the session."""
+    """The hub or the session did not answer, or not in a way that says anything about the session.
+
+    Attributes:
+        nobody_listens: whether the connection was refused.
+        is_untrusted: whether its certificate was; time does not mend that.
+    """
 
     kind = "unreachable"
     retryable = True
+    nobody_listens: bool = False
+    is_untrusted: bool = False
 
 
 class RateLimitedError(HubError):

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import secrets
-import threading
 import time
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from clinder.errors import ClinderError, LaunchError, TimedOutError, UnreachableError
+from clinder.errors import ClinderError, LaunchError, RefusedError, TimedOutError, UnreachableError
 from clinder.hidden import without_token
 from clinder.hosts import leads_to_loopback
-from clinder.observation import Condition, Observation
-from clinder.transport import UNTRUSTED, new_client, translated
+from clinder.observation import Cause, Condition, Observation
+from clinder.transport import ask, new_client, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,10 +30,7 @@ if TYPE_CHECKING:
 
     from clinder.sessions import Session
 
-_MOST_BODY_BYTES = 1024 * 1024
-_READ_BYTES = 65536
 _POLL_S = 0.25
-_TOKEN_REFUSED = "the server answers, but refuses the token"  # noqa: S105  # words, no secret
 _UNAVAILABLE_MEANS_GONE_S = 60.0
 """For how long after our own shutdown a proxy may answer 503 before that means gone (measured)."""
 
@@ -66,57 +60,37 @@ class JupyterServer:
     ) -> None:
         self._client.close()
 
-    def _request(self, method: str, path: str, **more: Any) -> tuple[requests.Response, Any]:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        timeout_s: float | None = None,
+        **more: Any,
+    ) -> tuple[requests.Response, Any]:
         """Send a request and read its answer as JSON, or `None` where it is none.
 
         Raises:
             UnreachableError: no answer came.
         """
-        more.setdefault("timeout", self._timeout_s)
-        deadline = time.monotonic() + more["timeout"]
-        body = b""
-        with (
-            translated(self._who),
-            self._client.request(method, self._url + path, allow_redirects=False, stream=True, **more) as response,
-        ):
-            while len(body) < _MOST_BODY_BYTES and (piece := response.raw.read1(_READ_BYTES, decode_content=True)):
-                body += piece
-                if time.monotonic() >= deadline:
-                    raise UnreachableError(f"{self._who} does not answer in time")
-        try:
-            return response, json.loads(body)
-        except (ValueError, RecursionError):
-            return response, None
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        url = self._url + path
+        return ask(
+            self._client, method, url, who=self._who, timeout_s=timeout_s, pause=pause, allow_redirects=False, **more
+        )
 
-    def _ask(
-        self, method: str, path: str, pause: Callable[[float], None], **more: Any
-    ) -> tuple[requests.Response, Any]:
-        """Send a request that may take long, in a thread, so that `pause` can raise to leave meanwhile.
+    def observe(self, *, pause: Callable[[float], None] = time.sleep) -> Observation:
+        """Look at the session, once. Does not count as activity of the server (measured).
 
-        Raises:
-            UnreachableError: no answer came.
+        Args:
+            pause: called meanwhile; raises to leave.
         """
-        answer: Future[tuple[requests.Response, Any]] = Future()
-
-        def ask() -> None:
-            try:
-                answer.set_result(self._request(method, path, **more))
-            except BaseException as error:  # handed on to the thread that waits
-                answer.set_exception(error)
-
-        threading.Thread(target=ask, name="clinder-request", daemon=True).start()
-        while True:
-            with contextlib.suppress(TimeoutError):
-                return answer.result(timeout=_POLL_S)
-            pause(0)
-
-    def observe(self) -> Observation:
-        """Look at the session, once. Does not count as activity of the server (measured)."""
         now = datetime.now(UTC)
         try:
-            response, status = self._request("GET", "api/status")
+            response, status = self._request("GET", "api/status", pause=pause)
         except UnreachableError as error:
-            return Observation(Condition.UNREACHABLE, error.message, now)
+            return Observation(Condition.UNREACHABLE, error.message, now, cause=_cause(error))
         code = response.status_code
         if code == 200 and isinstance(status, dict):  # noqa: PLR2004
             return Observation(
@@ -128,10 +102,12 @@ class JupyterServer:
                 connections=_count(status.get("connections")),
             )
         if code == 403 and isinstance(status, dict):  # noqa: PLR2004
-            return Observation(Condition.UNREACHABLE, _TOKEN_REFUSED, now)
+            reason = "the server answers, but refuses the token"
+            return Observation(Condition.UNREACHABLE, reason, now, cause=Cause.TOKEN_REFUSED)
         if code in (302, 404, 424) or code == 403:  # noqa: PLR2004
             return Observation(Condition.GONE, f"the hub has no such server any more (HTTP {code})", now)
-        return Observation(Condition.UNREACHABLE, f"HTTP {code} in place of the server", now)
+        cause = Cause.UNAVAILABLE if code == 503 else Cause.OTHER_ANSWER  # noqa: PLR2004
+        return Observation(Condition.UNREACHABLE, f"HTTP {code} in place of the server", now, cause=cause)
 
     def stir(self) -> None:
         """Give a sign of activity, so that the hub does not take the server for idle.
@@ -151,9 +127,8 @@ class JupyterServer:
         Raises:
             LaunchError: the server is gone, refuses its token, or did not answer in time.
         """
-        while (seen := self.observe()).condition is not Condition.RUNNING:
-            is_final = seen.condition is Condition.GONE or seen.reason == _TOKEN_REFUSED or UNTRUSTED in seen.reason
-            if is_final or time.monotonic() >= deadline:
+        while (seen := self.observe(pause=pause)).condition is not Condition.RUNNING:
+            if seen.is_final or time.monotonic() >= deadline:
                 raise LaunchError(f"the hub said ready, but the session cannot be used: {seen.reason}")
             pause(_POLL_S)
 
@@ -175,7 +150,9 @@ class JupyterServer:
         hint = 'Look at the repository\'s environment, or set session.warm = "off" in clinder.toml.'
         name = {} if kernel == "auto" else {"name": kernel}
         try:
-            response, started = self._ask("POST", "api/kernels", pause, json=name, timeout=_left_s(deadline))
+            response, started = self._request(
+                "POST", "api/kernels", pause=pause, timeout_s=_left_s(deadline), json=name
+            )
         except UnreachableError as error:
             raise LaunchError(f"{what} could not be started: {error.message}", hint=hint) from error
         identifier = started.get("id") if isinstance(started, dict) else None
@@ -196,7 +173,7 @@ class JupyterServer:
         state = "starting"
         while True:
             with contextlib.suppress(UnreachableError):
-                response, kernel = self._request("GET", path)
+                response, kernel = self._request("GET", path, pause=pause)
                 if isinstance(kernel, dict) and "execution_state" in kernel:
                     state = str(kernel["execution_state"])
                 if state == "idle":
@@ -231,56 +208,71 @@ class JupyterServer:
                     raise LaunchError(f"the channels of a kernel cannot be opened (HTTP {response.status_code})")
                 yield
 
-    def shut_down(
-        self, *, timeout: timedelta, pause: Callable[[float], None], is_gone: Callable[[], bool | None]
-    ) -> bool:
+    def shut_down(self, *, timeout: timedelta, pause: Callable[[float], None], is_gone: Callable[[], bool]) -> bool:
         """Ask the server to end and wait until it is seen to be gone.
 
         Args:
             timeout: how long to wait for that.
             pause: sleeps so many seconds, or raises to leave.
-            is_gone: asks somebody who knows better (the embedded hub its processes); `None`: nobody does.
+            is_gone: asks somebody who may know better: the embedded hub its processes.
 
         Returns:
             False where it was gone already.
 
         Raises:
             TimedOutError: it was asked, and was still not seen to be gone in time.
+            RefusedError: it refuses the token.
             UnreachableError: it could not even be asked.
         """
-        started = time.monotonic()
-        deadline = started + timeout.total_seconds()
+        deadline = time.monotonic() + timeout.total_seconds()
         was_asked = False
+        unavailable_since: float | None = None
         while True:
-            if is_gone() is True:
+            if is_gone():
                 return was_asked
-            seen = self.observe()
+            seen = self.observe(pause=pause)
+            now = time.monotonic()
+            unavailable_since = (unavailable_since or now) if seen.cause is Cause.UNAVAILABLE else None
             if seen.condition is Condition.GONE:
                 return was_asked
             if seen.condition is Condition.RUNNING:
-                was_asked = self._ask_to_end() or was_asked
-            elif was_asked and self._counts_as_gone(seen, time.monotonic() - started):
+                was_asked = self._ask_to_end(pause) or was_asked
+            elif was_asked and self._counts_as_gone(seen, now - unavailable_since if unavailable_since else 0.0):
                 return True
-            elif not was_asked and seen.reason.startswith("HTTP"):  # it answers: maybe it can still end
-                was_asked = self._ask_to_end(cut_counts=False)
-            if time.monotonic() >= deadline:
-                if not was_asked:
-                    raise UnreachableError(f"the session cannot be stopped: {seen.reason}")
-                raise TimedOutError(f"the session was asked to end, but is not seen to be gone: {seen.reason}")
+            elif not was_asked and seen.cause in (Cause.UNAVAILABLE, Cause.OTHER_ANSWER):  # maybe it can still end
+                was_asked = self._ask_to_end(pause, cut_counts=False)
+            if seen.is_final or time.monotonic() >= deadline:
+                pause(0)  # a signal counts for more than what it made fail
+                raise _not_stopped(seen, was_asked=was_asked)
             pause(_POLL_S)
 
-    def _ask_to_end(self, *, cut_counts: bool = True) -> bool:
+    def _ask_to_end(self, pause: Callable[[float], None], *, cut_counts: bool = True) -> bool:
         try:
-            response, _ = self._request("POST", "api/shutdown")
+            response, _ = self._request("POST", "api/shutdown", pause=pause)
         except UnreachableError:  # some proxies cut the connection before the answer
             return cut_counts
         return response.status_code == 200  # noqa: PLR2004
 
-    def _counts_as_gone(self, seen: Observation, waited_s: float) -> bool:
+    def _counts_as_gone(self, seen: Observation, unavailable_s: float) -> bool:
         """After our own shutdown: a port of this machine that nobody listens on, or 503 for a minute."""
-        if self._is_local and "refused" in seen.reason:
+        if self._is_local and seen.cause is Cause.NOBODY_LISTENS:
             return True
-        return "HTTP 503" in seen.reason and waited_s >= _UNAVAILABLE_MEANS_GONE_S
+        return unavailable_s >= _UNAVAILABLE_MEANS_GONE_S
+
+
+def _cause(error: UnreachableError) -> Cause:
+    if error.is_untrusted:
+        return Cause.UNTRUSTED
+    return Cause.NOBODY_LISTENS if error.nobody_listens else Cause.NO_ANSWER
+
+
+def _not_stopped(seen: Observation, *, was_asked: bool) -> ClinderError:
+    if seen.cause is Cause.TOKEN_REFUSED:
+        hint = "Its token is another one by now: look where the session came from."
+        return RefusedError(f"the session cannot be stopped: {seen.reason}", hint=hint)
+    if was_asked:
+        return TimedOutError(f"the session was asked to end, but is not seen to be gone: {seen.reason}")
+    return UnreachableError(f"the session cannot be stopped: {seen.reason}")
 
 
 def _left_s(deadline: float) -> float:

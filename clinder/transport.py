@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import ssl
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -14,9 +17,11 @@ from clinder.errors import UnreachableError
 from clinder.hosts import leads_to_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-UNTRUSTED = "its certificate cannot be trusted"
+_MOST_BODY_BYTES = 1024 * 1024
+_READ_BYTES = 65536
+_POLL_S = 0.25
 _PROXIES = "Look at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY."
 USER_AGENT = f"clinder/{__version__} (+{HOME_PAGE})"
 
@@ -55,6 +60,71 @@ def new_client(*, follows_redirects: bool = False) -> requests.Session:
     return client
 
 
+def _go_on(_seconds: float) -> None:
+    """Be the pause of those who cannot be interrupted."""
+
+
+def ask(
+    client: requests.Session,
+    method: str,
+    url: str,
+    *,
+    who: str,
+    timeout_s: float,
+    pause: Callable[[float], None] = _go_on,
+    **more: Any,
+) -> tuple[requests.Response, Any]:
+    """Send a request and read its answer as JSON, `None` where it is none; all of that in time.
+
+    It is done in a thread of its own: the timeouts of the libraries below bound each piece of an answer and not the
+    whole, so that headers which drip defeat them, and a read that is blocked hears no signal.
+
+    Args:
+        client: sends it.
+        method: as HTTP names it.
+        url: where to.
+        who: whom that means, for messages.
+        timeout_s: how long all of it may take, in seconds.
+        pause: called meanwhile, again and again, with no time to sleep; raises to leave.
+        more: for `requests.request`.
+
+    Raises:
+        UnreachableError: no answer came in time.
+    """
+    answers: list[tuple[requests.Response, Any]] = []
+    errors: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            with translated(who):
+                answers.append(_send(client, method, url, timeout=timeout_s, **more))
+        except BaseException as error:  # handed on to the thread that waits
+            errors.append(error)
+
+    deadline = time.monotonic() + timeout_s
+    thread = threading.Thread(target=send, name="clinder-request", daemon=True)
+    thread.start()
+    while thread.is_alive() and (left := deadline - time.monotonic()) > 0:
+        thread.join(min(left, _POLL_S))
+        pause(0)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise UnreachableError(f"{who} does not answer in time")
+    return answers[0]
+
+
+def _send(client: requests.Session, method: str, url: str, **more: Any) -> tuple[requests.Response, Any]:
+    body = b""
+    with client.request(method, url, stream=True, **more) as response:
+        while len(body) < _MOST_BODY_BYTES and (piece := response.raw.read1(_READ_BYTES, decode_content=True)):
+            body += piece
+    try:
+        return response, json.loads(body)
+    except (ValueError, RecursionError):
+        return response, None
+
+
 @contextlib.contextmanager
 def translated(who: str) -> Iterator[None]:
     """Turn what requests and urllib3 raise into clinder's errors.
@@ -69,10 +139,10 @@ def translated(who: str) -> Iterator[None]:
         yield
     except requests.exceptions.SSLError as error:
         untrusted = UnreachableError(
-            f"{who}: {UNTRUSTED} ({_cause(error)})",
+            f"{who}: its certificate cannot be trusted ({_cause(error)})",
             hint="If your network has a certificate authority of its own, name it in REQUESTS_CA_BUNDLE.",
         )
-        untrusted.retryable = False  # time does not mend it
+        untrusted.is_untrusted, untrusted.retryable = True, False
         raise untrusted from None
     except (requests.exceptions.InvalidSchema, urllib3.exceptions.ProxySchemeUnknown):
         raise UnreachableError(
@@ -93,24 +163,32 @@ def translated(who: str) -> Iterator[None]:
         # requests lets a ValueError pass for a Location that is no URL, and makes a bare OSError of a missing bundle
         if type(error) is OSError and "certificate" in str(error):
             raise UnreachableError(f"{who} cannot be reached: {error}", hint="Look at REQUESTS_CA_BUNDLE.") from None
-        raise UnreachableError(f"{who} cannot be reached: {_cause(error)}") from None
+        unreachable = UnreachableError(f"{who} cannot be reached: {_cause(error)}")
+        unreachable.nobody_listens = any(isinstance(each, ConnectionRefusedError) for each in _chain(error))
+        raise unreachable from None
 
 
 def _cause(error: BaseException) -> str:
     """Find the operating system's words at the bottom of a chain of exceptions; they hold no URL, so no token."""
+    words = ""
+    for each in _chain(error):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return each.verify_message
+        if isinstance(each, OSError) and each.strerror and not isinstance(each, requests.exceptions.RequestException):
+            return each.strerror
+        words = type(each).__name__
+    return _WORDS.get(words, words)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Go down from an exception of the libraries to what it came of."""
     seen: BaseException | None = error
-    words = type(error).__name__
     while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
-            return seen.verify_message
-        if isinstance(seen, OSError) and seen.strerror and not isinstance(seen, requests.exceptions.RequestException):
-            return seen.strerror
+        yield seen
         reason = getattr(seen, "reason", None)
         inner = next((part for part in seen.args if isinstance(part, BaseException)), None)
         following = reason if isinstance(reason, BaseException) else inner or seen.__cause__ or seen.__context__
-        words = type(seen).__name__
         seen = following if following is not seen else None
-    return _WORDS.get(words, words)
 
 
 _WORDS = {

@@ -7,7 +7,6 @@ exact, a proxy before the hub answers with plain HTTP errors, and a page of HTML
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import socket
 import time
@@ -31,7 +30,7 @@ from clinder.events import Event, LaunchesLeft, read_events
 from clinder.hubs.body import read_as_it_comes
 from clinder.hubs.sse import EventDecoder, EventTooLargeError
 from clinder.hubs.stream import EventStream
-from clinder.transport import new_client, translated
+from clinder.transport import ask, new_client, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     from clinder.repository import RepositorySpec
 
 _MOST_REDIRECTS = 5
-_MOST_BODY_BYTES = 1024 * 1024
-_READ_BYTES = 65536
 _MOST_DIGITS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNWELL = (502, 503, 504)
@@ -223,22 +220,11 @@ class BinderHub:
         return LaunchesLeft(self.url, remaining, limit, reset_at)
 
     def _json(self, client: requests.Session, path: str) -> tuple[Any, requests.Response]:
-        deadline = time.monotonic() + self._connect_s
-        body = b""
-        with (
-            translated(self.url),
-            client.get(
-                self.url + path, headers={"Accept": "application/json"}, timeout=self._connect_s, stream=True
-            ) as response,
-        ):
-            while len(body) < _MOST_BODY_BYTES and (piece := response.raw.read1(_READ_BYTES, decode_content=True)):
-                body += piece
-                if time.monotonic() >= deadline:
-                    raise UnreachableError(f"{self.url} does not answer in time")
-        try:
-            return json.loads(body), response
-        except (ValueError, RecursionError):
-            return None, response
+        headers = {"Accept": "application/json"}
+        response, document = ask(
+            client, "GET", self.url + path, who=self.url, timeout_s=self._connect_s, headers=headers
+        )
+        return document, response
 
 
 def _list(value: object) -> list[Any]:

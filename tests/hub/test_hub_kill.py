@@ -90,7 +90,7 @@ def test_a_command_killed_at_any_step_loses_nothing_and_the_next_one_repairs(
         cluster.sessions.clear()
         prepare(cluster, folder)
         known = set(cluster.sessions)
-        ended = forks.run(command, "--ref", ref, kill_at=step)
+        ended = forks.run(command, *(("--ref", ref) if command == "up" else ()), kill_at=step)
         cluster.settle()
         state = folder.read()
         assert by_serial.setdefault(state.serial, shape(state)) == shape(state), "neither as before nor as after"

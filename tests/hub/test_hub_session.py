@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 
+from clinder import jupyter
+from clinder.circumstances import Circumstances
 from clinder.config import Config
-from clinder.errors import ClinderError, LaunchError, TimedOutError, UnreachableError
+from clinder.errors import (
+    ClinderError,
+    InterruptedBySignalError,
+    LaunchError,
+    RefusedError,
+    TimedOutError,
+    UnreachableError,
+)
+from clinder.interrupts import Interrupts
 from clinder.observation import Condition
 from clinder.outcomes import DownAction
 from clinder.sessions import Session
@@ -28,9 +39,6 @@ from hub.servers import (
     in_turn,
     refused_url,
 )
-
-if TYPE_CHECKING:
-    from clinder.circumstances import Circumstances
 
 Configure = Callable[..., Config]
 
@@ -378,7 +386,65 @@ def test_a_shutdown_without_effect_times_out(
         stop(recorded(session), configure(timeouts__stop=0.6), circumstances)
 
 
-@pytest.mark.parametrize("mode", ["503", "403 JSON", "reset"])
+def test_a_session_that_refuses_the_token_is_not_waited_for(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    session.mode = "403 JSON"
+    began = time.monotonic()
+    with pytest.raises(RefusedError, match="cannot be stopped: the server answers, but refuses the token"):
+        stop(recorded(session), configure(timeouts__stop=30), circumstances)
+    assert time.monotonic() - began < 10
+
+
+def drip(_request: Request, connection: Connection) -> None:
+    """Send a header, a byte at a time, faster than any pause that a client would take for silence."""
+    connection.send(b"HTTP/1.1 200 OK\r\nX: ")
+    for _ in range(300):
+        connection.send(b"x")
+        connection.wait(0.1)
+
+
+def test_headers_that_drip_do_not_defeat_the_time_of_a_request(session: JupyterSession, configure: Configure) -> None:
+    session.overrides["GET", "api/status"] = drip
+    began = time.monotonic()
+    seen = observe_session(recorded(session), timeouts=configure(timeouts__connect=0.5).timeouts)
+    assert (seen.condition, seen.reason) == (Condition.UNREACHABLE, "the server does not answer in time")
+    assert time.monotonic() - began < 5
+
+
+def test_a_signal_is_heard_while_headers_drip(session: JupyterSession, configure: Configure) -> None:
+    session.overrides["GET", "api/status"] = drip
+    with Interrupts().installed() as interrupts:
+        threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+        began = time.monotonic()
+        with pytest.raises(InterruptedBySignalError):
+            stop(
+                recorded(session),
+                configure(timeouts__connect=30, timeouts__stop=30),
+                Circumstances(interrupts=interrupts),
+            )
+    assert time.monotonic() - began < 10
+
+
+def test_503_counts_as_gone_only_when_it_lasts(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jupyter, "_UNAVAILABLE_MEANS_GONE_S", 2.0)
+    session.after_shutdown = "running"
+    began = time.monotonic()
+
+    def unwell_after_a_while(request: Request, connection: Connection) -> None:
+        if time.monotonic() - began < 2.0:
+            connection.json(200, {"kernels": 0, "connections": 0})
+        else:
+            connection.html(503)
+
+    session.overrides["GET", "api/status"] = unwell_after_a_while
+    assert stop(recorded(session), configure(timeouts__stop=10), circumstances).action is DownAction.STOPPED
+    assert time.monotonic() - began >= 4.0
+
+
+@pytest.mark.parametrize("mode", ["503", "reset"])
 def test_a_session_that_cannot_be_asked_is_not_said_to_be_stopped(
     session: JupyterSession, configure: Configure, circumstances: Circumstances, mode: str
 ) -> None:
