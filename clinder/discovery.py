@@ -7,13 +7,13 @@ the repository in general.
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass, field
+from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING, Any
 
 from clinder.config import Value
 from clinder.errors import ClinderError, UsageError
-from clinder.hidden import without_secrets
+from clinder.git import ask_git
 from clinder.repository import LOCAL, RepositoryLink, read_repository
 from clinder.settings import LOCAL_HUB
 
@@ -196,14 +196,7 @@ def _unique(names: list[str]) -> Iterator[str]:
 def _git(folder: Path, *arguments: str) -> str:
     """Ask git; empty where it has no answer."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=_GIT_TIMEOUT_S,
-            check=False,
-            env=without_secrets(),
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = ask_git("-C", str(folder), *arguments, timeout_s=_GIT_TIMEOUT_S)
+    except (OSError, TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,13 +1,16 @@
-"""What git knows of a repository elsewhere: which commit a ref stands for now (`git ls-remote`, no site's API)."""
+"""How git is asked, and what it knows of a repository elsewhere: which commit a ref stands for now.
+
+That takes `git ls-remote`, and no site's API.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from typing import TYPE_CHECKING
 
 from clinder.errors import UnreachableError
-from clinder.hidden import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +19,56 @@ if TYPE_CHECKING:
 
 SITES = {"gh": "https://github.com", "gl": "https://gitlab.com", "gist": "https://gist.github.com"}
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_ABBREVIATED = re.compile(r"[0-9a-f]{4,}")
 _TRANSPORTS = "http:https:ssh:git:file"
 _TIMEOUT_S = 60
+_NOT_FOR_GIT = re.compile(
+    r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX"
+    r"|CONFIG|SHALLOW_FILE|GRAFT_FILE|QUARANTINE_PATH|ASKPASS|ALLOW_PROTOCOL)|SSH_ASKPASS|CLINDER_\w+|JUPYTER_TOKEN"
+)
+
+
+class RefGoneError(Exception):
+    """The repository answers, and lists no such branch or tag."""
+
+
+def for_git(protocols: str = _TRANSPORTS) -> dict[str, str]:
+    """Make the environment that git gets: clinder's, but the place of another repository, and never a question.
+
+    How ssh is called is the user's own matter (`GIT_SSH_COMMAND`, `GIT_SSH`, `core.sshCommand`); whatever it would
+    ask, it asks a program that has no answer. Messages are in English, for those who read them here.
+
+    Args:
+        protocols: the transports that git may use, as `GIT_ALLOW_PROTOCOL` has it.
+    """
+    variables = {name: value for name, value in os.environ.items() if not _NOT_FOR_GIT.fullmatch(name)}
+    return variables | {
+        "GIT_ALLOW_PROTOCOL": protocols,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GCM_INTERACTIVE": "never",
+        "SSH_ASKPASS": "false",
+        "SSH_ASKPASS_REQUIRE": "force",
+        "LC_ALL": "C",
+    }
+
+
+def ask_git(*arguments: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """Run git to its end.
+
+    Raises:
+        OSError: it cannot be started; FileNotFoundError where it is not there.
+        TimeoutExpired: it has not ended in time, and was killed.
+    """
+    return subprocess.run(
+        ["git", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=timeout_s,
+        check=False,
+        env=for_git(),
+    )
 
 
 def clone_url(spec: RepositorySpec) -> str | None:
@@ -51,24 +102,24 @@ def newest_commit(spec: RepositorySpec) -> str | None:
     """Ask which commit the spec's ref stands for now; `None` where git cannot tell or the ref is a commit itself.
 
     Raises:
+        RefGoneError: the repository has no such branch or tag.
         UnreachableError: the repository does not answer.
     """
     url = clone_url(spec)
     if url is None or spec.provider == "local" or _COMMIT.fullmatch(spec.ref):
         return None
-    command = ["git", "ls-remote", "--", url, *ref_names(spec.ref)]
-    quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": _TRANSPORTS, "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, env=without_secrets() | quiet
-        )
+        done = ask_git("ls-remote", "--", url, *ref_names(spec.ref), timeout_s=_TIMEOUT_S)
     except FileNotFoundError:
         raise UnreachableError("git is needed to look at the branch", hint="Install git.") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnreachableError(f"{url} cannot be asked for {spec.ref}: {error}") from None
     if done.returncode != 0:
         raise UnreachableError(f"{url} cannot be asked for {spec.ref}: {_reason(done.stderr)}")
-    return pick_commit(read_listing(done.stdout), spec.ref)
+    found = pick_commit(read_listing(done.stdout), spec.ref)
+    if found is None and not _ABBREVIATED.fullmatch(spec.ref):  # an abbreviated commit is never listed
+        raise RefGoneError
+    return found
 
 
 def _reason(printed: str) -> str:

@@ -30,6 +30,8 @@ def up(config: Config, circumstances: Circumstances, wishes: Wishes = Wishes()) 
         ClinderError: nothing was lost; what runs is recorded, or borne by the error.
     """
     desired = desire(config, wishes)
+    if desired.ref_is_gone:
+        circumstances.tell(Told(f"the repository has no branch or tag {desired.spec.ref} any more", warning=True))
     with Work(config, circumstances, "up") as work:
         decided = plan(desired, work.state, observe_all(work.state, config))
         if decided.obstacle:

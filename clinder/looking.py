@@ -54,13 +54,15 @@ def desire(config: Config, wishes: Wishes) -> Desired:
         ConfigError: no repository is declared.
         UnreachableError: the repository was to be asked, and does not answer.
     """
-    spec = config.spec()
-    newest = None
-    if wishes.ref_check or wishes.latest:
-        from clinder.git import newest_commit
+    desired = Desired(config.hubs, config.spec(), wishes.replace, wants_newest=wishes.latest)
+    if not (wishes.ref_check or wishes.latest):
+        return desired
+    from clinder.git import RefGoneError, newest_commit
 
-        newest = newest_commit(spec)
-    return Desired(config.hubs, spec, wishes.replace, newest, wishes.latest)
+    try:
+        return replace(desired, newest_commit=newest_commit(desired.spec))
+    except RefGoneError:
+        return replace(desired, ref_is_gone=True)
 
 
 def preview(config: Config, wishes: Wishes = Wishes()) -> Plan:

@@ -39,6 +39,7 @@ class Desired:
         replace: launch anew even where the recorded session would do, or cannot be reached.
         newest_commit: what the ref stands for now, where that was asked.
         wants_newest: launch anew where another commit than that runs.
+        ref_is_gone: whether the repository, being asked, had no such branch or tag: what was built of it stays.
     """
 
     hubs: tuple[str, ...]
@@ -46,6 +47,7 @@ class Desired:
     replace: bool = False
     newest_commit: str | None = None
     wants_newest: bool = False
+    ref_is_gone: bool = False
 
     def newer_than(self, session: Session) -> str:
         """Say in words that the ref has moved on since the session was built; empty if not, or if nobody knows."""
@@ -162,8 +164,11 @@ def _reconcile(desired: Desired, session: Session, seen: Observation, steps: lis
     elif desired.wants_newest and (newer := desired.newer_than(session)):
         cause = newer
     else:
-        newer = desired.newer_than(session)
-        advice = f", though {newer}: `clinder up --latest` replaces it" if newer else ""
+        advice = ""
+        if newer := desired.newer_than(session):
+            advice = f", though {newer}: `clinder up --latest` replaces it"
+        elif desired.ref_is_gone:
+            advice = f", though its repository has no branch or tag {desired.spec.ref} any more"
         steps.append(Step(Action.KEEP, f"the session runs as declared{advice}", session))
         return Plan(tuple(steps))
     steps.append(Step(Action.LAUNCH, cause))

@@ -60,6 +60,18 @@ def test_a_branch_that_moves_on_is_seen_and_the_session_replaced_on_demand(
     clinder(project, "down")
 
 
+def test_a_branch_that_is_deleted_is_said_and_the_session_kept(project: Path, repository: Path) -> None:
+    first = clinder(project, "up", "--json").document
+    git(repository, "branch", "-m", "main", "other")
+    for option in ("--latest", "--ref-check"):
+        ((action, cause),) = causes(project, option)
+        assert (action, "has no branch or tag main any more" in cause) == ("keep", True)
+    kept = clinder(project, "up", "--latest", "--quiet")
+    assert kept.stdout.strip() == first["url"]
+    assert "warning: the repository has no branch or tag main any more" in kept.stderr
+    clinder(project, "down")
+
+
 def test_a_repository_that_does_not_answer_is_said(project: Path, repository: Path) -> None:
     repository.rename(repository.with_name("away"))
     done = clinder(project, "plan", "--ref-check", expect=8)

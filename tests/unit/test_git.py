@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from clinder.errors import UnreachableError
-from clinder.git import clone_url, newest_commit, pick_commit, read_listing, ref_names
+from clinder.git import RefGoneError, ask_git, clone_url, newest_commit, pick_commit, read_listing, ref_names
 from clinder.repository import RepositorySpec
 
 if TYPE_CHECKING:
@@ -55,6 +57,67 @@ def test_what_cannot_move_on_is_not_asked_for(spec: RepositorySpec, monkeypatch:
 def test_a_repository_that_is_not_there_fails_in_git_s_own_words(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match="does not appear to be a git repository"):
         newest_commit(RepositorySpec("git", (tmp_path / "nowhere").as_uri(), "main"))
+
+
+def program(path: Path, script: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the programs are shell scripts")
+@pytest.mark.parametrize(
+    "names",
+    [("GIT_SSH_COMMAND",), ("GIT_SSH",), ("GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0")],
+    ids=["command", "program", "configuration"],
+)
+def test_the_users_own_way_to_call_ssh_is_kept(
+    names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = program(tmp_path / "ssh", f"touch {tmp_path}/called; exit 1")
+    for name, value in zip(names, ("1", "core.sshCommand", ssh) if len(names) > 1 else (ssh,), strict=True):
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(UnreachableError):
+        newest_commit(RepositorySpec("git", "ssh://git@localhost/x", "main"))
+    assert (tmp_path / "called").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the program is a shell script")
+def test_git_is_asked_in_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin" / "git", '[ "$LC_ALL" = C ] && echo "fatal: why" >&2; echo advice >&2; exit 1')
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    with pytest.raises(UnreachableError, match=r"for main: why$"):
+        newest_commit(RepositorySpec("git", "https://localhost/x", "main"))
+
+
+def repository(folder: Path) -> RepositorySpec:
+    """A repository whose one branch is `main`."""
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-C", str(folder)]
+    for command in (["init", "-q", "-b", "main"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run([*git, *command], check=True)
+    return RepositorySpec("git", folder.as_uri(), "main")
+
+
+def test_a_branch_that_is_gone_is_told_from_a_commit(tmp_path: Path) -> None:
+    spec = repository(tmp_path)
+    newest = newest_commit(spec)
+    assert newest is not None
+    with pytest.raises(RefGoneError):
+        newest_commit(replace(spec, ref="gone"))
+    assert newest_commit(replace(spec, ref=newest[:7])) is None, "an abbreviated commit is never listed"
+
+
+def test_git_is_not_led_to_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, other = tmp_path / "here", tmp_path / "other"
+    for folder in (here, other):
+        folder.mkdir()
+        repository(folder)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert ask_git("-C", str(here), "rev-parse", "--absolute-git-dir", timeout_s=60).stdout.strip() == str(
+        here / ".git"
+    )
 
 
 def test_git_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,9 +104,11 @@ def test_secrets_reach_neither_builds_nor_servers(monkeypatch: pytest.MonkeyPatc
 def test_git_is_not_led_to_another_repository_and_never_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_DIR", "/elsewhere/.git")
     monkeypatch.setenv("GIT_SSH_COMMAND", "ssh -i key")
+    monkeypatch.setenv("SSH_ASKPASS", "/usr/bin/asks-in-a-window")
     variables = for_git("https")
     assert "GIT_DIR" not in variables
-    assert variables["GIT_SSH_COMMAND"] == "ssh -i key -o BatchMode=yes"
+    assert variables["GIT_SSH_COMMAND"] == "ssh -i key"
+    assert (variables["SSH_ASKPASS"], variables["SSH_ASKPASS_REQUIRE"]) == ("false", "force")
     assert variables["GIT_TERMINAL_PROMPT"] == "0"
     assert variables["GIT_ALLOW_PROTOCOL"] == "https"
 

@@ -38,6 +38,7 @@ WANTED = Desired((HUB, "local"), SPEC)
 REPLACE = Desired((HUB,), SPEC, replace=True)
 LATEST = Desired((HUB,), SPEC, newest_commit=NEW, wants_newest=True)
 CHECKED = Desired((HUB,), SPEC, newest_commit=NEW)
+REF_GONE = Desired((HUB,), SPEC, wants_newest=True, ref_is_gone=True)
 PENDING = Pending(
     hub=HUB,
     provider="gh",
@@ -134,6 +135,12 @@ TABLE = [
     ),
     (LATEST, session(resolved_ref=NEW), "runs", "keep  the session runs as declared"),
     (LATEST, session(resolved_ref=""), "runs", "keep  the session runs as declared"),
+    (
+        REF_GONE,
+        session(),
+        "runs",
+        "keep  the session runs as declared, though its repository has no branch or tag main any more",
+    ),
     (
         CHECKED,
         session(),

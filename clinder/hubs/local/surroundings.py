@@ -11,8 +11,12 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from clinder.git import for_git
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+__all__ = ["for_builds", "for_git", "for_server"]
 
 _PLAIN = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|TERM"
@@ -32,10 +36,6 @@ _UNATTENDED = {
     "MAMBA_ALWAYS_YES": "true",
 }
 _OWN_INTERPRETER = re.compile(r"PYTHONPATH|PYTHONHOME")
-_GIT_PLACE = re.compile(
-    r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX"
-    r"|CONFIG|SHALLOW_FILE|GRAFT_FILE|QUARANTINE_PATH|ASKPASS|ALLOW_PROTOCOL)|SSH_ASKPASS|CLINDER_\w+|JUPYTER_TOKEN"
-)
 
 
 def for_builds() -> dict[str, str]:
@@ -68,23 +68,6 @@ def for_server(prefix: Path | None, session: Path) -> dict[str, str]:
         # The session's folders before the environment's: its kernel is named there by its full path.
         "JUPYTER_PREFER_ENV_PATH": "0",
         "PYTHONUNBUFFERED": "1",
-    }
-
-
-def for_git(protocols: str) -> dict[str, str]:
-    """What git gets: all of clinder's environment but the place of another repository, and never a prompt.
-
-    Args:
-        protocols: the transports that git may use, as `GIT_ALLOW_PROTOCOL` has it.
-    """
-    variables = {name: value for name, value in os.environ.items() if not _GIT_PLACE.fullmatch(name)}
-    ssh = variables.get("GIT_SSH_COMMAND", "ssh")
-    return variables | {
-        "GIT_ALLOW_PROTOCOL": protocols,
-        "GIT_TERMINAL_PROMPT": "0",
-        "GCM_INTERACTIVE": "never",
-        "GIT_SSH_COMMAND": f"{ssh} -o BatchMode=yes",
-        "LC_ALL": "C",
     }
 
 
