@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
 POLL_S = 0.1
+_HANGUP = getattr(signal, "SIGHUP", None)
+"""Comes once from the kernel and once more from the shell when a terminal is closed: that is no impatience."""
+_ONE_WISH_S = 0.1
+"""Signals that follow one another so closely come of one wish: from the terminal, and from a program around clinder."""
 _LEAVING_S = 2.0
 """How long leaving at once may take, before yet another signal breaks in again."""
 ENDING_SIGNALS: tuple[signal.Signals, ...] = tuple(
@@ -60,12 +64,15 @@ class Interrupts:
                 signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
         if self.requested is not None:
-            if self.is_repeated and time.monotonic() < self._left_at + _LEAVING_S:
+            if number == _HANGUP == self.requested or now < self.requested_at + _ONE_WISH_S:
+                return
+            if self.is_repeated and now < self._left_at + _LEAVING_S:
                 return  # it is leaving
-            self.is_repeated, self._left_at = True, time.monotonic()
+            self.is_repeated, self._left_at = True, now
             raise InterruptedBySignalError(number, f"{_name(number)} again: left at once", hint=self.left_behind)
-        self.requested, self.requested_at = number, time.monotonic()
+        self.requested, self.requested_at = number, now
 
     def error(self, message: str = "", *, hint: str = "") -> InterruptedBySignalError:
         """Make the error to raise for the signal that came."""
