@@ -33,7 +33,7 @@ def up(config: Config, circumstances: Circumstances, wishes: Wishes = Wishes()) 
     if desired.ref_is_gone:
         circumstances.tell(Told(f"the repository has no branch or tag {desired.spec.ref} any more", warning=True))
     with Work(config, circumstances, "up") as work:
-        decided = plan(desired, work.state, observe_all(work.state, config))
+        decided = plan(desired, work.state, observe_all(work.state, config, pause=circumstances.interrupts.sleep))
         if decided.obstacle:
             work.carry_out(decided.steps)
             raise UnreachableError(
@@ -53,7 +53,9 @@ def down(config: Config, circumstances: Circumstances) -> DownResult:
     if not StateFolder(config.state_dir).is_there():
         return DownResult(DownAction.NOTHING, None)
     with Work(config, circumstances, "down") as work:
-        return work.carry_out_down(plan(None, work.state, observe_all(work.state, config)))
+        return work.carry_out_down(
+            plan(None, work.state, observe_all(work.state, config, pause=circumstances.interrupts.sleep))
+        )
 
 
 def forget(config: Config, circumstances: Circumstances) -> list[Session]:
@@ -79,7 +81,7 @@ def adopt(config: Config, circumstances: Circumstances, session: Session) -> Ses
             )
         if danger := exposure(session.url):
             circumstances.tell(Told(danger, warning=True))
-        seen = observe_session(session, timeouts=config.timeouts)
+        seen = observe_session(session, timeouts=config.timeouts, pause=circumstances.interrupts.sleep)
         if seen.condition is Condition.GONE:
             raise NoSessionError(f"{session.url} does not run: {seen.reason}")
         if seen.condition is Condition.UNREACHABLE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from clinder.state import State, StateFolder
 from clinder.stopping import observe_session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from clinder.config import Config
     from clinder.observation import Observation
     from clinder.sessions import Session
@@ -79,10 +82,16 @@ def _without_live_launch(state: State, folder: StateFolder) -> State:
     return state
 
 
-def observe_all(state: State, config: Config) -> dict[str, Observation]:
-    """Look at every session that is recorded; the findings are named by the sessions' URLs."""
+def observe_all(state: State, config: Config, *, pause: Callable[[float], None] = time.sleep) -> dict[str, Observation]:
+    """Look at every session that is recorded; the findings are named by the sessions' URLs.
+
+    Args:
+        state: the record.
+        config: its timeouts bound each look.
+        pause: called meanwhile; raises to leave.
+    """
     sessions = [*state.retired, *([state.session] if state.session else [])]
-    return {session.url: observe_session(session, timeouts=config.timeouts) for session in sessions}
+    return {session.url: observe_session(session, timeouts=config.timeouts, pause=pause) for session in sessions}
 
 
 def status(config: Config) -> StatusResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,18 +16,25 @@ if TYPE_CHECKING:
     from clinder.settings import Timeouts
 
 
-def observe_session(session: Session, *, timeouts: Timeouts) -> Observation:
+def observe_session(
+    session: Session, *, timeouts: Timeouts, pause: Callable[[float], None] = time.sleep
+) -> Observation:
     """Look at a session, once.
 
     A session of the embedded hub whose process has ended is gone, where HTTP alone would only say that its port does
     not answer.
+
+    Args:
+        session: which one.
+        timeouts: `connect` bounds the look.
+        pause: called meanwhile; raises to leave.
     """
     from clinder.jupyter import JupyterServer
 
     if _process_has_ended(session):
         return Observation(Condition.GONE, "its process has ended", datetime.now(UTC))
     with JupyterServer(session, connect=timeouts.connect) as server:
-        return server.observe()
+        return server.observe(pause=pause)
 
 
 def stop_session(session: Session, *, timeouts: Timeouts, pause: Callable[[float], None]) -> bool:
