@@ -1,7 +1,8 @@
-"""The embedded hub as one hub among others: its events, read beside the waiting."""
+"""The embedded hub as one hub among others: it works in the thread in which other hubs are listened to."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from clinder.hubs.local.hub import LocalHub
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clinder.events import Event
+    from clinder.hubs.local.hub import Steps
     from clinder.repository import RepositorySpec
 
 
@@ -32,13 +34,17 @@ class EmbeddedHub:
 
     def launch(self, spec: RepositorySpec) -> EventStream:
         """Build and start, and hear of it; nothing is done before the stream is entered."""
-        return EventStream(lambda _stream: self._read(spec), close=self._hub.close, closing_s=_CLOSING_S)
+        events = self._hub.events(spec)
+        return EventStream(
+            lambda _stream: _one_by_one(events), close=self._hub.close, closing_s=_CLOSING_S, is_the_hub=True
+        )
 
     def trouble(self) -> str:
         """Know of none before a launch."""
         return ""
 
-    def _read(self, spec: RepositorySpec) -> Iterator[list[Event]]:
-        yield []
-        for event in self._hub.events(spec):
+
+def _one_by_one(events: Steps[None]) -> Iterator[list[Event]]:
+    with closing(events):
+        for event in events:
             yield [event]

@@ -28,8 +28,7 @@ class EventStream:
     """The events of one launch as they come; a context manager that leaves the stream when it ends.
 
     Attributes:
-        last_sign_at: when the hub last gave a sign of life, be it a keepalive, on the monotonic clock; `None` before
-            its first answer.
+        is_closed: whether the stream was left.
     """
 
     def __init__(
@@ -38,6 +37,7 @@ class EventStream:
         *,
         close: Callable[[], None],
         closing_s: float = 1.0,
+        is_the_hub: bool = False,
     ) -> None:
         """Prepare to read.
 
@@ -46,17 +46,27 @@ class EventStream:
                 soon after `is_closed`.
             close: called from another thread, makes a `read` that is blocked return.
             closing_s: how long that may take, in seconds.
+            is_the_hub: whether `read` is the hub at work, not one who listens to it: it is then a sign of life that
+                its thread lives.
         """
-        self.last_sign_at: float | None = None
         self.is_closed = False
         self._read = read
         self._close = close
         self._closing_s = closing_s
+        self._is_the_hub = is_the_hub
+        self._last_sign_at: float | None = None
         self._batches: deque[list[Event]] = deque()
         self._error: BaseException | None = None
         self._has_ended = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="clinder-events", daemon=True)
+
+    @property
+    def last_sign_at(self) -> float | None:
+        """When the hub last gave a sign of life, be it a keepalive, on the monotonic clock; `None` before the first."""
+        if self._is_the_hub and self._thread.is_alive():
+            self._last_sign_at = time.monotonic()
+        return self._last_sign_at
 
     def __enter__(self) -> EventStream:
         self._thread.start()
@@ -76,7 +86,7 @@ class EventStream:
             for batch in self._read(self):
                 with self._changed:
                     self._changed.wait_for(lambda: len(self._batches) < _MOST_WAITING or self.is_closed)
-                    self.last_sign_at = time.monotonic()
+                    self._last_sign_at = time.monotonic()
                     self._batches.append(batch)
                     self._changed.notify_all()
                     if self.is_closed:

@@ -321,7 +321,7 @@ def test_leaving_the_events_before_ready_leaves_no_server(repository: Path, cach
     for event in events:
         if message in event.message:
             break
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert not processes_of(cache)
     assert list((cache / "sessions").glob("*")) == []
 

@@ -130,7 +130,7 @@ def test_leaving_during_the_build_ends_its_children(stalling: Path, tmp_path: Pa
         if event.message == "solving\n":
             break
     assert processes_of(tmp_path / "tools"), "the build runs"
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert not processes_of(tmp_path)
     assert not [path for path in (cache / "environments").iterdir() if path.is_dir()]
 

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from filelock import FileLock, Timeout
-
 from clinder.hubs.local.cache import digest, private_folder, write_private
+from clinder.hubs.local.locks import acquire
 from clinder.hubs.local.surroundings import for_builds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from clinder.hubs.local.cache import Cache
     from clinder.hubs.local.processes import Children
@@ -55,7 +54,6 @@ _PLAIN_REQUIREMENT = re.compile(
 )
 _LOCAL_IN_CONDA = re.compile(r"^\s*-\s*([\"']?)(-|\.|/|file:)|@\s*file:|\.whl", re.MULTILINE)
 _COMPLETE = ".clinder-complete"
-_LOCK_POLL_S = 0.5
 
 
 class EnvironmentFailedError(Exception):
@@ -157,7 +155,7 @@ class Environments:
         folder = self._folder(recipe, tree)
         return _environment(folder) if _is_complete(folder) else None
 
-    def build(self, recipe: Recipe, tree: Tree) -> Iterator[str]:
+    def build(self, recipe: Recipe, tree: Tree) -> Generator[str, None, None]:
         """Build the environment, or wait for another process that does; yields lines for the log.
 
         Raises:
@@ -170,8 +168,8 @@ class Environments:
         if not recipe.is_needed:
             return
         folder = self._folder(recipe, tree)
-        lock = FileLock(folder.with_suffix(".lock"), mode=0o600)
-        yield from self._acquire(lock)
+        waiting = "Another process builds the same environment: waiting for it.\n"
+        lock = yield from acquire(folder, self._children, waiting)
         try:
             if not _is_complete(folder):
                 yield from self._build(recipe, tree, folder)
@@ -193,19 +191,6 @@ class Environments:
         if recipe.reads_repository:
             parts.append(tree.fingerprint(self._children, self._cache.root))
         return self._cache.environments / digest(*parts)
-
-    def _acquire(self, lock: FileLock) -> Iterator[str]:
-        told = False
-        while True:
-            self._children.raise_if_closed()
-            try:
-                lock.acquire(timeout=_LOCK_POLL_S if told else 0)
-            except Timeout:
-                if not told:
-                    yield "Another process builds the same environment: waiting for it.\n"
-                told = True
-            else:
-                return
 
     def _build(self, recipe: Recipe, tree: Tree, folder: Path) -> Iterator[str]:
         # Left by a build that crashed: environments cannot be moved, so they are built where they will stay.

@@ -12,16 +12,17 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from clinder.git import SITES, clone_url, pick_commit, read_listing, ref_names
 from clinder.hubs.local.cache import Cache, digest, private_folder, slug
+from clinder.hubs.local.locks import acquire
 from clinder.hubs.local.processes import ChildFailedError
 from clinder.hubs.local.surroundings import for_git
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
+
+    from filelock import FileLock
 
     from clinder.hubs.local.processes import Children
     from clinder.repository import RepositorySpec
@@ -63,34 +64,38 @@ class Repository:
     def __init__(self, remote: Remote, cache: Cache, children: Children) -> None:
         self._remote = remote
         self._children = children
-        name = f"{slug(remote.url)}-{digest(remote.url)}"
-        self._folder = cache.repositories / name
+        self._folder = cache.repositories / f"{slug(remote.url)}-{digest(remote.url)}"
         self._mirror = self._folder / "mirror.git"
-        self._lock = FileLock(cache.repositories / f"{name}.lock", mode=0o600)
 
     def checkout(self, commit: str) -> Path:
         """Where this commit lies once it was fetched."""
         return self._folder / commit
 
-    def resolve(self, ref: str) -> str | None:
-        """The commit that the ref stands for now; `None` where the repository knows no such ref.
+    def resolve(self, ref: str) -> Generator[str, None, str | None]:
+        """Find the commit that the ref stands for now; yields lines for the log.
+
+        Returns:
+            the commit; `None` where the repository knows no such ref.
 
         Raises:
             UnresolvedError: the repository does not answer.
+            ClosedError: the hub was closed.
         """
         if _COMMIT.fullmatch(ref) and self.checkout(ref).is_dir():
             return ref
         if found := pick_commit(self._listed(ref), ref):
             return found
-        return self._commit(ref) if _ABBREVIATED.fullmatch(ref) else None
+        return (yield from self._commit(ref)) if _ABBREVIATED.fullmatch(ref) else None
 
-    def fetch(self, commit: str) -> Iterator[str]:
+    def fetch(self, commit: str) -> Generator[str, None, None]:
         """Fetch the commit and check it out, with its submodules; yields lines for the log.
 
         Raises:
             ChildFailedError: git failed.
+            ClosedError: the hub was closed.
         """
-        with self._lock:
+        lock = yield from self._acquire()
+        try:
             if self.checkout(commit).is_dir():
                 return
             if not self._is_mirrored(commit):
@@ -101,6 +106,12 @@ class Repository:
                 partial.replace(self.checkout(commit))
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
+        finally:
+            lock.release()
+
+    def _acquire(self) -> Generator[str, None, FileLock]:
+        waiting = "Another process fetches the same repository: waiting for it.\n"
+        return acquire(self._folder, self._children, waiting)
 
     def _listed(self, ref: str) -> Mapping[str, str]:
         command = ["git", "ls-remote", "--", self._remote.url, *ref_names(ref)]
@@ -110,9 +121,10 @@ class Repository:
             raise UnresolvedError(error.output.strip() or str(error)) from error
         return read_listing(printed)
 
-    def _commit(self, ref: str) -> str | None:
-        """The commit whose name begins like this: only the objects themselves can tell."""
-        with self._lock:
+    def _commit(self, ref: str) -> Generator[str, None, str | None]:
+        """Find the commit whose name begins like this: only the objects themselves can tell."""
+        lock = yield from self._acquire()
+        try:
             found = self._parsed(ref)
             if found is None:
                 try:
@@ -123,6 +135,8 @@ class Repository:
                     return self._parsed(ref)
                 found = self._parsed(ref)
             return found
+        finally:
+            lock.release()
 
     def _parsed(self, ref: str) -> str | None:
         if not self._mirror.is_dir():

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import sleep
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from clinder.errors import HubError
@@ -90,17 +90,12 @@ class LocalHub:
         cache_dir: Path | None = None,
         *,
         installer: Installer = "auto",
-        start_timeout_s: float = 60.0,
-        fallback_pause_s: float = 0.0,
     ) -> None:
         """Prepare; nothing is made or started yet.
 
         Args:
             cache_dir: where everything is kept; `CLINDER_CACHE_DIR` or the platform's cache folder if left out.
             installer: what builds environments; `auto` is uv where it is found, else venv and pip.
-            start_timeout_s: how long a Jupyter Server may take until it answers.
-            fallback_pause_s: the pause before the default branch stands in for a missing `main` or `master`; a real
-                hub makes it ten seconds.
 
         Raises:
             HubError: the extra `local` is not installed.
@@ -113,17 +108,21 @@ class LocalHub:
             )
         self._cache = Cache(cache_dir.absolute() if cache_dir else default_cache_dir())
         self._installer: Installer = installer
-        self._start_timeout_s = start_timeout_s
-        self._fallback_pause_s = fallback_pause_s
         self._open()
 
-    def events(self, spec: RepositorySpec) -> Iterator[Event]:
+    def events(self, spec: RepositorySpec) -> Steps[None]:
         """Launch: yields the events of a BinderHub's stream, the last of them `ready` or `failed`.
 
         Leaving the iterator before `ready` ends whatever was under way, be it a build or a server.
+
+        Raises:
+            HubError: nothing can be kept in the cache folder.
         """
         if self._children.is_closed:
             self._open()
+        return self._events(spec)
+
+    def _events(self, spec: RepositorySpec) -> Steps[None]:
         try:
             resolved = yield from self.resolve(spec)
             image = self.find_image(resolved)
@@ -145,7 +144,10 @@ class LocalHub:
         self._environments = Environments(self._cache, self._children, self._installer)
 
     def close(self) -> None:
-        """End all that is under way, from any thread; sessions that are ready go on, and `events` may begin anew."""
+        """End all that is under way, from any thread; sessions that are ready go on, and `events` may begin anew.
+
+        Takes some seconds where what is under way does not end when it is asked to.
+        """
         self._children.close()
 
     def resolve(self, spec: RepositorySpec) -> Steps[Resolved]:
@@ -166,20 +168,19 @@ class LocalHub:
             )
         remote = Remote.of(spec)
         repository = Repository(remote, self._cache, self._children)
-        commit = self._commit(repository, spec)
+        commit = yield from self._commit(repository, spec)
         if commit is None:
             message = f"Could not resolve ref for {_key(spec)}. Double check your URL and that your repo is public."
             head = None
             if spec.ref in _DEFAULT_BRANCHES and spec.provider != LOCAL:
                 message += " Tip: HEAD will always resolve to a repository's default branch."
-                head = self._commit(repository, replace(spec, ref=DEFAULT_REF))
+                head = yield from self._commit(repository, replace(spec, ref=DEFAULT_REF))
             if head is None:
                 raise FailedError(message)
             yield Event(
                 Phase.WAITING,
                 f"{message}\nTrying again with HEAD instead of {spec.ref}. Please update your links.\n",
             )
-            sleep(self._fallback_pause_s)
             spec, commit = replace(spec, ref=DEFAULT_REF), head
         return Resolved(spec, commit, remote, f"local/{slug(spec.repo)}-{digest(remote.url)[:6]}:{commit}")
 
@@ -217,7 +218,7 @@ class LocalHub:
                 yield Event(None, "Picked Local content provider.\n")
                 yield Event(Phase.FETCHING, f"Using the folder {tree.root} as it is now\n")
             recipe = read_recipe(tree.root)
-            yield from _told(Phase.BUILDING, _warnings(recipe))
+            yield from _warned(Phase.BUILDING, recipe)
             yield from _told(Phase.BUILDING, self._environments.build(recipe, tree))
         except (ChildFailedError, EnvironmentFailedError, OSError) as error:
             raise FailedError(f"Error during build: {error}") from error
@@ -243,7 +244,7 @@ class LocalHub:
         if announce:
             yield Event(Phase.LAUNCHING, "Launching server...\n")
             yield Event(Phase.LAUNCHING, _NO_ISOLATION)
-            yield from _told(Phase.LAUNCHING, _warnings(image.recipe))
+            yield from _warned(Phase.LAUNCHING, image.recipe)
         records.clean(self._cache)
         try:
             server = start(
@@ -252,7 +253,6 @@ class LocalHub:
                 python=image.environment.python,
                 prefix=image.environment.prefix,
                 copy_to=lambda target: image.tree.copy_to(target, self._children, self._cache.root),
-                timeout_s=self._start_timeout_s,
                 raise_if_closed=self._children.raise_if_closed,
             )
         except (LaunchFailedError, ChildFailedError) as error:
@@ -275,10 +275,10 @@ class LocalHub:
         repository = Repository(resolved.remote, self._cache, self._children)
         return Tree(repository.checkout(resolved.commit), resolved.commit)
 
-    def _commit(self, repository: Repository, spec: RepositorySpec) -> str | None:
+    def _commit(self, repository: Repository, spec: RepositorySpec) -> Steps[str | None]:
         try:
-            return repository.resolve(spec.ref)
-        except (UnresolvedError, ChildFailedError) as error:
+            return (yield from _told(Phase.WAITING, repository.resolve(spec.ref)))
+        except (UnresolvedError, ChildFailedError, OSError) as error:
             raise FailedError(f"Error resolving ref for {_key(spec)}: {error}") from error
 
 
@@ -286,12 +286,20 @@ def _key(spec: RepositorySpec) -> str:
     return f"{spec.provider}:{spec.repo}/{spec.ref}"
 
 
-def _warnings(recipe: Recipe) -> Iterator[str]:
-    return (f"Warning: {warning}\n" for warning in recipe.warnings)
+def _warned(phase: Phase, recipe: Recipe) -> Iterator[Event]:
+    return (Event(phase, f"Warning: {warning}\n") for warning in recipe.warnings)
 
 
-def _told(phase: Phase, lines: Iterator[str]) -> Iterator[Event]:
-    return (Event(phase, line) for line in lines)
+def _told(phase: Phase, lines: Generator[str, None, _Result]) -> Steps[_Result]:
+    """Make an event of each line, and hand on what the work comes back with."""
+    with closing(lines):
+        while True:
+            try:
+                line = next(lines)
+            except StopIteration as stop:
+                result: _Result = stop.value
+                return result
+            yield Event(phase, line)
 
 
 def _ready(image: Image, server: Server) -> Event:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _POLL_S = 0.02
+_LISTEN_S = 0.1
 _GRACE_S = 3.0
 
 
@@ -80,19 +82,37 @@ class Children:
     def _pieces(self, command: Sequence[str], env: Mapping[str, str], cwd: Path | None, errors: int) -> Iterator[bytes]:
         child = self._start(command, env, cwd, errors)
         try:
-            assert child.stdout is not None
             rest = b""
-            while data := os.read(child.stdout.fileno(), 65536):
+            while data := self._read(child):
                 *whole, rest = re.split(rb"(?<=[\r\n])", rest + data)
                 yield from whole
             if rest:
                 yield rest
-            status = child.wait()
+            status = self._wait(child)
+        except BaseException:
+            _end_group(child)
+            raise
         finally:
-            self._end(child)
+            self._let_go(child)
         self.raise_if_closed()
         if status:
             raise ChildFailedError(command, status)
+
+    def _read(self, child: subprocess.Popen[bytes]) -> bytes:
+        """Read what the child prints, nothing at its end; one that left its group may keep its output open for ever."""
+        assert child.stdout is not None
+        descriptor = child.stdout.fileno()
+        while True:
+            self.raise_if_closed()
+            if _can_read(descriptor, _LISTEN_S):
+                return os.read(descriptor, 65536)
+
+    def _wait(self, child: subprocess.Popen[bytes]) -> int:
+        """Wait for the end of a child that prints no more, and return its status."""
+        while True:
+            self.raise_if_closed()
+            with suppress(subprocess.TimeoutExpired):
+                return child.wait(_LISTEN_S)
 
     @property
     def is_closed(self) -> bool:
@@ -105,12 +125,24 @@ class Children:
             raise ClosedError
 
     def close(self) -> None:
-        """End all children, and let no further one start."""
+        """End all children, and let no further one start.
+
+        They are asked at first, and killed after three seconds, or at once where a signal cuts the waiting short.
+        """
         with self._lock:
             self._closed.set()
             running = list(self._running)
         for child in running:
             _signal_group(child, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE_S
+        try:
+            while any(child.poll() is None for child in running) and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+        finally:
+            with self._lock:
+                left = [child for child in running if child in self._running]
+            for child in left:
+                _signal_group(child, _SIGKILL)
 
     def _start(
         self, command: Sequence[str], env: Mapping[str, str], cwd: Path | None, errors: int
@@ -132,14 +164,7 @@ class Children:
             self._running.add(child)
         return child
 
-    def _end(self, child: subprocess.Popen[bytes]) -> None:
-        if child.poll() is None:
-            _signal_group(child, signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(_GRACE_S)
-            # Whatever of the group ignored SIGTERM, or was started after it, ends here.
-            _signal_group(child, _SIGKILL)
-            child.wait()
+    def _let_go(self, child: subprocess.Popen[bytes]) -> None:
         if child.stdout is not None:
             child.stdout.close()
         with self._lock:
@@ -155,6 +180,27 @@ def _own_group(*, detached: bool) -> dict[str, Any]:
         return {"creationflags": flags | (subprocess.CREATE_BREAKAWAY_FROM_JOB if detached else 0)}
     # A Jupyter Server writes its token into files that it makes without care for who can read them.
     return {"start_new_session": True, "umask": 0o077 if detached else -1}
+
+
+def _can_read(descriptor: int, timeout_s: float) -> bool:
+    """Wait until there is something to read, or the end of it; Windows cannot tell, so there the reading waits."""
+    if sys.platform == "win32":
+        return True
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(timeout_s * 1000))
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    """End a child and its process group: asked at first, after `_GRACE_S` seconds without asking."""
+    _signal_group(child, signal.SIGTERM)
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_GRACE_S)
+    finally:
+        # Whatever of the group ignored SIGTERM, or was started after it, ends here.
+        _signal_group(child, _SIGKILL)
+        child.wait()
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:

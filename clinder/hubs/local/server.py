@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _IDLE_S = 6 * 3600
+_START_S = 60
 _POLL_S = 0.05
 _LOG_LINES = 20
 # Kernels start in the server's folder, the working copy; the server itself must not import what lies there.
@@ -58,7 +59,6 @@ def start(
     python: Path,
     prefix: Path | None,
     copy_to: Callable[[Path], None],
-    timeout_s: float,
     raise_if_closed: Callable[[], None],
 ) -> Server:
     """Start a server on a fresh copy of the repository and wait until it answers.
@@ -69,7 +69,6 @@ def start(
         python: the interpreter that serves.
         prefix: the environment that it belongs to; `None` for clinder's own.
         copy_to: puts the repository into a folder that is still to be made.
-        timeout_s: how long the server may take.
         raise_if_closed: called often; raises to give up.
 
     Raises:
@@ -92,7 +91,7 @@ def start(
         )
         record = replace(record, server=process)
         records.keep(cache, record)
-        url = _wait(folder, process, token, timeout_s, raise_if_closed)
+        url = _wait(folder, process, token, raise_if_closed)
         records.keep(cache, replace(record, url=url))
         assert process is not None
         return Server(name, url, token, process)
@@ -146,18 +145,14 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _wait(
-    folder: Path, process: ProcessId | None, token: str, timeout_s: float, raise_if_closed: Callable[[], None]
-) -> str:
-    deadline = time.monotonic() + timeout_s
+def _wait(folder: Path, process: ProcessId | None, token: str, raise_if_closed: Callable[[], None]) -> str:
+    deadline = time.monotonic() + _START_S
     while process is not None and is_running(process):
         raise_if_closed()
         if (url := _listening_at(folder)) and _answers(url, token):
             return url
         if time.monotonic() >= deadline:
-            raise LaunchFailedError(
-                _with_log(f"The Jupyter Server did not answer within {timeout_s:g} seconds.", folder)
-            )
+            raise LaunchFailedError(_with_log(f"The Jupyter Server did not answer within {_START_S} seconds.", folder))
         time.sleep(_POLL_S)
     raise LaunchFailedError(_with_log("The Jupyter Server ended while it was starting.", folder))
 

@@ -38,9 +38,18 @@ class Tree:
     commit: str = ""
 
     def copy_to(self, target: Path, children: Children, cache_root: Path) -> None:
-        """Copy the files into a folder that is still to be made."""
+        """Copy the files into a folder that is still to be made.
+
+        Raises:
+            ClosedError: the hub was closed.
+        """
         if self.commit:
-            shutil.copytree(self.root, target, symlinks=True)
+
+            def copy_file(source: str, copy: str) -> None:
+                children.raise_if_closed()
+                shutil.copy2(source, copy, follow_symlinks=False)
+
+            shutil.copytree(self.root, target, symlinks=True, copy_function=copy_file)
             return
         target.mkdir(mode=0o700)
         for path in self.files(children, cache_root):
@@ -67,8 +76,14 @@ class Tree:
         return digest(*parts)
 
     def files(self, children: Children, cache_root: Path) -> Iterator[Path]:
-        """The files of a folder as it is now, links among them, less clinder's own state and cache."""
-        yield from _files(self.root, children, cache_root)
+        """The files of a folder as it is now, links among them, less clinder's own state and cache.
+
+        Raises:
+            ClosedError: the hub was closed.
+        """
+        for path in _files(self.root, children, cache_root):
+            children.raise_if_closed()
+            yield path
 
 
 def _files(folder: Path, children: Children, cache_root: Path) -> Iterator[Path]:

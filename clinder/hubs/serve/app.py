@@ -101,7 +101,7 @@ async def _end(hub: Hub) -> None:
     for stream in streams:
         stream.cancel()
     await asyncio.gather(*streams, return_exceptions=True)
-    hub.local.close()
+    await asyncio.to_thread(hub.local.close)
     await hub.builds.wait()
     await hub.sessions.close()
 

@@ -1,0 +1,197 @@
+"""The embedded hub shows that it lives, says what it waits for, and leaves as soon as it is asked to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from commands import CLINDER, clinder
+from embedded import cache, checkout, cloned, eventually, git, local, processes_of
+from hub_process import serving
+
+from clinder.events import Phase
+from clinder.hubs.embedded import EmbeddedHub
+from clinder.hubs.local import processes
+from clinder.hubs.local.cache import Cache
+from clinder.hubs.local.git import Remote, Repository
+from clinder.hubs.local.locks import lock_of
+from clinder.hubs.local.processes import Children
+from clinder.hubs.local.source import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from clinder.hubs.stream import EventStream
+    from clinder.repository import RepositorySpec
+
+__all__ = ["cache"]
+
+SOON_S = 5.0
+"""Less than what is allowed for the end of a server that was being started."""
+WAITS = "Another process fetches the same repository: waiting for it."
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return checkout(tmp_path / "cookbook", where__txt="main\n")
+
+
+@pytest.fixture
+def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Makes a repository whose environment is built by this shell script."""
+
+    def make(script: str) -> Path:
+        tools = tmp_path / "tools"
+        tools.mkdir()
+        tool = tools / "mamba"
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+        return checkout(tmp_path / "built", environment__yml="dependencies: [python]\n")
+
+    return make
+
+
+@pytest.fixture
+def held(repository: Path, cache: Path) -> Iterator[RepositorySpec]:
+    """A spec whose repository another launch is fetching, for as long as the test runs."""
+    spec = cloned(repository)
+    folder = Repository(Remote.of(spec), Cache(cache), Children()).checkout("HEAD").parent
+    with lock_of(folder):
+        yield spec
+
+
+@contextmanager
+def starting(folder: Path, *arguments: str, until: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `clinder start` on the embedded hub, until it has said these words; what it says goes to `said.txt`."""
+    said = folder.parent / "said.txt"
+    with said.open("wb") as file:
+        process = subprocess.Popen([CLINDER, "start", *arguments, "--hub", "local"], cwd=folder, stderr=file)
+    try:
+        eventually(lambda: until in said.read_text(), until, 20)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def hear(stream: EventStream, words: str) -> None:
+    said = ""
+    while words not in said:
+        events = stream.take(20)
+        assert events is not None, said
+        said += "".join(event.message for event in events)
+
+
+def test_a_build_that_prints_nothing_for_long_is_no_silence_of_the_hub(builder: Callable[[str], Path]) -> None:
+    folder = builder("sleep 1.5; echo done at last; exit 1")
+    done = clinder(folder, "start", ".", "--hub", "local", "--timeouts-silence", "0.4s", expect=5)
+    assert "done at last" in done.stderr
+
+
+@pytest.mark.parametrize("is_abbreviated", [False, True], ids=["the fetch", "the resolving"])
+def test_who_waits_for_a_repository_says_so_and_leaves_at_once(
+    held: RepositorySpec, repository: Path, tmp_path: Path, is_abbreviated: bool
+) -> None:
+    ref = git(repository, "rev-parse", "HEAD")[:8] if is_abbreviated else "main"
+    with starting(repository, f"git:{held.repo}", "--ref", ref, until=WAITS) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SOON_S) == 130
+    assert "no session was started" in (tmp_path / "said.txt").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_served_hub_ends_while_a_launch_waits_for_a_repository(held: RepositorySpec, number: int) -> None:
+    with serving() as hub:
+        hub.build(held).until(Phase.FETCHING, WAITS)
+        started = time.monotonic()
+        assert hub.end(number) == 0
+        assert time.monotonic() - started < SOON_S
+
+
+def test_a_repository_is_fetched_once_its_lock_is_free(repository: Path, cache: Path) -> None:
+    spec = cloned(repository)
+    commit = git(repository, "rev-parse", "HEAD")
+    kept = Repository(Remote.of(spec), Cache(cache), Children())
+    with lock_of(kept.checkout(commit).parent):
+        lines = kept.fetch(commit)
+        assert next(lines) == f"{WAITS}\n"
+    assert WAITS not in "".join(lines)
+    assert (kept.checkout(commit) / "where.txt").is_file()
+
+
+STUBBORN = {
+    "ignores SIGTERM": "trap '' TERM; echo building; while true; do sleep 0.1; done",
+    "ends, but not its child": "(trap '' TERM; echo building; while true; do sleep 0.1; done) & wait",
+    "closes its output": "trap '' TERM; echo building; exec >&- 2>&-; while true; do sleep 0.1; done",
+}
+
+
+@pytest.mark.parametrize("kind", STUBBORN)
+def test_a_build_that_does_not_end_when_asked_to_is_killed_with_all_its_children(
+    builder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(processes, "_GRACE_S", 0.3)
+    spec = local(builder(STUBBORN[kind]))
+    stream = EmbeddedHub().launch(spec)
+    with stream:
+        hear(stream, "building")
+    assert not processes_of(tmp_path / "tools")
+    assert not stream._thread.is_alive()
+
+
+def test_an_interrupted_start_leaves_no_build_that_ignores_sigterm(
+    builder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = builder(STUBBORN["ignores SIGTERM"])
+    with starting(folder, ".", until="building") as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert not processes_of(tmp_path / "tools")
+
+
+def test_a_process_that_left_the_build_and_holds_its_output_keeps_nobody_waiting(
+    builder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    stream = EmbeddedHub().launch(local(builder("echo building; setsid sleep 600 & wait")))
+    with stream:
+        hear(stream, "building")
+        eventually(lambda: any("sleep" in each.cmdline() for each in processes_of(tmp_path)), "it has begun")
+        started = time.monotonic()
+    assert time.monotonic() - started < SOON_S
+    assert not stream._thread.is_alive()
+    for process in processes_of(tmp_path):
+        process.kill()
+
+
+def test_the_copy_of_a_commit_ends_when_the_hub_is_closed(repository: Path, tmp_path: Path) -> None:
+    children = Children()
+    children.close()
+    with pytest.raises(processes.ClosedError):
+        Tree(repository, "c0ffee").copy_to(tmp_path / "copy", children, tmp_path / "cache")
+    assert not (tmp_path / "copy" / "where.txt").exists()
+
+
+def test_going_through_the_files_of_a_folder_ends_when_the_hub_is_closed(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).touch()
+    children = Children()
+    files = Tree(tmp_path).files(children, tmp_path / "cache")
+    assert next(files).name == "a.txt"
+    children.close()
+    with pytest.raises(processes.ClosedError):
+        next(files)
+
+
+def test_a_hub_that_is_closed_before_it_began_does_not_begin(repository: Path) -> None:
+    hub = EmbeddedHub()
+    events = hub._hub.events(cloned(repository))
+    hub._hub.close()
+    (event,) = events
+    assert event.message == "The embedded hub was closed.\n"
