@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import signal
 import subprocess
 from typing import TYPE_CHECKING, Protocol
 
@@ -69,12 +68,13 @@ class _Mounted:
 
 
 class _Limited:
+    """The limit of this process; Python ignores the signal that goes with it (`signal`, its documentation)."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill(self) -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, self._before[1]))
 
     def free(self) -> None:

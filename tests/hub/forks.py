@@ -40,15 +40,17 @@ class Forks:
     Args:
         folder: where the commands run.
         scratch: where what they print is kept meanwhile.
+        obeys_modes: give up root's right to read and write what the modes of files forbid, if they run as root.
     """
 
-    def __init__(self, folder: Path, scratch: Path) -> None:
+    def __init__(self, folder: Path, scratch: Path, *, obeys_modes: bool = False) -> None:
         self._folder = folder
         self._scratch = scratch
+        self._options = ["--obey-modes"] if obeys_modes else []
 
     def __enter__(self) -> Self:
         self._python = subprocess.Popen(
-            [sys.executable, __file__, str(self._folder), str(self._scratch)],
+            [sys.executable, __file__, str(self._folder), str(self._scratch), *self._options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -91,6 +93,8 @@ def _serve(folder: Path, scratch: Path) -> None:
     _redirect(scratch, "warming")
     _warm_up(scratch)
     os.chdir(folder)
+    if "--obey-modes" in sys.argv:
+        _drop_capabilities()
     for line in sys.stdin:
         wanted: dict[str, Any] = json.loads(line)
         children = _fork(wanted["commands"], wanted["kill_at"], folder, scratch)
@@ -136,6 +140,17 @@ def _warm_up(scratch: Path) -> None:
         invoke([command, "--repo", "org/name", "--hub", "http://127.0.0.1:9", "--retry-attempts", "1"])
     gc.collect()
     gc.freeze()
+
+
+def _drop_capabilities() -> None:
+    """Be root in name only (capabilities(7)); other users have nothing to drop."""
+    if os.geteuid() == 0:
+        import ctypes
+        import struct
+
+        version_3, this_process = 0x20080522, 0
+        header, none = struct.pack("Ii", version_3, this_process), struct.pack("6I", *[0] * 6)
+        assert ctypes.CDLL(None).capset(header, none) == 0
 
 
 def _redirect(scratch: Path, stem: str) -> None:

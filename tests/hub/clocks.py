@@ -1,0 +1,27 @@
+"""A clock that is set back: what is read of the time of day goes back; what measures durations goes on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def set_back(monkeypatch: pytest.MonkeyPatch, *, hours: float) -> None:
+    """Set the clock back for all of clinder, from now on."""
+    real, step = time.time, timedelta(hours=hours)
+
+    class SetBack(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) - step
+
+    monkeypatch.setattr(time, "time", lambda: real() - step.total_seconds())
+    for name, module in list(sys.modules.items()):
+        reads_clock = name.startswith("clinder.") and name != "clinder.records"
+        if reads_clock and getattr(module, "datetime", None) is datetime:
+            monkeypatch.setattr(module, "datetime", SetBack)
