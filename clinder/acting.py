@@ -103,7 +103,7 @@ class Work:
             elif step.action is Action.KEEP:
                 cause = step.cause
             elif step.action is Action.STOP and step.session:
-                self._try_to_stop(step.session)
+                self._try_to_stop(step.session, waits=step.waits)
         return action, cause
 
     def carry_out_down(self, decided: Plan) -> DownResult:
@@ -144,13 +144,7 @@ class Work:
         )
         self.write(pending=self._pending)
         try:
-            session = launch(
-                config,
-                ledger=self,
-                tell=self._with.tell,
-                interrupts=self._with.interrupts,
-                build_token=self._with.build_token,
-            )
+            session = launch(config, self._with, self)
         except ClinderError as error:
             if self.state.pending and not error.sessions_left:  # else the next command tells of it once more
                 with contextlib.suppress(StateError):  # the first error tells more, and may bear a session
@@ -176,6 +170,12 @@ class Work:
             return False
         return any(known and known.url == session.url for known in (state.session, *state.retired))
 
+    def begin(self, hub: str) -> None:
+        """Record which hub is asked (`clinder.launching.Ledger`)."""
+        if self._pending and self._pending.hub != hub:
+            self._pending = replace(self._pending, hub=hub)
+            self.write(pending=self._pending)
+
     def keep(self, session: Session) -> None:
         """Record a session that is there now; the one before is no longer wanted (`clinder.launching.Ledger`)."""
         retired = (*self.state.retired, *([self._before] if self._before else []))
@@ -200,10 +200,10 @@ class Work:
         kept = None if self.state.session == session else self.state.session
         self.write(session=kept, retired=tuple(other for other in self.state.retired if other != session))
 
-    def _try_to_stop(self, session: Session) -> None:
+    def _try_to_stop(self, session: Session, *, waits: bool) -> None:
         """Stop a session that is no longer wanted; where that fails it stays retired, to be tried again."""
         try:
-            self.stop(session)
+            self.stop(session, waits=waits)
         except ClinderError as error:
             if isinstance(error, InterruptedBySignalError):
                 raise
@@ -211,7 +211,7 @@ class Work:
                 Told(f"{session.url} could not be stopped: {error.message}; it will be tried again", warning=True)
             )
 
-    def stop(self, session: Session) -> bool:
+    def stop(self, session: Session, *, waits: bool = True) -> bool:
         """Stop a session and forget it when it is seen to be gone.
 
         It stands in `retired` meanwhile: whatever happens, it will be tried again. Where even that cannot be written it
@@ -226,7 +226,9 @@ class Work:
                 self.write(session=None, retired=(*self.state.retired, session))
         self._with.tell(Told(f"stopping {session.url}"))
         try:
-            was_there = stop_session(session, timeouts=self._config.timeouts, pause=self._with.interrupts.sleep)
+            was_there = stop_session(
+                session, timeouts=self._config.timeouts, pause=self._with.interrupts.sleep, waits=waits
+            )
         except ClinderError as error:
             if not self._is_on_record(session):
                 error.session = session

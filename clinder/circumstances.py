@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from clinder.events import ignore
 from clinder.interrupts import Interrupts
 
 if TYPE_CHECKING:
-    from clinder.events import Listener
+    from collections.abc import Callable
+
+    from clinder.events import LaunchesLeft, Listener
 
 DEFAULT_LOCK_TIMEOUT_S = 600.0
+
+Recall: TypeAlias = "Callable[[str], LaunchesLeft | None]"
+"""Asked by a hub's URL what that hub told of its limit at an earlier launch."""
+
+
+def recall_nothing(_hub: str) -> LaunchesLeft | None:
+    """Know of no earlier launch."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -23,9 +33,11 @@ class Circumstances:
         interrupts: asked all the time whether to leave.
         lock_timeout_s: how long to wait for the lock, in seconds.
         build_token: for hubs that ask for one.
+        recall: says what a hub told of its limit at an earlier launch.
     """
 
     tell: Listener = ignore
     interrupts: Interrupts = field(default_factory=Interrupts)
     lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S
     build_token: str | None = field(default=None, repr=False)
+    recall: Recall = recall_nothing

@@ -208,13 +208,21 @@ class JupyterServer:
                     raise LaunchError(f"the channels of a kernel cannot be opened (HTTP {response.status_code})")
                 yield
 
-    def shut_down(self, *, timeout: timedelta, pause: Callable[[float], None], is_gone: Callable[[], bool]) -> bool:
+    def shut_down(
+        self,
+        *,
+        timeout: timedelta,
+        pause: Callable[[float], None],
+        is_gone: Callable[[], bool],
+        waits: bool = True,
+    ) -> bool:
         """Ask the server to end and wait until it is seen to be gone.
 
         Args:
             timeout: how long to wait for that.
             pause: sleeps so many seconds, or raises to leave.
             is_gone: asks somebody who may know better: the embedded hub its processes.
+            waits: false: give up at once where it cannot even be asked.
 
         Returns:
             False where it was gone already.
@@ -241,7 +249,7 @@ class JupyterServer:
                 return True
             elif not was_asked and seen.cause in (Cause.UNAVAILABLE, Cause.OTHER_ANSWER):  # maybe it can still end
                 was_asked = self._ask_to_end(pause, cut_counts=False)
-            if seen.is_final or time.monotonic() >= deadline:
+            if seen.is_final or time.monotonic() >= deadline or not (waits or was_asked):
                 pause(0)  # a signal counts for more than what it made fail
                 raise _not_stopped(seen, was_asked=was_asked)
             pause(_POLL_S)

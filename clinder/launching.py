@@ -23,53 +23,35 @@ from clinder.errors import (
 from clinder.events import Attempt, CaughtUp, Checking, Event, Phase, Proven, Retrying, Told
 from clinder.hidden import without_token
 from clinder.hosts import exposure
+from clinder.hubs import open_hub
 from clinder.hubs.choosing import HubList, combine, left_on
 from clinder.sessions import PhaseTime, Session, session_from_ready
-from clinder.settings import LOCAL_HUB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from clinder.circumstances import Circumstances
     from clinder.config import Config
-    from clinder.events import LaunchesLeft, Listener
+    from clinder.events import Listener
+    from clinder.hubs import Hub
     from clinder.hubs.stream import EventStream
     from clinder.interrupts import Interrupts
     from clinder.repository import RepositorySpec
-    from clinder.settings import Timeouts
 
 _TAKE_S = 0.1
 _FAILED_TEXT_S = 1.0
 """How long the text of a failure may take to arrive after a bare `failed` (measured: at once, or never)."""
 
 
-class Hub(Protocol):
-    """What a launch needs of a hub."""
-
-    @property
-    def url(self) -> str:
-        """The hub, as declared."""
-
-    @property
-    def launches_on_its_own(self) -> bool:
-        """Whether a launch goes on when nobody listens any more, and leaves a session that nobody has the token of."""
-
-    @property
-    def launches_left(self) -> LaunchesLeft | None:
-        """How many launches it still allows, where it has told."""
-
-    def launch(self, spec: RepositorySpec) -> EventStream:
-        """Ask for a launch and hear of it."""
-
-    def trouble(self) -> str:
-        """Say in a few words why a launch would fail now, where it is known; else nothing.
-
-        Raises:
-            UnreachableError: the hub does not answer at all.
-        """
-
-
 class Ledger(Protocol):
     """Who remembers sessions while they are launched."""
+
+    def begin(self, hub: str) -> None:
+        """Record that this hub is asked for a launch now.
+
+        Raises:
+            StateError: it cannot be recorded; the hub is not asked.
+        """
 
     def keep(self, session: Session) -> None:
         """Record a session that is there now, before anything else is done with it.
@@ -92,6 +74,9 @@ class Ledger(Protocol):
 class NoLedger:
     """Remembers nothing: for sessions that their caller alone looks after."""
 
+    def begin(self, hub: str) -> None:
+        """Record nothing."""
+
     def keep(self, session: Session) -> None:
         """Record nothing."""
 
@@ -100,39 +85,13 @@ class NoLedger:
         return False
 
 
-def open_hub(url: str, timeouts: Timeouts, *, build_token: str | None = None) -> Hub:
-    """Make the hub for a declared URL; `local` is the embedded one."""
-    if url == LOCAL_HUB:
-        from clinder.hubs.embedded import EmbeddedHub
-
-        return EmbeddedHub()
-    from clinder.hubs.binderhub import BinderHub
-
-    return BinderHub(url, connect_s=timeouts.connect.total_seconds(), build_token=build_token)
-
-
-def _recall_nothing(_hub: str) -> LaunchesLeft | None:
-    return None
-
-
-def launch(
-    config: Config,
-    *,
-    ledger: Ledger,
-    tell: Listener,
-    interrupts: Interrupts,
-    build_token: str | None = None,
-    recall: Callable[[str], LaunchesLeft | None] = _recall_nothing,
-) -> Session:
+def launch(config: Config, circumstances: Circumstances, ledger: Ledger) -> Session:
     """Launch a session on the first hub of the list that gives one.
 
     Args:
         config: declares hubs, repository spec, timeouts, retries and the kernel to warm.
+        circumstances: who hears events and notices, which signals count, what is known of the hubs.
         ledger: records the session as soon as it is there.
-        tell: hears every event and notice.
-        interrupts: asked all the time whether to leave.
-        build_token: for hubs that ask for one.
-        recall: says what a hub told of its limit at an earlier launch.
 
     Returns:
         The session, answering with its token, its kernel proven.
@@ -142,11 +101,12 @@ def launch(
         InterruptedBySignalError: a signal came; a session that was already on its way has been stopped.
     """
     spec, retry, timeouts = config.spec(), config.settings.retry, config.timeouts
+    tell, interrupts, build_token = circumstances.tell, circumstances.interrupts, circumstances.build_token
     built_by = time.monotonic() + timeouts.build.total_seconds()
     hubs = HubList(
         config.hubs,
         open_hub=lambda url: open_hub(url, timeouts, build_token=build_token),
-        recall=recall,
+        recall=circumstances.recall,
         look_s=timeouts.connect.total_seconds() / 2,
         tell=tell,
         interrupts=interrupts,
@@ -154,6 +114,7 @@ def launch(
     failures: list[tuple[str, ClinderError]] = []
     hub = hubs.choose()
     while True:
+        ledger.begin(hub.url)
         tell(Attempt(hub.url, spec, len(failures) + 1, retry.attempts))
         attempt = _Launch(hub, config, ledger, tell, interrupts, built_by=built_by)
         try:
@@ -316,7 +277,7 @@ class _Launch:
 
     def _failure(self, event: Event, following: Iterator[Event] | None, stream: EventStream) -> ClinderError:
         """Make the error, allowing its text a moment: a hub may say `failed` first and why only then."""
-        from clinder.hubs.binderhub import failure
+        from clinder.hubs.failures import failure
 
         until = time.monotonic() + _FAILED_TEXT_S
         while following is not None:

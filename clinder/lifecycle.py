@@ -58,11 +58,25 @@ def down(config: Config, circumstances: Circumstances) -> DownResult:
         )
 
 
-def forget(config: Config, circumstances: Circumstances) -> list[Session]:
-    """Drop every record of sessions without touching them; returns those that were recorded."""
+def forget(config: Config, circumstances: Circumstances, url: str | None = None) -> list[Session]:
+    """Drop every record of sessions without touching them, or that of one; returns what was recorded.
+
+    Raises:
+        NoSessionError: none is recorded at that URL.
+    """
     with Work(config, circumstances, "state forget") as work:
-        dropped = [*work.state.retired, *([work.state.session] if work.state.session else [])]
-        work.write(session=None, retired=(), pending=None)
+        session, retired = work.state.session, work.state.retired
+        known = [*retired, *([session] if session else [])]
+        if url is None:
+            work.write(session=None, retired=(), pending=None)
+            return known
+        dropped = [each for each in known if each.url.rstrip("/") == url.partition("?")[0].rstrip("/")]
+        if not dropped:
+            raise NoSessionError("no session is recorded at that URL", hint="`clinder state show` lists them.")
+        work.write(
+            session=None if session in dropped else session,
+            retired=tuple(each for each in retired if each not in dropped),
+        )
         return dropped
 
 
@@ -89,7 +103,8 @@ def adopt(config: Config, circumstances: Circumstances, session: Session) -> Ses
         if config.link:
             spec = config.spec()
             session = replace(session, hub=config.hubs[0], provider=spec.provider, repo=spec.repo, ref=spec.ref)
-        work.write(session=session)
+        others = tuple(each for each in work.state.retired if each.url != session.url)
+        work.write(session=session, retired=others)
         return session
 
 

@@ -68,11 +68,19 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a plan: what is done to which session (none yet for a launch), and why."""
+    """One step of a plan.
+
+    Attributes:
+        action: what is done.
+        cause: why.
+        session: to which session; none yet for a launch.
+        waits: whether a session that cannot be reached is waited for, as long as `timeouts.stop`.
+    """
 
     action: Action
     cause: str
     session: Session | None = None
+    waits: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,24 +133,28 @@ def plan(desired: Desired | None, state: State, observed: Mapping[str, Observati
                 "when its hub finds it idle",
             )
         )
-    cause = "no longer wanted and not yet seen to be gone"
-    steps.extend(_retire(retired, observed[retired.url], cause) for retired in state.retired)
     session = state.session
+    cause = "no longer wanted and not yet seen to be gone"
+    steps.extend(
+        _retire(retired, observed[retired.url], cause, waits=desired is None)
+        for retired in state.retired
+        if desired is None or session is None or retired.url != session.url  # adopted again after it was retired
+    )
     if session is None:
         if desired:
             steps.append(Step(Action.LAUNCH, "no session is recorded"))
         return Plan(tuple(steps))
     seen = observed[session.url]
     if desired is None:
-        steps.append(_retire(session, seen, "the session is no longer wanted"))
+        steps.append(_retire(session, seen, "the session is no longer wanted", waits=True))
         return Plan(tuple(steps))
     return _reconcile(desired, session, seen, steps)
 
 
-def _retire(session: Session, seen: Observation, cause: str) -> Step:
+def _retire(session: Session, seen: Observation, cause: str, *, waits: bool) -> Step:
     if seen.condition is Condition.GONE:
         return Step(Action.FORGET, f"the session is gone: {seen.reason}", session)
-    return Step(Action.STOP, cause, session)
+    return Step(Action.STOP, cause, session, waits=waits or seen.condition is not Condition.UNREACHABLE)
 
 
 def _reconcile(desired: Desired, session: Session, seen: Observation, steps: list[Step]) -> Plan:

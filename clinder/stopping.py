@@ -37,13 +37,14 @@ def observe_session(
         return server.observe(pause=pause)
 
 
-def stop_session(session: Session, *, timeouts: Timeouts, pause: Callable[[float], None]) -> bool:
+def stop_session(session: Session, *, timeouts: Timeouts, pause: Callable[[float], None], waits: bool = True) -> bool:
     """Stop a session and wait until it is seen to be gone.
 
     Args:
         session: which one.
         timeouts: `stop` bounds the waiting.
         pause: sleeps so many seconds, or raises to leave.
+        waits: false: it is asked once, and waited for only where it answers.
 
     Returns:
         False where it was gone already.
@@ -55,7 +56,9 @@ def stop_session(session: Session, *, timeouts: Timeouts, pause: Callable[[float
     from clinder.jupyter import JupyterServer
 
     with JupyterServer(session, connect=timeouts.connect) as server:
-        was_there = server.shut_down(timeout=timeouts.stop, pause=pause, is_gone=lambda: _process_has_ended(session))
+        was_there = server.shut_down(
+            timeout=timeouts.stop, pause=pause, is_gone=lambda: _process_has_ended(session), waits=waits
+        )
     if _may_be_embedded(session):
         from clinder.hubs.local import running
 

@@ -21,13 +21,7 @@ def start(config: Config, circumstances: Circumstances) -> Session:
     Raises:
         ClinderError: no session came of it, or the error bears it.
     """
-    return launch(
-        config,
-        ledger=NoLedger(),
-        tell=circumstances.tell,
-        interrupts=circumstances.interrupts,
-        build_token=circumstances.build_token,
-    )
+    return launch(config, circumstances, NoLedger())
 
 
 def stop(session: Session, config: Config, circumstances: Circumstances) -> DownResult:

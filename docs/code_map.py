@@ -90,7 +90,7 @@ PARTS = (
         "launching",
         "From a request to a session that works, and from a session to none.",
         ("launching", "stopping", "circumstances", "interrupts"),
-        ("hubs", "talking", "declaring", "remembering", "words"),
+        ("hubs", "talking", "remembering", "words"),
     ),
     Part(
         "hubs",

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -124,8 +125,9 @@ class Invocation:
         Raises:
             UsageError: `--lock-timeout` is no duration.
         """
-        from clinder.circumstances import Circumstances
+        from clinder.circumstances import Circumstances, recall_nothing
         from clinder.interrupts import Interrupts
+        from clinder.output.launches import last_launches_left
         from clinder.output.progress import progress
 
         logs = config.state_dir / "logs" if config else None
@@ -138,6 +140,7 @@ class Invocation:
                 interrupts=interrupts,
                 lock_timeout_s=self._lock_timeout_s(),
                 build_token=os.environ.get("CLINDER_BUILD_TOKEN") or None,
+                recall=partial(last_launches_left, logs) if logs else recall_nothing,
             )
 
     def _lock_timeout_s(self) -> float:

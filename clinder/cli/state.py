@@ -29,6 +29,7 @@ def show(
 @command("forget", json=False, progress=True)
 def forget(
     invocation: Invocation,
+    url: Annotated[str | None, typer.Argument(metavar="URL", help="Which session; all of them, if left out.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> Result:
     """Drop what is recorded, without stopping anything. The session's URI is printed: only its holder can stop it."""
@@ -40,11 +41,11 @@ def forget(
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
             raise UsageError("forgetting a session loses its token", hint="Give --yes to do so unattended.")
-        if not typer.confirm("Forget the recorded session, without stopping it?", err=True):
+        if not typer.confirm(f"Forget {url or 'what is recorded'}, without stopping it?", err=True):
             return Result({}, messages=("nothing was forgotten",))
     config = invocation.load_config(bears_faults=True)
     with invocation.circumstances(config) as circumstances:
-        dropped = drop(config, circumstances)
+        dropped = drop(config, circumstances, url)
     return Result({}, text="\n".join(session.uri for session in dropped), messages=(f"forgotten: {len(dropped)}",))
 
 

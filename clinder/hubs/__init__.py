@@ -1,1 +1,55 @@
-"""The hubs: a BinderHub over HTTP, and the embedded one that needs no network."""
+"""Hubs: what a launch needs of one, whatever its kind, and how the one that is declared is opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from clinder.settings import LOCAL_HUB
+
+if TYPE_CHECKING:
+    from clinder.events import LaunchesLeft
+    from clinder.hubs.stream import EventStream
+    from clinder.repository import RepositorySpec
+    from clinder.settings import Timeouts
+
+
+class Hub(Protocol):
+    """What a launch needs of a hub."""
+
+    @property
+    def url(self) -> str:
+        """The hub, as declared."""
+
+    @property
+    def launches_on_its_own(self) -> bool:
+        """Whether a launch goes on when nobody listens any more, and leaves a session that nobody has the token of."""
+
+    @property
+    def launches_left(self) -> LaunchesLeft | None:
+        """How many launches it still allows, where it has told."""
+
+    def launch(self, spec: RepositorySpec) -> EventStream:
+        """Ask for a launch and hear of it."""
+
+    def trouble(self) -> str:
+        """Say in a few words why a launch would fail now, where it is known; else nothing.
+
+        Raises:
+            UnreachableError: the hub does not answer at all.
+        """
+
+
+def open_hub(url: str, timeouts: Timeouts, *, build_token: str | None = None) -> Hub:
+    """Make the hub for a declared URL; `local` is the embedded one.
+
+    Raises:
+        HubError: the embedded hub cannot be used here.
+    """
+    if url == LOCAL_HUB:
+        from clinder.hubs.embedded import EmbeddedHub
+
+        return EmbeddedHub()
+    from clinder.hubs.binderhub import BinderHub
+
+    connect_s, silence_s = timeouts.connect.total_seconds(), timeouts.silence.total_seconds()
+    return BinderHub(url, connect_s=connect_s, silence_s=silence_s, build_token=build_token)

@@ -7,7 +7,6 @@ exact, a proxy before the hub answers with plain HTTP errors, and a page of HTML
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import time
 from dataclasses import dataclass
@@ -18,8 +17,6 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 
 from clinder.errors import (
-    BuildError,
-    ClinderError,
     HubError,
     LaunchRetryError,
     RateLimitedError,
@@ -43,7 +40,8 @@ _MOST_REDIRECTS = 5
 _MOST_DIGITS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNWELL = (502, 503, 504)
-_TRY_AGAIN = re.compile(r"try again in (\d+) (second|minute)", re.IGNORECASE)
+_MORE_SILENCE_S = 5.0
+"""By how much a blocked read outlasts the longest silence: who waits for the events gives up first, and says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +73,17 @@ class BinderHub:
     Args:
         url: as declared, without a trailing slash.
         connect_s: how long each request may take to its first byte, in seconds.
+        silence_s: the longest gap in the build stream, in seconds.
         build_token: goes into the request where the hub asks for one; never into a message.
     """
 
     launches_on_its_own = True
 
-    def __init__(self, url: str, *, connect_s: float, build_token: str | None = None) -> None:
+    def __init__(self, url: str, *, connect_s: float, silence_s: float = 90.0, build_token: str | None = None) -> None:
         self.url = url
         self.launches_left: LaunchesLeft | None = None
         self._connect_s = connect_s
+        self._longest_read_s = max(connect_s, silence_s) + _MORE_SILENCE_S
         self._build_token = build_token
         self._response: requests.Response | None = None
 
@@ -120,7 +120,7 @@ class BinderHub:
                 headers={"Accept": "text/event-stream"},
                 stream=True,
                 allow_redirects=False,
-                timeout=(self._connect_s, None),
+                timeout=(self._connect_s, self._longest_read_s),
             )
             if response.status_code not in _REDIRECTS or "Location" not in response.headers:
                 return response
@@ -255,47 +255,3 @@ def _retry_after_s(response: requests.Response) -> float | None:
         return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def failure(event: Event, *, hub: str, is_built: bool) -> ClinderError:
-    """Make the error for a `failed` event.
-
-    Args:
-        event: the one with the message, where the hub sent several.
-        hub: which hub said so.
-        is_built: whether the image was there already: then it is the launch that failed, not the build.
-    """
-    message = event.message.strip() or "the hub gives no reason"
-    status = event.status_code
-    if status == 429:  # noqa: PLR2004
-        return RateLimitedError(
-            f"{hub} takes no more launches for now: {message}",
-            retry_after_s=_named_pause_s(message),
-            hint="Wait, or name another hub.",
-        )
-    if status == 403 or "is not allowed to launch" in message:  # noqa: PLR2004
-        hint = "Set CLINDER_BUILD_TOKEN to the hub's build token." if "token" in message.lower() else ""
-        return RefusedError(f"{hub} refuses the launch: {message}", hint=hint)
-    if status is not None and status >= 500:  # noqa: PLR2004
-        return LaunchRetryError(f"{hub} could not launch the session: {message}")
-    if is_built:
-        return LaunchRetryError(f"{hub} built the image, but started no session: {message}")
-    if status is not None:
-        return HubError(f"{hub} rejects the request ({status}): {message}")
-    for words, hint in _SPEC_FAULTS:
-        if words in message:
-            return BuildError(f"{hub} cannot make sense of the repository: {message}", hint=hint)
-    return BuildError(f"the build on {hub} failed: {message}", hint="The end of the build's log says more.")
-
-
-_SPEC_FAULTS = (
-    ("Could not resolve ref", "Is the ref pushed, and the repository public? HEAD is always the default branch."),
-    ("No provider found", "`clinder hub check` lists the providers of this hub."),
-    ("Spec is not of the form", ""),
-    ("Error resolving ref", ""),
-)
-
-
-def _named_pause_s(message: str) -> float | None:
-    found = _TRY_AGAIN.search(message)
-    return float(found[1]) * (60 if found[2].lower() == "minute" else 1) if found else None

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from clinder.events import LaunchesLeft, Listener
+    from clinder.hubs import Hub
     from clinder.interrupts import Interrupts
-    from clinder.launching import Hub
     from clinder.settings import Retry
 
 _LONGEST_LOOK_S = 3.0
@@ -31,7 +31,7 @@ class HubList:
     Args:
         urls: the hubs, as declared.
         open_hub: makes a hub for one of them.
-        recall: says what a hub told of its limit when it was last asked, maybe by another process.
+        recall: says what a hub told of its limit when it was last asked, by whomever.
         look_s: how long a look at a hub's health may take, in seconds.
         tell: hears which hub is passed over, and why.
         interrupts: asked while a hub is looked at.
@@ -69,22 +69,29 @@ class HubList:
         """
         start = self._turn % len(self._urls)
         in_turn = self._urls[start:] + self._urls[:start]
-        hubs = {url: self._open_hub(url) for url in in_turn}
         against: dict[str, str] = {}
-        chosen = in_turn[0]
-        if len(in_turn) > 1:
-            for url in in_turn:
-                if not (reason := self._reason_against(url, hubs[url])):
-                    chosen = url
-                    break
-                against[url] = reason
+        chosen: Hub | None = None
+        for url in in_turn:
+            try:
+                hub = self._open_hub(url)
+            except ClinderError as error:  # the embedded hub, where it is not installed
+                if len(in_turn) == 1:
+                    raise
+                against[url] = error.message
+                continue
+            if len(in_turn) == 1 or not (reason := self._reason_against(url, hub)):
+                chosen = hub
+                break
+            against[url] = reason
+        is_unwell = chosen is None
+        chosen = chosen or self._open_hub(in_turn[0])
         for url, reason in against.items():
-            if url != chosen:
+            if url != chosen.url:
                 self._pass_over(url, reason)
-        if chosen in against:
-            self._tell(Told(f"no hub of the list is better off, so {chosen} is asked though {against[chosen]}"))
-        self._turn = self._urls.index(chosen) + 1
-        return hubs[chosen]
+        if is_unwell:
+            self._tell(Told(f"no hub of the list is better off, so {chosen.url} is asked though {against[chosen.url]}"))
+        self._turn = self._urls.index(chosen.url) + 1
+        return chosen
 
     def _pass_over(self, url: str, reason: str) -> None:
         if self.passed_over.get(url) != reason:
@@ -114,12 +121,12 @@ class HubList:
             thread.join(0.02)
         return found[0] if found else ""
 
-    def note(self, hub: Hub, error: ClinderError | None) -> None:
-        """Remember what a hub said of its limit when it was asked for a launch."""
+    def note(self, hub: Hub, error: ClinderError) -> None:
+        """Remember what a hub said of its limit when a launch failed on it."""
         if hub.launches_left:
             self._told[hub.url] = hub.launches_left
         self._asked_to_wait_until.pop(hub.url, None)
-        if error and error.retry_after_s is not None:
+        if error.retry_after_s is not None:
             self._asked_to_wait_until[hub.url] = time.time() + error.retry_after_s
 
     def _limited_s(self, url: str) -> float | None:
@@ -157,7 +164,8 @@ def combine(failures: list[tuple[str, ClinderError]], passed_over: Mapping[str, 
     if len(failures) > 1:
         said = [error.message if hub in error.message else f"{hub}: {error.message}" for hub, error in failures]
         lines = [f"no session after {len(failures)} tries:", *(f"  {n}. {text}" for n, text in enumerate(said, 1))]
-    lines += [f"  {hub} was passed over: {reason}" for hub, reason in passed_over.items()]
+    asked = {hub for hub, _ in failures}
+    lines += [f"  {hub} was passed over: {reason}" for hub, reason in passed_over.items() if hub not in asked]
     last.message = "\n".join([*lines, *([f"  {limit}"] if limit else [])])
 
 

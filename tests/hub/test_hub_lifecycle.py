@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -188,7 +189,9 @@ def test_a_retired_session_that_is_still_out_of_reach_hinders_nothing(
 ) -> None:
     write(configure(), State(retired=(Session(url=second.session_url, token=TOKEN),)))
     second.mode = "503"
-    up(configure(timeouts__stop=0.3), Circumstances(tell=heard))
+    began = time.monotonic()
+    up(configure(timeouts__stop=30), Circumstances(tell=heard))
+    assert time.monotonic() - began < 10, "it was waited for"
     assert urls(recorded(configure())) == (session.session_url, [second.session_url])
     assert any(isinstance(item, Told) and item.warning and "tried again" in item.text for item in heard.items)
 
@@ -199,6 +202,25 @@ def test_a_launch_that_never_finished_is_told_of_and_forgotten(configure: Config
     up(configure(), Circumstances(tell=heard))
     assert any(isinstance(item, Told) and item.warning and "never finished" in item.text for item in heard.items)
     assert recorded(configure()).pending is None
+
+
+def test_the_hub_that_is_asked_is_on_record(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    """The first hub of the list fails, and meanwhile the next one is asked."""
+    asked = []
+
+    def look(request: Request, connection: Connection) -> None:
+        pending = recorded(configure()).pending
+        asked.append(pending and pending.hub)
+        session.launch()(request, connection)
+
+    with Server(lambda request, connection: connection.html(500)) as first:
+        hub.handler = lambda request, connection: (
+            look(request, connection) if request.path.startswith("/build") else connection.json(200, {"ok": True})
+        )
+        up(configure(hub=[first.url, hub.url], retry__attempts=2), circumstances)
+    assert asked == [hub.url]
 
 
 # What is written when
@@ -489,6 +511,29 @@ def test_a_second_session_is_not_adopted_over_the_first(
     with pytest.raises(StateError, match="a session is recorded already"):
         adopt(configure(), circumstances, Session(url=second.session_url, token=TOKEN))
     assert recorded(configure()).session == made.session
+
+
+def test_a_session_that_was_retired_and_is_adopted_again_is_kept(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    again = Session(url=session.session_url, token=TOKEN)
+    write(configure(), State(retired=(again,)))
+    adopt(configure(), circumstances, again)
+    assert up(configure(), circumstances).action is UpAction.KEPT
+    assert urls(recorded(configure())) == (session.session_url, [])
+    assert not session.was_shut_down
+
+
+def test_one_session_of_several_can_be_forgotten(
+    second: JupyterSession, configure: Configure, circumstances: Circumstances
+) -> None:
+    made = up(configure(), circumstances).session
+    lost = Session(url=second.session_url, token=TOKEN)
+    write(configure(), replace(recorded(configure()), retired=(lost,)))
+    assert forget(configure(), circumstances, lost.uri) == [lost]
+    assert urls(recorded(configure())) == (made.url, [])
+    with pytest.raises(NoSessionError, match="no session is recorded at that URL"):
+        forget(configure(), circumstances, lost.url)
 
 
 def test_what_is_forgotten_goes_on_running(

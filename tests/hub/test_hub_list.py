@@ -11,8 +11,9 @@ import pytest
 
 from clinder.circumstances import Circumstances
 from clinder.config import Config
-from clinder.errors import BuildError, ClinderError, LaunchRetryError, RateLimitedError, UnreachableError
-from clinder.events import Attempt, Retrying, Told
+from clinder.errors import BuildError, ClinderError, HubError, LaunchRetryError, RateLimitedError, UnreachableError
+from clinder.events import Attempt, LaunchesLeft, Retrying, Told
+from clinder.hubs.embedded import EmbeddedHub
 from clinder.lifecycle import up
 from clinder.state import StateFolder
 from clinder.unrecorded import start
@@ -215,6 +216,40 @@ def test_a_hub_that_was_passed_over_is_named_in_the_last_error(
             f"the build on {hub.url} failed: no such package: nump",
             f"  {ill.url} was passed over: it is unwell (HTTP 503): JupyterHub API",
         ]
+
+
+def test_a_hub_that_was_asked_after_all_was_not_passed_over(
+    hub: Server, configure: Configure, circumstances: Circumstances
+) -> None:
+    hub.handler = hub_with(plain(500), health=unwell)
+    with Server(hub_with(plain(500), health=unwell)) as other:
+        error = failure(configure(hub=[hub.url, other.url], retry__attempts=2), circumstances)
+        assert (launches(hub), launches(other)) == (1, 1)
+    assert "passed over" not in error.message
+
+
+def test_the_embedded_hub_is_a_last_resort_even_where_it_is_not_installed(
+    hub: Server, session: JupyterSession, configure: Configure, monkeypatch: pytest.MonkeyPatch, heard: Heard
+) -> None:
+    def refuse(self: object) -> None:
+        raise HubError("the embedded hub needs jupyter_server")
+
+    monkeypatch.setattr(EmbeddedHub, "__init__", refuse)
+    hub.handler = hub_with(session.launch())
+    assert start(configure(hub=[hub.url, "local"]), Circumstances(tell=heard)).hub == hub.url
+    assert start(configure(hub=["local", hub.url]), Circumstances(tell=heard)).hub == hub.url
+    assert told(heard) == ["local is passed over: the embedded hub needs jupyter_server"]
+
+
+def test_what_a_hub_told_at_an_earlier_launch_counts(
+    hub: Server, session: JupyterSession, configure: Configure, heard: Heard
+) -> None:
+    hub.handler = hub_with(session.launch())
+    with Server(hub_with(session.launch())) as spent:
+        told_before = LaunchesLeft(spent.url, 0, 10, round(time.time()) + 600)
+        circumstances = Circumstances(tell=heard, recall={spent.url: told_before}.get)
+        assert start(configure(hub=[spent.url, hub.url]), circumstances).hub == hub.url
+        assert launches(spent) == 0
 
 
 def test_a_hub_that_said_that_no_launches_are_left_is_passed_over(
