@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from clinder.ci.commands import annotate, escape_data, mask, stopped, write
 from clinder.events import Attempt, CaughtUp, Event, Phase, Told
-from clinder.output.clean import clean, is_passing
+from clinder.output.clean import clean
+from clinder.output.lines import PhaseLines
 from clinder.output.plain import describe
 from clinder.sessions import check_token
 
 if TYPE_CHECKING:
     from clinder.events import Notice
-
-_MOST_BUFFERED = 512
 
 
 class ActionsProgress:
@@ -23,46 +22,19 @@ class ActionsProgress:
     """
 
     def __init__(self) -> None:
-        self._phase = Phase.WAITING.value
+        self._lines = PhaseLines(self._print_phase)
         self._group = ""
-        self._lines: list[str] = []
-        self._layers: tuple[int, int] = (0, 0)
 
     def __call__(self, item: Event | Notice) -> None:
         """Print an item."""
         if isinstance(item, Event):
-            self._event(item)
+            if item.phase is Phase.READY:
+                _mask(item.details.get("token"))
+            self._lines.add(item)
         elif isinstance(item, CaughtUp):
-            self._flush()
+            self._lines.flush()
         else:
             self._notice(item)
-
-    def _event(self, event: Event) -> None:
-        phase = event.phase
-        if phase is Phase.READY:
-            self._mask(event.details.get("token"))
-        if phase and phase is not Phase.UNKNOWN and phase.value != self._phase:
-            self._flush()
-            self._phase = phase.value
-        if event.progress:
-            self._pushed(event)
-        elif event.message and not is_passing(event.message) and (text := clean(event.message).rstrip("\n")):
-            self._lines.append(text)
-        if len(self._lines) >= _MOST_BUFFERED:
-            self._flush()
-
-    def _mask(self, token: object) -> None:
-        try:
-            secret = check_token(token)
-        except ValueError:  # no session will come of it
-            return
-        mask(secret)
-
-    def _pushed(self, event: Event) -> None:
-        done = sum(layer.current >= layer.total for layer in event.progress.values())
-        if (done, len(event.progress)) != self._layers:
-            self._layers = (done, len(event.progress))
-            self._lines.append(f"{done} of {len(event.progress)} layers pushed")
 
     def _notice(self, item: Notice) -> None:
         if isinstance(item, Told) and item.warning:
@@ -72,22 +44,27 @@ class ActionsProgress:
             self.close()
             write(f"{clean(line)}\n")
         if isinstance(item, Attempt):
-            self._phase = Phase.WAITING.value
+            self._lines.begin()
 
-    def _flush(self) -> None:
-        """Write the lines that wait into the group of their phase."""
-        if not self._lines:
-            return
-        text = stopped("\n".join(self._lines))
-        self._lines.clear()
-        if self._group != self._phase:
-            text = f"{'::endgroup::' + chr(10) if self._group else ''}::group::{escape_data(self._phase)}\n{text}"
-            self._group = self._phase
+    def _print_phase(self, phase: str, lines: str) -> None:
+        """Print lines into the group of their phase."""
+        text = stopped(lines)
+        if self._group != phase:
+            text = f"{'::endgroup::' + chr(10) if self._group else ''}::group::{escape_data(phase)}\n{text}"
+            self._group = phase
         write(text)
 
     def close(self) -> None:
         """Write what still waits, and end the group."""
-        self._flush()
+        self._lines.flush()
         if self._group:
             self._group = ""
             write("::endgroup::\n")
+
+
+def _mask(token: object) -> None:
+    try:
+        secret = check_token(token)
+    except ValueError:  # no session will come of it
+        return
+    mask(secret)

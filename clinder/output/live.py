@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from itertools import pairwise
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,6 +21,7 @@ from clinder.duration import format_duration
 from clinder.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase, Proven
 from clinder.output.clean import clean, is_passing
 from clinder.output.plain import describe
+from clinder.output.result import give_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,20 +48,22 @@ class _Screen:
 
     def write(self, text: str) -> int:
         """Write, if there is still somewhere to write to."""
-        if not self.is_gone:
-            try:
-                return self._file.write(text)
-            except OSError:
-                self.is_gone = True
+        try:
+            return self._file.write(text)
+        except OSError:
+            self._give_up()
         return len(text)
 
     def flush(self) -> None:
         """Have written what was."""
-        if not self.is_gone:
-            try:
-                self._file.flush()
-            except OSError:
-                self.is_gone = True
+        try:
+            self._file.flush()
+        except OSError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.is_gone = True
+        give_up(cast("TextIO", self._file))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

@@ -241,6 +241,17 @@ def test_status_text_does_not_show_the_token() -> None:
     assert "hunter2" not in status_text(StatusResult(SESSION, SEEN, (), State(retired=(SESSION,))))
 
 
+def test_a_second_launch_tells_of_its_layers_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = PlainProgress()
+    pushed = Event(Phase.PUSHING, progress={"a": LayerProgress(1, 1), "b": LayerProgress(0, 2)})
+    for number in (1, 2):
+        progress(Attempt("https://h", RepositorySpec("gh", "o/n", "main"), number, 2))
+        progress(pushed)
+        progress(pushed)
+    progress.close(succeeded=True)
+    assert capsys.readouterr().err.count("1 of 2 layers pushed\n") == 2
+
+
 def test_plain_progress_keeps_every_line_in_its_phase(capsys: pytest.CaptureFixture[str]) -> None:
     progress = PlainProgress()
     for item in (
