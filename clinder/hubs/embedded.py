@@ -40,7 +40,12 @@ class EmbeddedHub:
         )
 
     def trouble(self) -> str:
-        """Know of none before a launch."""
+        """See that something can be kept in the cache folder.
+
+        Raises:
+            HubError: it cannot.
+        """
+        self._hub.check()
         return ""
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clinder.hubs.local.cache import default_cache_dir, digest, slug, write_private
+from clinder.errors import HubError
+from clinder.hubs.local.cache import Cache, default_cache_dir, digest, slug, write_private
 from clinder.hubs.local.git import Remote
 from clinder.hubs.local.processes import ProcessId, identify, is_running
 from clinder.hubs.local.surroundings import for_builds, for_git, for_server
@@ -64,6 +65,28 @@ def test_the_cache_is_where_the_platform_keeps_caches(
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.setattr("sys.platform", platform)
     assert default_cache_dir() == Path(expected)
+
+
+@pytest.mark.parametrize("given", ["", "~/clinder", "~there-is-no-such-user/clinder"])
+def test_where_no_home_is_known_the_cache_wants_to_be_named(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    def nobody(_number: int) -> None:
+        raise KeyError
+
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLINDER_CACHE_DIR", given)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(HubError) as caught:
+        default_cache_dir()
+    assert given in caught.value.message
+    assert "CLINDER_CACHE_DIR" in caught.value.hint
+
+
+def test_a_cache_folder_that_cannot_be_written_to_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Root may write where nobody else may.
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(HubError, match=f"cannot keep anything in {tmp_path}: Permission denied"):
+        Cache(tmp_path).check()
 
 
 def test_a_private_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

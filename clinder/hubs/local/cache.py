@@ -5,6 +5,7 @@ Everything lies below one folder that only its owner can read.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -13,13 +14,33 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from clinder.errors import HubError
+
 _ENVIRONMENT = "CLINDER_CACHE_DIR"
 
 
 def default_cache_dir() -> Path:
-    """`CLINDER_CACHE_DIR`, or else clinder's folder where this platform keeps caches."""
-    if given := os.environ.get(_ENVIRONMENT):
-        return Path(given).expanduser().absolute()
+    """`CLINDER_CACHE_DIR`, or else clinder's folder where this platform keeps caches.
+
+    Raises:
+        HubError: that would be in a home folder, and nobody knows where that is.
+    """
+    given = os.environ.get(_ENVIRONMENT)
+    try:
+        return Path(given).expanduser().absolute() if given else _usual_cache_dir()
+    except RuntimeError as error:
+        where = f"{_ENVIRONMENT}, {given}: there is no such user" if given else "the home folder: HOME is not set"
+        raise _unusable(where) from error
+
+
+def _unusable(where: str) -> HubError:
+    return HubError(
+        f"the embedded hub cannot keep anything in {where}",
+        hint=f"Set {_ENVIRONMENT} to a folder that you can write to.",
+    )
+
+
+def _usual_cache_dir() -> Path:
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
         return Path(base) / "clinder" / "Cache"
@@ -32,9 +53,29 @@ def default_cache_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """The embedded hub's folder, by what lies in it; the folders are made when they are asked for."""
+    """The embedded hub's folder, by what lies in it.
+
+    The folders are made when they are asked for; each raises a `HubError` where nothing can be kept there.
+    """
 
     root: Path
+
+    @classmethod
+    def at(cls, folder: Path | None) -> Cache:
+        """The cache in this folder, or in the usual one; nothing is made yet.
+
+        Raises:
+            HubError: nobody knows where the usual one is.
+        """
+        return cls(folder.absolute() if folder else default_cache_dir())
+
+    def check(self) -> None:
+        """See that something can be kept here.
+
+        Raises:
+            HubError: it cannot; the message says why.
+        """
+        self._folder("sessions")
 
     @property
     def repositories(self) -> Path:
@@ -56,9 +97,23 @@ class Cache:
         """A record for each server that was started; it outlives the session's folder."""
         return self._folder("servers")
 
+    def session(self, name: str) -> Path:
+        """Where a session's folder lies, if there is one."""
+        return self.root / "sessions" / name
+
+    def record(self, name: str) -> Path:
+        """Where a server's record lies, if there is one."""
+        return self.root / "servers" / f"{name}.json"
+
     def _folder(self, name: str) -> Path:
-        private_folder(self.root)
-        return private_folder(self.root / name)
+        try:
+            private_folder(self.root)
+            folder = private_folder(self.root / name)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise _unusable(f"{self.root}: {error.strerror}") from error
+        return folder
 
 
 def private_folder(path: Path) -> Path:

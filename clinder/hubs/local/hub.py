@@ -7,6 +7,7 @@ apart from them; `LocalHub.events` is all of them in a row.
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from clinder.errors import HubError
 from clinder.events import Event, Phase
 from clinder.hubs.local import records
-from clinder.hubs.local.cache import Cache, default_cache_dir, digest, slug
+from clinder.hubs.local.cache import Cache, digest, slug
 from clinder.hubs.local.environment import (
     EnvironmentFailedError,
     Environments,
@@ -98,7 +99,7 @@ class LocalHub:
             installer: what builds environments; `auto` is uv where it is found, else venv and pip.
 
         Raises:
-            HubError: the extra `local` is not installed.
+            HubError: the extra `local` is not installed, or nobody knows where the cache folder is.
         """
         missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
         if missing:
@@ -106,7 +107,7 @@ class LocalHub:
                 f"the embedded hub needs {' and '.join(missing)}, which cannot be imported",
                 hint="pip install 'clinder[local]'",
             )
-        self._cache = Cache(cache_dir.absolute() if cache_dir else default_cache_dir())
+        self._cache = Cache.at(cache_dir)
         self._installer: Installer = installer
         self._open()
 
@@ -143,6 +144,14 @@ class LocalHub:
         self._children = Children()
         self._environments = Environments(self._cache, self._children, self._installer)
 
+    def check(self) -> None:
+        """See that what is launched can be kept somewhere.
+
+        Raises:
+            HubError: it cannot.
+        """
+        self._cache.check()
+
     def close(self) -> None:
         """End all that is under way, from any thread; sessions that are ready go on, and `events` may begin anew.
 
@@ -156,8 +165,11 @@ class LocalHub:
         Raises:
             FailedError: it stands for none, or its repository does not answer.
             ClosedError: the hub was closed.
+            HubError: nothing can be kept in the cache folder.
         """
-        if spec.provider == LOCAL and not Path(spec.repo).is_dir():
+        self._children.raise_if_closed()
+        self.check()
+        if spec.provider == LOCAL and not os.path.isdir(spec.repo):  # noqa: PTH112  # Path's raises where it may not look
             raise FailedError(f"Error resolving ref for {_key(spec)}: there is no such folder")
         if spec.provider == LOCAL and spec.ref == DEFAULT_REF:
             uri = Path(spec.repo).as_uri()
@@ -192,9 +204,9 @@ class LocalHub:
             ClosedError: the hub was closed.
         """
         tree = self._tree(resolved)
-        if not tree.root.is_dir():
-            return None
         try:
+            if not tree.root.is_dir():
+                return None
             recipe = read_recipe(tree.root)
             environment = self._environments.find(recipe, tree)
         except (ChildFailedError, OSError) as error:
@@ -240,6 +252,7 @@ class LocalHub:
         Raises:
             FailedError: the server does not come up; its log's last lines are in the message.
             ClosedError: the hub was closed.
+            HubError: nothing can be kept in the cache folder.
         """
         if announce:
             yield Event(Phase.LAUNCHING, "Launching server...\n")

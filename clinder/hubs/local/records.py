@@ -11,6 +11,7 @@ import platform
 import re
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -54,11 +55,6 @@ class Record:
         return not self.url and not (self.launcher and is_running(self.launcher))
 
 
-def session_folder(cache: Cache, name: str) -> Path:
-    """Where a session's working copy, settings and log lie."""
-    return cache.sessions / name
-
-
 def keep(cache: Cache, record: Record) -> None:
     """Write the record, in place of the one before."""
     fields = {
@@ -75,9 +71,7 @@ def keep(cache: Cache, record: Record) -> None:
 def find(cache: Cache, url: str) -> Record | None:
     """The record of the session at this URL, if this machine's embedded hub started one there."""
     named = _NAME.fullmatch(urlsplit(url).path)
-    if not cache.root.is_dir() or not named:
-        return None
-    record = _read(cache.servers / f"{named[1]}.json")
+    record = _read(cache.record(named[1])) if named else None
     return record if record and record.url == url and record.host == platform.node() else None
 
 
@@ -92,18 +86,23 @@ def clean(cache: Cache) -> None:
         if not record.is_alive and (record.url or record.is_left_behind):
             remove_folder(cache, record.name)
             if not record.url or _age_s(path) > _KEPT_S:
-                path.unlink(missing_ok=True)
+                _remove(path)
 
 
 def remove_folder(cache: Cache, name: str) -> None:
     """Remove a session's folder; what cannot be removed now is left to the next `clean`."""
-    shutil.rmtree(session_folder(cache, name), ignore_errors=True)
+    shutil.rmtree(cache.session(name), ignore_errors=True)
 
 
 def forget(cache: Cache, name: str) -> None:
     """Remove every trace of a session that was never ready."""
     remove_folder(cache, name)
-    (cache.servers / f"{name}.json").unlink(missing_ok=True)
+    _remove(cache.record(name))
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def _read(path: Path) -> Record | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clinder.errors import HubError
 from clinder.hubs.local import records
-from clinder.hubs.local.cache import Cache, default_cache_dir
+from clinder.hubs.local.cache import Cache
 from clinder.hubs.local.processes import end
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def is_alive(url: str, *, cache_dir: Path | None = None) -> bool | None:
     """Whether the session at this URL runs; `None` if this machine's embedded hub never started one there."""
-    record = records.find(Cache(cache_dir.absolute() if cache_dir else default_cache_dir()), url)
+    _, record = _find(url, cache_dir)
     return record.is_alive if record else None
 
 
@@ -29,11 +30,18 @@ def stop(url: str, timeout_s: float, *, cache_dir: Path | None = None) -> bool:
     Returns:
         whether the session is known and gone.
     """
-    cache = Cache(cache_dir.absolute() if cache_dir else default_cache_dir())
-    record = records.find(cache, url)
-    if record is None or record.server is None:
+    cache, record = _find(url, cache_dir)
+    if cache is None or record is None or record.server is None:
         return False
     gone = end(record.server, timeout_s)
     if gone:
         records.remove_folder(cache, record.name)
     return gone
+
+
+def _find(url: str, cache_dir: Path | None) -> tuple[Cache | None, records.Record | None]:
+    try:
+        cache = Cache.at(cache_dir)
+    except HubError:
+        return None, None  # where there is no place to keep anything, nothing was ever started
+    return cache, records.find(cache, url)

@@ -73,13 +73,14 @@ def start(
 
     Raises:
         LaunchFailedError: it ended, or did not answer in time; the message holds the end of its log.
+        HubError: nothing can be kept in the cache.
     """
     name = f"{slug(title)}-{secrets.token_hex(6)}"
     record = records.Record(name, platform.node(), identify(os.getpid()))
-    records.keep(cache, record)
     process: ProcessId | None = None
     try:
-        folder = private_folder(records.session_folder(cache, name))
+        records.keep(cache, record)
+        folder = private_folder(cache.sessions / name)
         copy_to(folder / "work")
         token = secrets.token_urlsafe(24)
         _settings(folder, python, name, token)

@@ -15,10 +15,12 @@ from urllib.parse import urlsplit
 from tornado.web import RequestHandler
 
 import clinder
-from clinder.hubs.local.cache import Cache, default_cache_dir
+from clinder.errors import HubError
+from clinder.hubs.local.cache import Cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from clinder.hubs.serve.options import ServeOptions
 
@@ -95,11 +97,10 @@ class HealthHandler(LoopbackHandler):
     async def get(self) -> None:
         """Answer with 503 if anything is down."""
         loop = asyncio.get_running_loop()
-        cache = Cache(self._options.cache_dir or default_cache_dir())
         builds, sessions = self._pods()
         checks: list[dict[str, Any]] = [
             {"service": "git", "ok": shutil.which("git") is not None},
-            {"service": "Cache folder", "ok": await loop.run_in_executor(None, _is_usable, cache)},
+            {"service": "Cache folder", "ok": await loop.run_in_executor(None, _is_usable, self._options.cache_dir)},
             {
                 "service": "Pod quota",
                 "total_pods": builds + sessions,
@@ -119,11 +120,12 @@ class HealthHandler(LoopbackHandler):
         await self.get()
 
 
-def _is_usable(cache: Cache) -> bool:
+def _is_usable(cache_dir: Path | None) -> bool:
     try:
-        return cache.sessions.is_dir()
-    except OSError:
+        Cache.at(cache_dir).check()
+    except HubError:
         return False
+    return True
 
 
 def versions() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from clinder.errors import HubError
 from clinder.events import Event, Phase
 from clinder.hubs.local.hub import FailedError
 from clinder.hubs.local.processes import ClosedError
@@ -90,6 +91,9 @@ class Sessions:
                     return
                 tell(Event(Phase.LAUNCHING, f"Launch attempt {number} failed, retrying...\n"))
                 await asyncio.sleep(delay_s)
+            except HubError as error:
+                tell(Event(Phase.FAILED, f"{error.message}\n", status_code=500))
+                return
             except ClosedError:
                 return
             else:

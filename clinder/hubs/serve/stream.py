@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from tornado.iostream import StreamClosedError
 
-from clinder.errors import UsageError
+from clinder.errors import HubError, UsageError
 from clinder.events import Event, Phase
 from clinder.hubs.local.hub import FailedError
 from clinder.hubs.local.processes import ClosedError
@@ -115,6 +115,8 @@ class BuildHandler(LoopbackHandler):
             await self._launch(provider)
         except (FailedError, RefusedSpecError) as error:
             await self._emit(error.event if isinstance(error, FailedError) else Event(Phase.FAILED, f"{error}\n"))
+        except HubError as error:
+            await self._emit(Event(Phase.FAILED, f"{error.message}\n", status_code=500))
         except ClosedError:
             return
         finally:
