@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from clinder.lifecycle import down, forget, up
 from clinder.looking import Wishes, preview, status
 from clinder.observation import Condition
 from clinder.outcomes import DownAction, UpAction
+from clinder.sessions import Session
 from clinder.state import State, StateFolder
 from hub.cluster import Cluster, Launched, is_gone
 from hub.forks import KILLED, Forks
@@ -36,7 +38,7 @@ from hub.servers import Connection, Handler, Request, event, stream
 GONE = ["302", "404", "424", "403 HTML"]
 UNREACHABLE = ["503", "500", "403 JSON", "200 HTML", "200 list", "cut", "reset"]
 NO_END = 10**6
-EXAMPLES, STEPS = settings().max_examples // 4, 20
+EXAMPLES, STEPS = settings().max_examples // 4, 12
 PATIENT_S, MIXED_S, BRIEF_S = 30.0, 1.0, 0.1
 """How long to wait: for what comes, for what may or may not come, for what does not come."""
 REFS = st.sampled_from(["main", "v2"])
@@ -79,23 +81,35 @@ class Keeping(RuleBasedStateMachine):
 
     # What is done, and what must come of it
 
-    @initialize(ref=REFS)
-    def first_up(self, ref: str) -> None:
-        self.up(ref, replace=False)
+    @initialize(
+        current=st.sampled_from([None, "running", "running", "404", "503", "cut"]),
+        retired=st.sampled_from([None, None, "running", "404", "503"]),
+    )
+    def what_is_there(self, current: str | None, retired: str | None) -> None:
+        if current:
+            self.up("main", anew=False)
+            self.newest.mode = current
+        if retired:
+            old = self.cluster.add("v0")
+            self.folder.prepare()
+            state = self.folder.read()
+            self.folder.write(replace(state, retired=(Session(url=old.url, token=old.token),)))
+            self.retired.add(old.url)
+            old.mode = retired
 
-    @rule(ref=REFS, replace=st.booleans())
-    def up(self, ref: str, replace: bool) -> None:
+    @rule(ref=REFS, anew=st.booleans())
+    def up(self, ref: str, anew: bool) -> None:
         known, seen = len(self.cluster.sessions), self.condition
-        is_kept = not replace and (seen is Condition.UNREACHABLE or (seen is Condition.RUNNING and self.ref == ref))
-        foreseen = [step.action.value for step in preview(self.configured(ref), Wishes(replace=replace)).steps]
+        is_kept = not anew and (seen is Condition.UNREACHABLE or (seen is Condition.RUNNING and self.ref == ref))
+        foreseen = [step.action.value for step in preview(self.configured(ref), Wishes(replace=anew)).steps]
         assert ("launch" in foreseen) is not is_kept
         try:
-            result = up(self.configured(ref), self.circumstances(), Wishes(replace=replace))
+            result = up(self.configured(ref), self.circumstances(), Wishes(replace=anew))
         except UnreachableError:
             assert is_kept
             assert seen is Condition.UNREACHABLE
         else:
-            assert replace or seen is not Condition.UNREACHABLE
+            assert anew or seen is not Condition.UNREACHABLE
             if is_kept:
                 assert (result.action, result.session.url) == (UpAction.KEPT, self.current)
             else:

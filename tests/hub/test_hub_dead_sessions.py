@@ -1,0 +1,235 @@
+"""`up`, `status` and `down` with a recorded session that answers in any way that was ever seen, or not at all."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clinder.config import Config
+from clinder.errors import ClinderError
+from clinder.lifecycle import down, up
+from clinder.outcomes import DownAction
+from clinder.sessions import Session
+from clinder.state import State, StateFolder
+from hub.servers import DEATHS, Connection, Handler, JupyterSession, Request, Server, in_turn, refused_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clinder.circumstances import Circumstances
+    from hub.cluster import Cluster
+    from hub.forks import Ended, Forks
+
+Configure = Callable[..., Config]
+GONE = ["302", "404", "424", "403 HTML"]
+UNREACHABLE = ["503", "500", "200 HTML", "200 list", "cut", "reset", "silence"]
+TOKEN_REFUSED = "403 JSON"
+
+
+def test_every_way_of_answering_is_in_one_of_these_lists() -> None:
+    assert set(DEATHS) == {*GONE, *UNREACHABLE, TOKEN_REFUSED}
+
+
+@pytest.fixture
+def brought_up(project: Path, forks: Forks) -> Path:
+    """A folder with a session on record."""
+    assert forks.run("up").status == 0
+    return project
+
+
+@contextmanager
+def impatient(project: Path) -> Iterator[None]:
+    """Wait no longer than it takes for what cannot come."""
+    file = project / "clinder.toml"
+    patient = file.read_text()
+    file.write_text(patient.replace('connect = "5s"', 'connect = "0.5s"').replace('stop = "5s"', 'stop = "0.4s"'))
+    try:
+        yield
+    finally:
+        file.write_text(patient)
+
+
+def spoil(cluster: Cluster, mode: str) -> str:
+    """Let the one session answer so, and say where it is."""
+    (known,) = cluster.sessions.values()
+    known.mode = mode
+    return known.url
+
+
+def state(project: Path) -> State:
+    return StateFolder(project / ".clinder").read()
+
+
+def urls(project: Path) -> tuple[str | None, list[str]]:
+    found = state(project)
+    return (found.session.url if found.session else None, [its.url for its in found.retired])
+
+
+def seen(ended: Ended) -> str:
+    said: str = json.loads(ended.out)["state"]
+    return said
+
+
+# Gone
+
+
+@pytest.mark.parametrize("mode", GONE)
+def test_a_session_that_is_gone_is_launched_again(cluster: Cluster, brought_up: Path, forks: Forks, mode: str) -> None:
+    gone = spoil(cluster, mode)
+    ended = forks.run("up")
+    assert ended.status == 0, ended.err
+    assert len(cluster.running) == 1
+    assert urls(brought_up) == (next(iter(cluster.running)), [])
+    assert gone not in cluster.running
+
+
+@pytest.mark.parametrize("mode", GONE)
+def test_a_session_that_is_gone_is_said_to_be(cluster: Cluster, brought_up: Path, forks: Forks, mode: str) -> None:
+    gone = spoil(cluster, mode)
+    ended = forks.run("status", "--json")
+    assert (ended.status, seen(ended)) == (6, "gone")
+    assert urls(brought_up) == (gone, []), "looking changes nothing"
+
+
+@pytest.mark.parametrize("mode", GONE)
+def test_a_session_that_is_gone_is_forgotten_by_down(
+    cluster: Cluster, brought_up: Path, forks: Forks, mode: str
+) -> None:
+    spoil(cluster, mode)
+    ended = forks.run("down", "--json")
+    assert (ended.status, json.loads(ended.out)["action"]) == (0, "already gone")
+    assert urls(brought_up) == (None, [])
+
+
+# Out of reach, which is not gone
+
+
+@pytest.mark.parametrize("mode", [*UNREACHABLE, TOKEN_REFUSED])
+def test_a_session_out_of_reach_is_neither_forgotten_nor_joined_by_a_second(
+    cluster: Cluster, brought_up: Path, forks: Forks, mode: str
+) -> None:
+    kept = spoil(cluster, mode)
+    began = time.monotonic()
+    with impatient(brought_up):
+        ended = forks.run("up")
+    assert ended.status == 8
+    assert "which does not mean that it is gone" in ended.err
+    assert time.monotonic() - began < 5
+    assert len(cluster.sessions) == 1
+    assert urls(brought_up) == (kept, [])
+
+
+@pytest.mark.parametrize("mode", [*UNREACHABLE, TOKEN_REFUSED])
+def test_a_session_out_of_reach_is_said_to_be(cluster: Cluster, brought_up: Path, forks: Forks, mode: str) -> None:
+    kept = spoil(cluster, mode)
+    with impatient(brought_up):
+        ended = forks.run("status", "--json")
+    assert (ended.status, seen(ended)) == (8, "unreachable")
+    assert urls(brought_up) == (kept, [])
+
+
+@pytest.mark.parametrize("mode", [*UNREACHABLE, TOKEN_REFUSED])
+def test_a_session_out_of_reach_is_not_said_to_be_stopped_and_the_next_down_tries_again(
+    cluster: Cluster, brought_up: Path, forks: Forks, mode: str
+) -> None:
+    kept = spoil(cluster, mode)
+    began = time.monotonic()
+    with impatient(brought_up):
+        ended = forks.run("down")
+    assert ended.status in ((3, 8) if mode == TOKEN_REFUSED else (7, 8)), ended.err
+    assert time.monotonic() - began < 5
+    assert urls(brought_up) == (None, [kept])
+    spoil(cluster, "running")
+    assert forks.run("down").status == 0
+    assert (urls(brought_up), cluster.running) == ((None, []), set())
+
+
+def test_a_session_at_an_address_where_nobody_listens_is_out_of_reach(project: Path, forks: Forks) -> None:
+    with refused_url() as url:
+        folder = StateFolder(project / ".clinder")
+        folder.prepare()
+
+        folder.write(State(session=Session(url=f"{url}/user/x/", token="hunter2")))
+        assert [forks.run(command).status for command in ("status", "up")] == [8, 8]
+        assert state(project).session is not None
+
+
+def test_a_hub_that_needs_a_moment_to_notice_that_a_session_ended_is_given_it(
+    cluster: Cluster, brought_up: Path, forks: Forks
+) -> None:
+    spoil(cluster, "503")
+    assert forks.run("up").status == 8
+    spoil(cluster, "302")
+    assert forks.run("up").status == 0
+    assert len(cluster.running) == 1
+
+
+def test_a_session_out_of_reach_keeps_nobody_from_stopping_those_that_are_not_wanted(
+    cluster: Cluster, brought_up: Path, forks: Forks
+) -> None:
+    folder = StateFolder(brought_up / ".clinder")
+    kept = spoil(cluster, "503")
+    old = cluster.add("v0")
+    folder.write(replace(folder.read(), retired=(Session(url=old.url, token=old.token),)))
+    assert forks.run("up").status == 8
+    assert urls(brought_up) == (kept, [])
+    assert old.url not in cluster.running
+
+
+# What a shutdown is answered with
+
+
+def shut_down(session: JupyterSession, answer: Handler, *, ends: bool) -> Handler:
+    def handle(request: Request, connection: Connection) -> None:
+        if ends:
+            session.mode = "302"
+        answer(request, connection)
+
+    return handle
+
+
+@pytest.mark.parametrize("answer", ["cut", "reset", "503", "500"])
+def test_down_believes_what_it_sees_and_not_what_a_shutdown_was_answered(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances, answer: str
+) -> None:
+    up(configure(), circumstances)
+    session.overrides["POST", "api/shutdown"] = shut_down(session, DEATHS[answer], ends=True)
+    down(configure(), circumstances)
+    found = StateFolder(configure().state_dir).read()
+    assert (found.session, found.retired) == (None, ())
+
+
+@pytest.mark.parametrize("first", ["500", "503", "cut", "reset"])
+def test_down_asks_again_where_the_first_shutdown_had_no_effect(
+    session: JupyterSession, configure: Configure, circumstances: Circumstances, first: str
+) -> None:
+    up(configure(), circumstances)
+    session.overrides["POST", "api/shutdown"] = in_turn(
+        shut_down(session, DEATHS[first], ends=False),
+        shut_down(session, lambda _request, connection: connection.answer(200), ends=True),
+    )
+    assert down(configure(), circumstances).action is DownAction.STOPPED
+    assert len(session.asked(f"{session.base}api/shutdown", "POST")) == 2
+
+
+@pytest.mark.parametrize("answer", ["200", "cut", "500"])
+def test_a_shutdown_that_never_has_an_effect_leaves_the_session_on_record(
+    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, answer: str
+) -> None:
+    up(configure(), circumstances)
+    says = DEATHS.get(answer, lambda _request, connection: connection.answer(200))
+    session.overrides["POST", "api/shutdown"] = shut_down(session, says, ends=False)
+    with pytest.raises(ClinderError) as caught:
+        down(configure(timeouts__stop=0.4), circumstances)
+    assert caught.value.exit_status in (7, 8)
+    found = StateFolder(configure().state_dir).read()
+    assert [its.url for its in found.retired] == [session.session_url]
+    del session.overrides["POST", "api/shutdown"]
+    assert down(configure(), circumstances).action is DownAction.STOPPED
+    assert len(hub.requests) == 1
