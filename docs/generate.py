@@ -11,7 +11,9 @@ import re
 import runpy
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, get_args, get_origin, get_type_hints, is_typeddict
+from urllib.parse import quote
 
 import typer
 
@@ -21,6 +23,8 @@ from clinder.cli.app import app
 from clinder.cli.plan import CHANGES_STATUS
 from clinder.cli.status import DRIFT_STATUS
 from clinder.errors import ClinderError
+from clinder.output import formats
+from clinder.output.result import FORMAT_VERSION
 from clinder.schema import config_schema, written
 from clinder.settings import Settings, option_name, setting_keys, variable_name
 
@@ -46,6 +50,7 @@ _SHARED = {
     "state_dir": "`--state-dir`",
     "lock_timeout": "`--lock-timeout`",
 }
+_JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 _TYPES = {"string": "text", "integer": "whole number", "number": "number"}
 _MEANINGS = {
     0: "done",
@@ -68,12 +73,52 @@ def pages() -> dict[Path, str]:
     """Make every generated file: by its path, its content."""
     return {
         DOCS / "clinder.schema.json": json.dumps(config_schema(), indent=2) + "\n",
+        DOCS / "output.schema.json": json.dumps(output_schema(), indent=2) + "\n",
         DOCS / "reference" / "commands.md": _commands(),
         DOCS / "reference" / "configuration.md": _configuration(),
         DOCS / "reference" / "exit-statuses.md": _exit_statuses(),
         DOCS / "reference" / "python.md": _python(),
         **runpy.run_path(str(DOCS / "code_map.py"))["files"](),
     }
+
+
+def output_schema() -> dict[str, Any]:
+    """Make the JSON schema of what `--json` prints: a definition for each command, and one for a failure."""
+    definitions: dict[str, Any] = {}
+    for command, form in {**formats.DOCUMENTS, "failure": formats.FailureDocument}.items():
+        document = _form(form)
+        document["properties"] = {"format_version": {"const": FORMAT_VERSION}, **document["properties"]}
+        document["required"] = ["format_version", *document["required"]]
+        definitions[command] = document
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"{clinder.HOME_PAGE}/raw/main/docs/output.schema.json",
+        "title": "What clinder prints with --json",
+        "description": "Keys are only ever added: a later clinder may print more than this.",
+        "anyOf": [{"$ref": f"#/$defs/{quote(name)}"} for name in definitions],
+        "$defs": definitions,
+    }
+
+
+def _form(kind: Any) -> dict[str, Any]:
+    """Write a type of `clinder.output.formats` as JSON schema."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if is_typeddict(kind):
+        types = get_type_hints(kind)
+        properties = {name: _form(its) for name, its in types.items()}
+        required = [name for name in types if name in kind.__required_keys__]
+        return {"description": _said(kind), "type": "object", "properties": properties, "required": required}
+    if origin is UnionType:
+        return {"anyOf": [_form(argument) for argument in arguments]}
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin is list:
+        return {"type": "array", "items": _form(arguments[0])}
+    if origin is dict:
+        return {"type": "object"}
+    if origin is NotRequired:
+        return _form(arguments[0])
+    return {"type": _JSON_TYPES[kind]}
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

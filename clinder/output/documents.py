@@ -1,4 +1,4 @@
-"""The JSON of each command: which keys, in which order. Keys are only ever added."""
+"""The JSON of each command, in the form that `clinder.output.formats` declares. Keys are only ever added."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 import typer
 from pages import (
@@ -254,3 +255,22 @@ def test_json_has_the_keys_that_are_shown(block: Block, documents: dict[str, Any
 def test_json_is_shown_of_every_command_that_prints_it(documents: dict[str, Any]) -> None:
     page = [block.comment for block in blocks_of(DOCS / "json.md") if block.language == "json"]
     assert sorted(page) == sorted(documents)
+
+
+def strict(schema: Any) -> Any:
+    """Forbid what the published schema leaves open for later versions: keys that it does not name."""
+    if isinstance(schema, list):
+        return [strict(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {"additionalProperties": False} if "properties" in schema else {}
+    return {**{key: strict(value) for key, value in schema.items()}, **closed}
+
+
+@pytest.mark.parametrize("block", JSON)
+def test_json_is_as_its_schema_says(block: Block, documents: dict[str, Any]) -> None:
+    definitions = strict(json.loads((DOCS / "output.schema.json").read_text(encoding="utf-8"))["$defs"])
+    name = block.comment.removeprefix("clinder ").partition(" --json")[0]
+    for document in (json.loads(block.text), documents[block.comment]):
+        kind = "failure" if "error" in document else name
+        jsonschema.validate(document, definitions[kind])
