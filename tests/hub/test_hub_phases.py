@@ -180,6 +180,27 @@ def test_a_second_signal_leaves_at_once_and_says_what_may_be_left(
         assert (left.session, left.pending) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("second", "after_s"), [(signal.SIGHUP, 0.3), (signal.SIGTERM, 0.02)], ids=["hangup twice", "at once"]
+)
+def test_signals_that_come_of_one_wish_count_as_one(
+    cluster: Cluster, started: Callable[..., subprocess.Popen[str]], second: signal.Signals, after_s: float
+) -> None:
+    """A shell hands on the SIGHUP that the kernel then sends, too; a supervisor may send two signals at a time."""
+    at = Phase("launching", cluster)
+    cluster.build = at.handler
+    process = started(*COMMANDS["up"])
+    at.await_reached()
+    process.send_signal(signal.SIGHUP)
+    time.sleep(after_s)
+    process.send_signal(second)
+    time.sleep(0.1)
+    at.go_on()
+    _, err = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 129, err
+    assert cluster.running == set(), "its end was awaited"
+
+
 # down
 
 
@@ -254,6 +275,11 @@ class Terminal:
             os.execv(sys.executable, [sys.executable, "-m", "clinder", *arguments])
         self.before = termios.tcgetattr(self.descriptor)
 
+    def close(self) -> None:
+        """Close it; its number may be another file's from now on."""
+        descriptor, self.descriptor = self.descriptor, -1
+        os.close(descriptor)
+
     def type(self, keys: bytes) -> None:
         os.write(self.descriptor, keys)
 
@@ -262,7 +288,11 @@ class Terminal:
         deadline = time.monotonic() + LIMIT_S
         while True:
             with contextlib.suppress(OSError):
-                while select.select([self.descriptor], [], [], 0)[0] and (piece := os.read(self.descriptor, 65536)):
+                while (
+                    self.descriptor >= 0
+                    and select.select([self.descriptor], [], [], 0)[0]
+                    and (piece := os.read(self.descriptor, 65536))
+                ):
                     self.written += piece
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -286,8 +316,8 @@ def terminal(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Termina
 
     yield open_one
     for one in opened:
-        with contextlib.suppress(OSError):
-            os.close(one.descriptor)
+        if one.descriptor >= 0:
+            one.close()
         with contextlib.suppress(OSError):
             os.kill(one.pid, signal.SIGKILL)
             os.waitpid(one.pid, 0)
@@ -334,7 +364,7 @@ def test_a_terminal_that_is_closed_ends_a_launch_and_leaves_no_session(
     cluster.build = at.handler
     shown = terminal(*COMMANDS[command])
     at.await_reached()
-    os.close(shown.descriptor)
+    shown.close()
     time.sleep(0.2)
     at.go_on() if at.is_built else None
     assert shown.await_end() == 128 + signal.SIGHUP
@@ -349,7 +379,7 @@ def test_a_terminal_that_is_closed_ends_down_and_forgets_nothing(
     cluster.find(kept).survives = 1000
     shown = terminal("down", "--timeouts-stop=20s")
     eventually(lambda: cluster.find(kept).survives < 1000, "it was asked to end")
-    os.close(shown.descriptor)
+    shown.close()
     assert shown.await_end() == 128 + signal.SIGHUP
     left = state(tmp_path)
     assert [known.url for known in (left.session, *left.retired) if known] == [kept]
