@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +25,7 @@ from clinder.hidden import without_token
 from clinder.hosts import exposure
 from clinder.hubs import open_hub
 from clinder.hubs.choosing import HubList, combine, left_on
+from clinder.phases import PhaseClock
 from clinder.sessions import PhaseTime, Session, session_from_ready
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from clinder.circumstances import Circumstances
     from clinder.config import Config
-    from clinder.events import Listener
+    from clinder.events import Listener, Notice
     from clinder.hubs import Hub
     from clinder.hubs.stream import EventStream
     from clinder.interrupts import Interrupts
@@ -138,25 +139,6 @@ def launch(config: Config, circumstances: Circumstances, ledger: Ledger) -> Sess
         interrupts.sleep(pause_s)
 
 
-@dataclass
-class _PhaseClock:
-    """Adds up how long each phase takes; an event without a phase belongs to the one before."""
-
-    phase: str = Phase.WAITING.value
-    since: float = field(default_factory=time.monotonic)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def enter(self, phase: str) -> None:
-        if phase != self.phase:
-            now = time.monotonic()
-            self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + now - self.since
-            self.phase, self.since = phase, now
-
-    def times(self) -> list[PhaseTime]:
-        self.enter("")
-        return [PhaseTime(phase=phase, seconds=round(seconds, 3)) for phase, seconds in self.seconds.items() if phase]
-
-
 def _shown(event: Event) -> Event:
     """Take the session's token out of the words in which the hub hands it over."""
     if event.phase is not Phase.READY:
@@ -179,9 +161,9 @@ class _Launch:
         self._timeouts = config.timeouts
         self._kernel = config.settings.session.warm
         self._ledger = ledger
-        self._tell = tell
+        self._listener = tell
         self._interrupts = interrupts
-        self._clock = _PhaseClock()
+        self._clock = PhaseClock()
         self._started = time.monotonic()
         self._deadline = built_by
         self._is_built = False
@@ -209,10 +191,19 @@ class _Launch:
             if self._hub.launches_left:
                 self._tell(self._hub.launches_left)
 
+    def _tell(self, item: Event | Notice) -> None:
+        self._clock(item)
+        self._listener(item)
+
+    def _phases(self) -> tuple[PhaseTime, ...]:
+        return tuple(
+            PhaseTime(phase=phase, seconds=round(seconds, 3)) for phase, seconds in self._clock.times().items()
+        )
+
     def _session(self, event: Event, spec: RepositorySpec, launched_at: datetime) -> Session:
         self._may_leave_one()  # as long as it cannot even be stopped
         session = session_from_ready(
-            event, hub=self._hub.url, spec=spec, launched_at=launched_at, phases=self._clock.times()
+            event, hub=self._hub.url, spec=spec, launched_at=launched_at, phases=self._phases()
         )
         self.sessions_left = 0
         return session
@@ -242,9 +233,6 @@ class _Launch:
             self._check_time(stream)
 
     def _note_phase(self, phase: Phase | None) -> None:
-        if phase is None or phase is Phase.UNKNOWN or phase.value == self._clock.phase:
-            return
-        self._clock.enter(phase.value)
         if phase in (Phase.BUILT, Phase.LAUNCHING) and not self._is_built:
             self._is_built = True
             self._deadline = time.monotonic() + self._timeouts.launch.total_seconds()
@@ -299,7 +287,6 @@ class _Launch:
         from clinder.jupyter import JupyterServer
 
         self._interrupts.left_behind = f"The session {session.url} may be left running."
-        started = time.monotonic()
         try:
             self._ledger.keep(session)
             if danger := exposure(session.url):
@@ -315,8 +302,7 @@ class _Launch:
         except BaseException as error:  # also what a listener raises: a session in hand is not left behind
             self._discard(session, error)
             raise
-        warmed = PhaseTime(phase="warming", seconds=round(time.monotonic() - started, 3))
-        return replace(session, phases=(*session.phases, warmed))
+        return replace(session, phases=self._phases())
 
     def _discard(self, session: Session, error: BaseException) -> None:
         """Stop a session that is no use; where that fails it stays recorded, or else the error bears it."""

@@ -119,7 +119,7 @@ PARTS = (
     Part(
         "words",
         "Errors, what a hub says, what was seen of a session, times, hosts, what stays hidden.",
-        ("errors", "events", "observation", "duration", "hosts", "hidden"),
+        ("errors", "events", "phases", "observation", "duration", "hosts", "hidden"),
         (),
     ),
 )

@@ -5,9 +5,7 @@ Whatever a hub says is put into `rich.text.Text` objects, cleaned: never into ma
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console, Group
@@ -22,6 +20,7 @@ from clinder.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Ph
 from clinder.output.clean import clean, is_passing
 from clinder.output.plain import describe
 from clinder.output.result import give_up
+from clinder.phases import PhaseClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,16 +84,16 @@ class LiveProgress:
         self._screen = _Screen(self._console.file)
         self._console.file = cast("IO[str]", self._screen)
         self._title = ""
-        self._phases: list[tuple[str, float]] = []
+        self._clock = PhaseClock()
         self._layers: Mapping[str, LayerProgress] = {}
         self._log: deque[str] = deque(maxlen=_FAILURE_LINES)
         self._is_passing = False
-        self._began = time.monotonic()
         self._spinner = Spinner("dots")
         self._live: Live | None = None
 
     def __call__(self, item: Event | Notice) -> None:
         """Take an item into the view."""
+        self._clock(item)
         if self._screen.is_gone:
             self._fold()
         elif isinstance(item, Event):
@@ -102,8 +101,6 @@ class LiveProgress:
         elif isinstance(item, Attempt):
             self._fold()
             self._title = describe(item, verbose=self._verbose) or ""
-            self._began = time.monotonic()
-            self._phases = [(Phase.WAITING.value, self._began)]
             self._layers = {}
             self._log.clear()
             self._live = Live(
@@ -115,16 +112,12 @@ class LiveProgress:
                 redirect_stderr=False,
             )
             self._live.start()
-        elif isinstance(item, Checking):
-            self._enter("checking" if item.kernel is None else "warming")
         elif isinstance(item, Proven):
             self.close(succeeded=True)
-        elif not isinstance(item, CaughtUp) and (line := describe(item, verbose=self._verbose)) is not None:
+        elif not isinstance(item, CaughtUp | Checking) and (line := describe(item, verbose=self._verbose)) is not None:
             self._console.print(Text(line))
 
     def _event(self, event: Event) -> None:
-        if event.phase and event.phase not in (Phase.UNKNOWN, Phase.READY, Phase.FAILED):
-            self._enter(event.phase.value)
         self._layers = event.progress or self._layers
         if event.message and not event.progress:
             if self._is_passing and self._log:
@@ -132,19 +125,13 @@ class LiveProgress:
             self._log.extend(line for line in clean(event.message).split("\n")[-_FAILURE_LINES:] if line.strip())
             self._is_passing = is_passing(event.message)
 
-    def _enter(self, phase: str) -> None:
-        if not self._phases or self._phases[-1][0] != phase:
-            self._phases.append((phase, time.monotonic()))
-
     def _view(self) -> RenderableType:
-        now = time.monotonic()
         phases = Table.grid(padding=(0, 2))
-        for index, (phase, since) in enumerate(self._phases):
-            is_last = index == len(self._phases) - 1
-            until = now if is_last else self._phases[index + 1][1]
-            mark: RenderableType = self._spinner if is_last else Text("✓", style="green")
-            seconds = Text(format_duration(until - since), style="dim", justify="right")
-            phases.add_row(mark, Text(phase, style="bold" if is_last else ""), seconds, self._bar(phase))
+        for phase, seconds in self._clock.times().items():
+            is_present = phase == self._clock.phase
+            mark: RenderableType = self._spinner if is_present else Text("✓", style="green")
+            took = Text(format_duration(seconds), style="dim", justify="right")
+            phases.add_row(mark, Text(phase, style="bold" if is_present else ""), took, self._bar(phase))
         shown = list(self._log)[-_LOG_LINES:]
         log = [Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in shown]
         return Group(Text(self._title, style="bold"), phases, *log)
@@ -165,14 +152,13 @@ class LiveProgress:
         """Fold the view: one line with the phases' times, or after a failure the end of the log."""
         if self._live is None:
             return
-        self._enter("")
         self._fold()
         if not succeeded:
             for line in self._log:
                 self._console.print(Text(f"  {line}", style="dim"))
         times = [
-            f"{phase} {format_duration(following - since)}"
-            for (phase, since), (_, following) in pairwise(self._phases)
-            if following - since >= _WORTH_TELLING_S
+            f"{phase} {format_duration(seconds)}"
+            for phase, seconds in self._clock.times().items()
+            if seconds >= _WORTH_TELLING_S
         ]
         self._console.print(Text(f"{self._title}: {', '.join(times)}", style="dim"), soft_wrap=True)

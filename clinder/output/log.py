@@ -8,8 +8,9 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from clinder.events import Attempt, CaughtUp, Checking, Event, LaunchesLeft, Phase, Proven, Retrying, Told
+from clinder.events import Attempt, CaughtUp, Checking, Event, LaunchesLeft, Retrying, Told
 from clinder.output.clean import clean
+from clinder.phases import PhaseClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from clinder.events import Notice
 
 _KEPT = 20
-_WARMING = "warming"
 _PRIVATE_FILE = 0o600
 
 
@@ -34,13 +34,12 @@ class LaunchLog:
         self._folder = folder
         self._file: TextIO | None = None
         self._facts: dict[str, Any] = {"version": 1}
-        self._phase = Phase.WAITING.value
-        self._phase_began = 0.0
-        self._seconds: dict[str, float] = {}
+        self._clock = PhaseClock()
         self._began = time.monotonic()
 
     def __call__(self, item: Event | Notice) -> None:
         """Write an item down; a log that cannot be written stops no launch."""
+        self._clock(item)
         try:
             self._write(item)
         except OSError:
@@ -48,8 +47,6 @@ class LaunchLog:
 
     def _write(self, item: Event | Notice) -> None:
         if isinstance(item, Event):
-            if item.phase and item.phase is not Phase.UNKNOWN and item.phase.value != self._phase:
-                self._enter(item.phase.value)
             if self._file and item.message:
                 self._write_event(item, self._file)
         elif isinstance(item, CaughtUp):
@@ -65,10 +62,7 @@ class LaunchLog:
             case Retrying(reason=reason):
                 self._line(f"failed: {reason}")
             case Checking(kernel=kernel):
-                self._enter(_WARMING)
                 self._line("checking the server" if kernel is None else f"starting a kernel ({kernel})")
-            case Proven():
-                self._enter("")
             case LaunchesLeft(hub=hub, remaining=remaining, limit=limit, reset_at=reset_at):
                 told = {"remaining": remaining, "limit": limit, "reset_at": reset_at}
                 self._facts.setdefault("launches_left", {})[hub] = told
@@ -77,15 +71,10 @@ class LaunchLog:
 
     def _write_event(self, event: Event, file: TextIO) -> None:
         text = clean(event.message).rstrip("\n")
-        prefix = f"{time.monotonic() - self._began:9.3f} {self._phase:<9} "
+        prefix = f"{time.monotonic() - self._began:9.3f} {self._clock.phase:<9} "
         if "\n" in text:
             text = text.replace("\n", "\n" + prefix)
         file.write(f"{prefix}{text}\n")
-
-    def _enter(self, phase: str) -> None:
-        now = time.monotonic()
-        self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._phase_began
-        self._phase, self._phase_began = phase, now
 
     def _line(self, text: str) -> None:
         if self._file:
@@ -98,7 +87,6 @@ class LaunchLog:
             self._open()
         spec = attempt.spec
         self._facts |= {"hub": attempt.hub, "provider": spec.provider, "repo": spec.repo, "ref": spec.ref}
-        self._phase, self._phase_began, self._seconds = Phase.WAITING.value, time.monotonic(), {}
         self._line(f"launching {attempt.spec} on {attempt.hub} (try {attempt.number} of {attempt.of})")
 
     def _open(self) -> None:
@@ -116,9 +104,7 @@ class LaunchLog:
             return
         try:
             self._file.close()
-            self._enter("")
-            over = ("", Phase.READY.value, Phase.FAILED.value)
-            times = [(phase, seconds) for phase, seconds in self._seconds.items() if phase not in over]
+            times = self._clock.times().items()
             self._facts["phases"] = [{"phase": phase, "seconds": round(seconds, 3)} for phase, seconds in times]
             self._facts |= facts
             beside = self.path.with_suffix(".json")

@@ -1,0 +1,55 @@
+"""The clock of a launch: what it hears is what every listener hears, and each second belongs to one phase."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from clinder.events import Attempt, Checking, Event, Phase, Proven, Retrying, Told
+from clinder.phases import PhaseClock
+from clinder.repository import RepositorySpec
+
+ATTEMPT = Attempt("https://hub.example.org", RepositorySpec("gh", "org/name"), 1, 2)
+
+
+@pytest.fixture(autouse=True)
+def a_second_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a second pass whenever somebody looks at the time."""
+    seconds = itertools.count()
+    monkeypatch.setattr("time.monotonic", lambda: float(next(seconds)))
+
+
+def heard(*items: Event | Attempt | Checking | Proven | Told) -> PhaseClock:
+    clock = PhaseClock()
+    for item in items:
+        clock(item)
+    return clock
+
+
+def test_what_names_no_phase_belongs_to_the_phase_before() -> None:
+    clock = heard(Event(Phase.BUILDING), Event(None, "x"), Event(Phase.UNKNOWN), Told("x"), Event(Phase.BUILDING))
+    assert clock.phase == "building"
+    assert clock.times() == {"waiting": 1.0, "building": 1.0}
+
+
+def test_a_phase_that_comes_again_goes_on() -> None:
+    phases = (Phase.BUILDING, Phase.PUSHING, Phase.BUILDING, Phase.BUILT)
+    assert heard(*map(Event, phases)).times() == {"waiting": 1.0, "building": 2.0, "pushing": 1.0, "built": 1.0}
+
+
+def test_the_server_is_checked_and_its_kernel_started_in_one_phase_which_ends_with_the_proof() -> None:
+    clock = heard(Event(Phase.LAUNCHING), Event(Phase.READY), Checking(), Checking("auto"), Proven())
+    assert clock.phase == ""
+    assert clock.times() == clock.times() == {"waiting": 1.0, "launching": 1.0, "warming": 1.0}
+
+
+def test_a_failure_takes_no_time() -> None:
+    assert heard(Event(Phase.BUILDING), Event(Phase.FAILED)).times() == {"waiting": 1.0, "building": 1.0}
+
+
+def test_another_try_begins_anew() -> None:
+    clock = heard(Event(Phase.BUILDING), Event(Phase.FAILED))
+    clock(Retrying("x", ATTEMPT.hub, 5.0))
+    clock(ATTEMPT)
+    assert clock.times() == {"waiting": 1.0}
