@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clinder.state import StateFolder
-from hub.servers import LIMIT_S, Connection, Request, event, eventually, play
+from hub.servers import LIMIT_S, Connection, Piece, Request, event, eventually, play
 
 if sys.platform != "win32":
     import pty
