@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from clinder.errors import HubError
+from clinder.git import for_git
 from clinder.hubs.local.cache import Cache, default_cache_dir, digest, slug, write_private
 from clinder.hubs.local.git import Remote
 from clinder.hubs.local.processes import ProcessId, identify, is_running
-from clinder.hubs.local.surroundings import for_builds, for_git, for_server
+from clinder.hubs.local.surroundings import for_builds, for_server
 from clinder.repository import RepositorySpec
 
 

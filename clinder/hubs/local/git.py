@@ -12,11 +12,10 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clinder.git import SITES, clone_url, pick_commit, read_listing, ref_names
+from clinder.git import SITES, clone_url, for_git, pick_commit, read_listing, ref_names
 from clinder.hubs.local.cache import Cache, digest, private_folder, slug
 from clinder.hubs.local.locks import acquire
 from clinder.hubs.local.processes import ChildFailedError
-from clinder.hubs.local.surroundings import for_git
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping

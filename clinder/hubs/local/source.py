@@ -12,9 +12,9 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clinder.git import for_git
 from clinder.hubs.local.cache import digest
 from clinder.hubs.local.processes import ChildFailedError
-from clinder.hubs.local.surroundings import for_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

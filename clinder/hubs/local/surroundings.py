@@ -11,12 +11,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from clinder.git import for_git
-
 if TYPE_CHECKING:
     from pathlib import Path
-
-__all__ = ["for_builds", "for_git", "for_server"]
 
 _PLAIN = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|TERM"
