@@ -111,7 +111,8 @@ class LaunchLog:
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE_FILE)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump(self._facts, file, indent=2)
-            for old in sorted(self._folder.glob("*.log"))[:-_KEPT]:
+            others = sorted(path for path in self._folder.glob("*.log") if path != self.path)
+            for old in others[: -_KEPT + 1]:  # this one stays though the clock was set back since
                 old.unlink(missing_ok=True)
                 old.with_suffix(".json").unlink(missing_ok=True)
         except OSError:

@@ -25,3 +25,14 @@ def test_the_launches_that_a_hub_has_left_are_its_own(tmp_path: Path) -> None:
     log.close(outcome="succeeded")
     assert last_launches_left(tmp_path, SECOND) is None
     assert last_launches_left(tmp_path, FIRST) == left
+
+
+def test_the_oldest_logs_go_and_this_one_stays_though_the_clock_was_set_back(tmp_path: Path) -> None:
+    later = [tmp_path / f"99990101T0000{second:02}.000Z-1.log" for second in range(30)]
+    for path in later:
+        path.touch()
+    log = LaunchLog(tmp_path)
+    log(Attempt(FIRST, SPEC, 1, 1))
+    log.close(outcome="succeeded")
+    assert log.path is not None
+    assert {path.name for path in tmp_path.glob("*.log")} == {log.path.name, *(path.name for path in later[-19:])}

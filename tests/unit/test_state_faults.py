@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import stat
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import filelock
@@ -250,6 +252,18 @@ def test_who_only_looks_whether_the_lock_is_held_does_not_count_as_its_holder(fo
     done.start()
     lock(folder)
     done.join()
+
+
+def test_a_clock_that_goes_back_all_the_time_does_not_prolong_the_waiting(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.monotonic()
+    with folder.locked("up", timeout_s=0, on_wait=lambda holder: None):
+        clock = itertools.count(2_000_000_000, -3600)
+        monkeypatch.setattr(time, "time", lambda: float(next(clock)))
+        with pytest.raises(LockedError), folder.locked("down", timeout_s=0.2, on_wait=lambda holder: None):
+            pass
+    assert time.monotonic() - began < 5
 
 
 def test_who_waits_learns_who_holds_the_lock_though_the_note_comes_late(folder: StateFolder) -> None:
