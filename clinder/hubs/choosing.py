@@ -87,14 +87,14 @@ class HubList:
         chosen = chosen or self._open_hub(in_turn[0])
         for url, reason in against.items():
             if url != chosen.url:
-                self._pass_over(url, reason)
+                self._pass_over(url, reason, is_told=not is_unwell)
         if is_unwell:
             self._tell(Told(f"no hub of the list is better off, so {chosen.url} is asked though {against[chosen.url]}"))
         self._turn = self._urls.index(chosen.url) + 1
         return chosen
 
-    def _pass_over(self, url: str, reason: str) -> None:
-        if self.passed_over.get(url) != reason:
+    def _pass_over(self, url: str, reason: str, *, is_told: bool) -> None:
+        if is_told and self.passed_over.get(url) != reason:
             self._tell(Told(f"{url} is passed over: {reason}"))
         self.passed_over[url] = reason
 
@@ -111,7 +111,7 @@ class HubList:
             try:
                 found.append(hub.trouble())
             except ClinderError as error:
-                found.append(error.message)
+                found.append(error.message.replace(f"{hub.url} ", "it ", 1))
 
         thread = threading.Thread(target=look, name="clinder-health", daemon=True)
         thread.start()

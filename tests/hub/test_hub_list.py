@@ -164,7 +164,7 @@ def test_a_hub_that_is_well_or_does_not_tell_is_asked(
 def test_a_hub_that_refuses_connections_is_passed_over(hub: Server, configure: Configure, heard: Heard) -> None:
     with refused_url() as url:
         assert start(configure(hub=[url, hub.url]), Circumstances(tell=heard)).hub == hub.url
-        assert told(heard) == [f"{url} is passed over: {url} cannot be reached: Connection refused"]
+        assert told(heard) == [f"{url} is passed over: it cannot be reached: Connection refused"]
 
 
 @pytest.mark.parametrize("slow", [lambda _request, connection: connection.hold(), None], ids=["silent", "drips"])
