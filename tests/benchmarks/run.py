@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tables import Table
 
 PAGE = HERE.parent.parent / "docs" / "performance.md"
-PLOT = HERE.parent.parent / "docs" / "images" / "performance.svg"
+PLOT = HERE.parent.parent / "docs" / "pictures" / "performance.svg"
 
 
 def measure_all(tools: Tools, *, is_quick: bool) -> list[Table]:
