@@ -165,9 +165,9 @@ class StateFolder:
 
     def _recovery(self) -> str:
         """Say where the last good state is, if there is one."""
-        if self.file.is_symlink():  # what is copied over it would go where it leads
-            return "Nothing was changed. Put the file itself here, or name the folder that it is in with --state-dir."
         try:
+            if self.file.is_symlink():  # what is copied over it would go where it leads
+                return "Nothing was changed. Put the file itself here, or name the folder it is in with --state-dir."
             document = json.loads(self.backup.read_text(encoding="utf-8"))
             serial = read_record(State, document).serial
         except (OSError, ValueError, RecursionError):
