@@ -86,7 +86,7 @@ def invoke(arguments: Sequence[str]) -> int:
 def _fail(error: ClinderError, arguments: Sequence[str]) -> int:
     from clinder.output.result import show_error
 
-    show_error(error, as_json=_wants_json(arguments))
+    show_error(error, as_json=_wants_json(arguments), is_one_of_many="--watch" in arguments)
     return error.exit_status
 
 

@@ -164,6 +164,18 @@ def read_seconds(option: str, given: str) -> float:
         raise UsageError(f"{option}: {error}") from error
 
 
+def read_interval_s(option: str, given: str) -> float:
+    """Read how long an option says to wait between two looks, in seconds.
+
+    Raises:
+        UsageError: it is no duration, or none at all, which would keep a processor busy.
+    """
+    seconds = read_seconds(option, given)
+    if not seconds:
+        raise UsageError(f"{option}: {given!r} is no time to wait")
+    return seconds
+
+
 @dataclass(frozen=True)
 class Command:
     """A verb with its name and the options that it shares with others.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from clinder.cli.command import Invocation, command, read_seconds
+from clinder.cli.command import Invocation, command, read_interval_s
 from clinder.output.result import Result
 
 _UNWELL_STATUS = 8
@@ -93,12 +94,21 @@ def serve(
         redirect=redirect,
         rate_limit=rate_limit,
         quota=quota,
-        banned=tuple(ban or ()),
+        banned=tuple(_read_pattern("--ban", given) for given in ban or ()),
         gone_as=gone_as.value,
-        keepalive_s=read_seconds("--keepalive", keepalive),
-        poll_s=read_seconds("--poll", poll),
+        keepalive_s=read_interval_s("--keepalive", keepalive),
+        poll_s=read_interval_s("--poll", poll),
         cache_dir=cache_dir,
         build_token=os.environ.get("CLINDER_BUILD_TOKEN") or None,
     )
     run(options, ready=lambda url: say(f"serving a BinderHub at {url} (Ctrl-C stops it and its sessions)"))
     return Result({}, messages=("stopped",))
+
+
+def _read_pattern(option: str, given: str) -> re.Pattern[str]:
+    from clinder.errors import UsageError
+
+    try:
+        return re.compile(given, re.IGNORECASE)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UsageError(f"{option}: {given!r} is no regular expression: {error}") from error

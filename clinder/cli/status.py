@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clinder.cli.command import Invocation, command, read_seconds
+from clinder.cli.command import Invocation, command, read_interval_s
 from clinder.output.result import Result
 
 if TYPE_CHECKING:
@@ -33,21 +33,23 @@ def status(
     from clinder.looking import status as look
     from clinder.output.result import show
 
+    pause_s = read_interval_s("--every", every)
     config = invocation.load_config()
     result = look(config)
     if watch:
         from clinder.interrupts import Interrupts
 
-        pause_s = read_seconds("--every", every)
         with Interrupts().installed() as interrupts:
             while result.seen and result.seen.condition.value != "gone":
-                show(_result(result, show_token, exit_code), as_json=invocation.as_json, quiet=True, compact=True)
+                looked = _result(result, show_token, exit_code, is_one_of_many=True)
+                if not show(looked, as_json=invocation.as_json, quiet=True):
+                    break
                 interrupts.sleep(pause_s)
                 result = look(config)
-    return _result(result, show_token, exit_code)
+    return _result(result, show_token, exit_code, is_one_of_many=watch)
 
 
-def _result(result: StatusResult, show_token: bool, exit_code: bool) -> Result:
+def _result(result: StatusResult, show_token: bool, exit_code: bool, *, is_one_of_many: bool) -> Result:
     from clinder.output.documents import status_document
     from clinder.output.text import status_text
 
@@ -59,6 +61,7 @@ def _result(result: StatusResult, show_token: bool, exit_code: bool) -> Result:
         text=status_text(result),
         messages=_next_steps(result),
         exit_status=exit_status,
+        is_one_of_many=is_one_of_many,
     )
 
 

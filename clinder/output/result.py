@@ -30,6 +30,7 @@ class Result:
         exit_status: what the command ends with.
         warnings: what is said on stderr, even if quiet.
         take_back: undoes what was done, where the result is all that is left of it and cannot be written.
+        is_one_of_many: whether the command prints several, so that the JSON of each is a line of its own.
     """
 
     document: Mapping[str, Any]
@@ -38,12 +39,16 @@ class Result:
     exit_status: int = 0
     warnings: tuple[str, ...] = field(default=())
     take_back: Callable[[], None] | None = None
+    is_one_of_many: bool = False
 
 
-def show(result: Result, *, as_json: bool, quiet: bool = False, compact: bool = False) -> None:
-    """Print a result: its data on stdout, its messages on stderr; `compact` puts the JSON on a line of its own.
+def show(result: Result, *, as_json: bool, quiet: bool = False) -> bool:
+    """Print a result: its data on stdout, its messages on stderr.
 
     That nobody reads on, as with `| head`, is no fault.
+
+    Returns:
+        whether anybody reads on, as far as is known.
 
     Raises:
         ClinderError: the result could not be written.
@@ -55,7 +60,7 @@ def show(result: Result, *, as_json: bool, quiet: bool = False, compact: bool = 
             say(_one_paragraph(message))
     try:
         if as_json:
-            _print_json(result.document, indent=None if compact else 2)
+            _print_json(result.document, is_one_of_many=result.is_one_of_many)
         elif result.text:
             sys.stdout.write(result.text.rstrip("\n") + "\n")
         sys.stdout.flush()
@@ -68,6 +73,8 @@ def show(result: Result, *, as_json: bool, quiet: bool = False, compact: bool = 
             ) from error
         if not isinstance(error, BrokenPipeError):
             raise ClinderError(f"the result could not be written: {error.strerror}", hint="Look at stdout.") from error
+        return False
+    return True
 
 
 def give_up(stream: TextIO) -> None:
@@ -85,8 +92,14 @@ def _one_paragraph(text: str) -> str:
     return re.sub(r"\n(?=\S)", "\n  ", clean(text))
 
 
-def show_error(error: ClinderError, *, as_json: bool) -> None:
-    """Print an error: for people on stderr; for programs also as JSON on stdout, with any session that was made."""
+def show_error(error: ClinderError, *, as_json: bool, is_one_of_many: bool = False) -> None:
+    """Print an error: for people on stderr; for programs also as JSON on stdout, with any session that was made.
+
+    Args:
+        error: what went wrong.
+        as_json: whether programs read on.
+        is_one_of_many: whether the JSON of each result is a line of its own.
+    """
     say(f"{colored('clinder:', 'red', sys.stderr)} {_one_paragraph(error.message)}")
     if error.hint:
         say(f"  {clean_line(error.hint)}")
@@ -99,7 +112,7 @@ def show_error(error: ClinderError, *, as_json: bool) -> None:
         if error.session:
             document["session"] = session_document(error.session, with_token=True)
         try:
-            _print_json(document)
+            _print_json(document, is_one_of_many=is_one_of_many)
         except OSError:
             give_up(sys.stdout)
         else:
@@ -117,6 +130,7 @@ def say(text: str) -> None:
         give_up(sys.stderr)
 
 
-def _print_json(document: Mapping[str, Any], indent: int | None = 2) -> None:
+def _print_json(document: Mapping[str, Any], *, is_one_of_many: bool) -> None:
+    indent = None if is_one_of_many else 2
     sys.stdout.write(json.dumps({"format_version": FORMAT_VERSION, **document}, indent=indent) + "\n")
     sys.stdout.flush()

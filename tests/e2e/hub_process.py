@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from clinder.repository import RepositorySpec
 
 SERVE = """
-import json, sys
+import json, re, sys
 from clinder.hubs.serve import ServeOptions, serve
 options = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(sys.argv[1]).items()}
+options["banned"] = tuple(re.compile(pattern, re.IGNORECASE) for pattern in options.get("banned", ()))
 serve(ServeOptions(port=0, **options), ready=lambda url: print(url, flush=True))
 """
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 import websocket
+from commands import CLINDER, clinder
 from embedded import (
     LIMIT_S,
     Session,
@@ -302,7 +305,7 @@ def test_a_client_that_leaves_at_built_has_its_server_launched_all_the_same(
     assert processes_of(cache / "sessions")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_hub_with_its_sessions_and_streams(repository: Path, cache: Path, number: int) -> None:
     with serving(linger_s=600.0) as hub:
         stream = hub.build(cloned(repository))
@@ -315,6 +318,32 @@ def test_a_signal_ends_the_hub_with_its_sessions_and_streams(repository: Path, c
         stream.rest()
         assert not processes_of(cache)
         assert list((cache / "sessions").iterdir()) == []
+
+
+def test_a_hub_that_was_told_to_ignore_hangups_serves_on(tmp_path: Path) -> None:
+    command = f"trap '' HUP; exec {CLINDER} hub serve --port 0"
+    with subprocess.Popen(["sh", "-c", command], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
+        assert found
+        process.send_signal(signal.SIGHUP)
+        for _ in range(3):
+            assert requests.get(f"{found[0]}/versions", timeout=LIMIT_S).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--poll", "0", "--poll: '0' is no time to wait"),
+        ("--keepalive", "0ms", "--keepalive: '0ms' is no time to wait"),
+        ("--ban", "(", "--ban: '(' is no regular expression: missing )"),
+        ("--ban", "a{99999999999999999999}", "is no regular expression"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, option: str, value: str, words: str) -> None:
+    assert words in clinder(tmp_path, "hub", "serve", "--port", "0", option, value, expect=2).stderr
 
 
 def test_a_signal_during_a_launch_leaves_nothing(repository: Path, cache: Path) -> None:

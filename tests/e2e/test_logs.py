@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from typing import TYPE_CHECKING
@@ -142,3 +143,32 @@ def test_status_watch_ends_with_ctrl_c(project: Path) -> None:
         _, said = watching.communicate(timeout=LIMIT_S)
     assert watching.returncode == 130
     assert "Traceback" not in said
+
+
+def test_status_watch_prints_a_line_for_each_look_as_json_and_for_what_ends_it(
+    project: Path, session: JupyterSession
+) -> None:
+    clinder(project, "up", "-q")
+    with started(project, "status", "--watch", "--every", "10s", "--json") as watching:
+        first = read_until(watching, "running")
+        watching.send_signal(signal.SIGINT)
+        rest, _ = watching.communicate(timeout=LIMIT_S)
+    assert json.loads(first)["state"] == "running"
+    (last,) = rest.splitlines()
+    assert json.loads(last)["error"]["kind"] == "interrupted"
+    session.mode = "404"
+    (only,) = clinder(project, "status", "--watch", "--json", expect=6).stdout.splitlines()
+    assert json.loads(only)["state"] == "gone"
+
+
+def test_status_watch_ends_when_nobody_reads_on(project: Path) -> None:
+    clinder(project, "up", "-q")
+    with started(project, "status", "--watch", "--every", "0.1s", "--json") as watching:
+        read_until(watching, "running")
+        assert watching.stdout is not None
+        watching.stdout.close()
+        assert watching.wait(LIMIT_S) == 0
+
+
+def test_status_watch_wants_a_time_between_its_looks(project: Path) -> None:
+    assert "--every: '0' is no time to wait" in clinder(project, "status", "--watch", "--every", "0", expect=2).stderr

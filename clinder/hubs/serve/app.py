@@ -20,6 +20,7 @@ from clinder.hubs.serve.pages import HealthHandler, JsonHandler, PageHandler, pr
 from clinder.hubs.serve.proxy import HubHandler, SessionHandler
 from clinder.hubs.serve.sessions import Sessions
 from clinder.hubs.serve.stream import BuildHandler, Hub, RedirectHandler
+from clinder.interrupts import ENDING_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,11 +108,14 @@ async def _end(hub: Hub) -> None:
 
 
 def _on_signals(stopping: asyncio.Event) -> Callable[[], None]:
-    """Set the event at SIGINT and SIGTERM; returns what puts the handlers back that were there before."""
+    """Set the event at each signal that ends a command; returns what puts back the handlers from before.
+
+    A signal that is ignored stays so, as `nohup` wants it.
+    """
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
+    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
+    for number in before:
         try:
             loop.add_signal_handler(number, stopping.set)
         except NotImplementedError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from clinder.errors import HubError
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
     from pathlib import Path
 
@@ -25,7 +26,7 @@ class ServeOptions:
         quota: sessions that may run at once, if set.
         keepalive_s: seconds between the comments that keep streams open.
         linger_s: seconds for which a stream stays open past `ready` after a build.
-        banned: regular expressions; a spec (`org/repo/ref`) that one of them matches at its start may not launch.
+        banned: a spec (`org/repo/ref`) that one of these patterns matches at its start may not launch.
         cache_dir: where repositories, environments and sessions are kept.
         gone_as: how a session that has ended answers: as a plain JupyterHub does, or as mybinder.org does.
         poll_s: seconds between looks at the sessions' processes; until then a dead one answers 503.
@@ -39,7 +40,7 @@ class ServeOptions:
     quota: int | None = None
     keepalive_s: float = 25.0
     linger_s: float = 60.0
-    banned: tuple[str, ...] = ()
+    banned: tuple[re.Pattern[str], ...] = ()
     cache_dir: Path | None = None
     gone_as: Literal["jupyterhub", "mybinder"] = "jupyterhub"
     poll_s: float = 30.0
@@ -47,9 +48,9 @@ class ServeOptions:
 
 
 def serve(options: ServeOptions, *, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; then all streams are closed and all sessions stopped.
+    """Serve until SIGINT, SIGTERM or SIGHUP; then all streams are closed and all sessions stopped.
 
-    Call it in the main thread, since it sets handlers for both signals.
+    Call it in the main thread, since it sets handlers for these signals.
 
     Args:
         options: how the hub behaves.

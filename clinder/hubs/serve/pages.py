@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-import re
 import shutil
 from html import escape
 from http.client import responses
@@ -19,6 +18,7 @@ from clinder.errors import HubError
 from clinder.hubs.local.cache import Cache
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
     from pathlib import Path
 
@@ -148,6 +148,6 @@ def providers() -> list[dict[str, Any]]:
     ]
 
 
-def is_banned(banned: tuple[str, ...], spec: str) -> bool:
-    """Whether a spec may not launch; the patterns match from its start and know no case, as BinderHub's do."""
-    return any(re.match(pattern, spec, re.IGNORECASE) for pattern in banned)
+def is_banned(banned: tuple[re.Pattern[str], ...], spec: str) -> bool:
+    """Whether a spec may not launch; the patterns match from its start, as BinderHub's do."""
+    return any(pattern.match(spec) for pattern in banned)
