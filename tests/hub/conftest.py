@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,6 +104,8 @@ def project(cluster: Cluster, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def forks(project: Path, tmp_path: Path) -> Iterator[Forks]:
+    if not hasattr(os, "fork"):
+        pytest.skip("there are no forks on Windows")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     with Forks(project, scratch) as running:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+
+if sys.platform != "win32":
+    import resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +37,8 @@ class Disk(Protocol):
 @contextlib.contextmanager
 def full_disk(kind: str, folder: Path) -> Iterator[Disk]:
     """Make a disk: `disk` mounts a file system, `limit` limits the size of the files that this process writes."""
+    if sys.platform == "win32":
+        pytest.skip("neither file systems nor limits can be made on Windows")
     folder.mkdir()
     if kind == "limit":
         limited = _Limited(folder)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-KILLED = -signal.SIGKILL
+KILLED = -getattr(signal, "SIGKILL", 9)
 
 
 @dataclass(frozen=True)

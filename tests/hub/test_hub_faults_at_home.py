@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from hub.cluster import Cluster
     from hub.conftest import Heard
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, and deleting what is open, are a POSIX matter")
 Configure = Callable[..., Config]
 OTHER = Session(url="https://hub.example.org/user/y/", token="hunter3")
 

@@ -39,6 +39,9 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
         yield made
 
 
+needs_links = pytest.mark.skipif(os.name == "nt", reason="Windows has no such links without a right to make them")
+
+
 def names(folder: StateFolder) -> set[str]:
     return {path.name for path in folder.path.iterdir()}
 
@@ -124,6 +127,7 @@ def test_a_state_that_was_replaced_meanwhile_is_not_overwritten(folder: StateFol
 # Links, and what is no file
 
 
+@needs_links
 def test_a_state_that_is_a_link_is_neither_followed_nor_replaced(folder: StateFolder, tmp_path: Path) -> None:
     elsewhere = StateFolder(tmp_path / "elsewhere")
     state = elsewhere.write(State(session=SESSION))
@@ -138,6 +142,7 @@ def test_a_state_that_is_a_link_is_neither_followed_nor_replaced(folder: StateFo
     assert elsewhere.read() == state
 
 
+@needs_links
 def test_a_link_that_leads_nowhere_is_no_empty_state(folder: StateFolder, tmp_path: Path) -> None:
     folder.prepare()
     folder.file.symlink_to(tmp_path / "nowhere")
@@ -145,6 +150,7 @@ def test_a_link_that_leads_nowhere_is_no_empty_state(folder: StateFolder, tmp_pa
     assert not (tmp_path / "nowhere").exists()
 
 
+@needs_links
 def test_a_folder_may_be_a_link(folder: StateFolder, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     folder.path.symlink_to(tmp_path / "scratch")
@@ -152,6 +158,7 @@ def test_a_folder_may_be_a_link(folder: StateFolder, tmp_path: Path) -> None:
     assert StateFolder(tmp_path / "scratch").read().session == SESSION
 
 
+@needs_links
 def test_a_folder_that_is_a_link_to_nowhere_is_no_empty_state(folder: StateFolder, tmp_path: Path) -> None:
     folder.path.symlink_to(tmp_path / "unmounted")
     assert "is a symbolic link that leads nowhere" in refusal(folder)
@@ -160,6 +167,7 @@ def test_a_folder_that_is_a_link_to_nowhere_is_no_empty_state(folder: StateFolde
     assert folder.is_there()
 
 
+@needs_links
 @pytest.mark.parametrize("name", [".gitignore", "state.holder.json"])
 def test_no_file_is_written_through_a_link(folder: StateFolder, tmp_path: Path, name: str) -> None:
     folder.path.mkdir()
