@@ -20,7 +20,6 @@ from clinder.hubs.serve.pages import HealthHandler, JsonHandler, PageHandler, pr
 from clinder.hubs.serve.proxy import HubHandler, SessionHandler
 from clinder.hubs.serve.sessions import Sessions
 from clinder.hubs.serve.stream import BuildHandler, Hub, RedirectHandler
-from clinder.interrupts import ENDING_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 _THREADS = 32
 _HOST = "127.0.0.1"
+_ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not on Windows
 
 
 async def run(options: ServeOptions, ready: Callable[[str], None]) -> None:
@@ -113,7 +113,8 @@ def _on_signals(stopping: asyncio.Event) -> Callable[[], None]:
     A signal that is ignored stays so, as `nohup` wants it.
     """
     loop = asyncio.get_running_loop()
-    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    numbers = [getattr(signal, name) for name in _ENDING_SIGNALS if hasattr(signal, name)]
+    handlers = {number: signal.getsignal(number) for number in numbers}
     before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
     for number in before:
         try:
