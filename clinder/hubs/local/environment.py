@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from clinder.hubs.local.cache import digest, private_folder, write_private
 from clinder.hubs.local.locks import acquire
+from clinder.hubs.local.pruning import note_use
 from clinder.hubs.local.surroundings import for_builds
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class Environment:
 
     python: Path
     prefix: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in the cache; nothing for clinder's own."""
+        return self.prefix.parent.name if self.prefix else ""
 
 
 OWN = Environment(Path(sys.executable))
@@ -153,6 +159,7 @@ class Environments:
         if not recipe.is_needed:
             return None if recipe.fault else OWN
         folder = self._folder(recipe, tree)
+        note_use(folder)
         return _environment(folder) if _is_complete(folder) else None
 
     def build(self, recipe: Recipe, tree: Tree) -> Generator[str, None, None]:

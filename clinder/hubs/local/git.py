@@ -16,6 +16,7 @@ from clinder.git import SITES, clone_url, for_git, pick_commit, read_listing, re
 from clinder.hubs.local.cache import Cache, digest, private_folder, slug
 from clinder.hubs.local.locks import acquire
 from clinder.hubs.local.processes import ChildFailedError
+from clinder.hubs.local.pruning import note_use
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -80,6 +81,7 @@ class Repository:
             UnresolvedError: the repository does not answer.
             ClosedError: the hub was closed.
         """
+        note_use(self._folder)
         if _COMMIT.fullmatch(ref) and self.checkout(ref).is_dir():
             return ref
         if found := pick_commit(self._listed(ref), ref):

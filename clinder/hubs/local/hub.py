@@ -27,6 +27,7 @@ from clinder.hubs.local.environment import (
 )
 from clinder.hubs.local.git import Remote, Repository, UnresolvedError
 from clinder.hubs.local.processes import ChildFailedError, Children, ClosedError
+from clinder.hubs.local.pruning import prune
 from clinder.hubs.local.server import LaunchFailedError, Server, discard, start
 from clinder.hubs.local.source import Tree
 from clinder.repository import DEFAULT_REF, LOCAL, RepositorySpec, takes_ref
@@ -214,12 +215,15 @@ class LocalHub:
         return Image(resolved, tree, recipe, environment) if environment else None
 
     def build(self, resolved: Resolved) -> Steps[Image]:
-        """Fetch the repository and build its environment.
+        """Fetch the repository and build its environment; what was not used for long is removed before.
 
         Raises:
             FailedError: either failed.
             ClosedError: the hub was closed.
+            HubError: nothing can be kept in the cache folder.
         """
+        prune(self._cache.environments, records.environments_in_use(self._cache))
+        prune(self._cache.repositories)
         tree = self._tree(resolved)
         try:
             if resolved.commit:
@@ -263,8 +267,7 @@ class LocalHub:
             server = start(
                 self._cache,
                 title=Path(image.of.spec.repo).name if image.of.spec.provider == LOCAL else image.of.spec.repo,
-                python=image.environment.python,
-                prefix=image.environment.prefix,
+                environment=image.environment,
                 copy_to=lambda target: image.tree.copy_to(target, self._children, self._cache.root),
                 raise_if_closed=self._children.raise_if_closed,
             )

@@ -36,6 +36,7 @@ class Record:
         launcher: the process that starts the server.
         server: the server's process, once there is one.
         url: the session's URL, once it is ready.
+        environment: what it runs in, by its name in the cache; empty for clinder's own.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Record:
     launcher: ProcessId | None
     server: ProcessId | None = None
     url: str = ""
+    environment: str = ""
 
     @property
     def is_alive(self) -> bool:
@@ -64,6 +66,7 @@ def keep(cache: Cache, record: Record) -> None:
         "launcher": _to_json(record.launcher),
         "server": _to_json(record.server),
         "url": record.url,
+        "environment": record.environment,
     }
     write_private(cache.servers / f"{record.name}.json", json.dumps(fields))
 
@@ -87,6 +90,12 @@ def clean(cache: Cache) -> None:
             remove_folder(cache, record.name)
             if not record.url or _age_s(path) > _KEPT_S:
                 _remove(path)
+
+
+def environments_in_use(cache: Cache) -> set[str]:
+    """The environments of all sessions that run, or may do so on another machine."""
+    known = (_read(path) for path in cache.servers.glob("*.json"))
+    return {record.environment for record in known if record and (record.is_alive or record.host != platform.node())}
 
 
 def remove_folder(cache: Cache, name: str) -> None:
@@ -114,6 +123,7 @@ def _read(path: Path) -> Record | None:
             launcher=_from_json(fields["launcher"]),
             server=_from_json(fields["server"]),
             url=fields["url"],
+            environment=fields.get("environment", ""),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

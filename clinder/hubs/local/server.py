@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from clinder.hubs.local.environment import Environment
+
 _IDLE_S = 6 * 3600
 _START_S = 60
 _POLL_S = 0.05
@@ -56,8 +58,7 @@ def start(
     cache: Cache,
     *,
     title: str,
-    python: Path,
-    prefix: Path | None,
+    environment: Environment,
     copy_to: Callable[[Path], None],
     raise_if_closed: Callable[[], None],
 ) -> Server:
@@ -66,8 +67,7 @@ def start(
     Args:
         cache: where the session's folder goes.
         title: what the session's name reminds of.
-        python: the interpreter that serves.
-        prefix: the environment that it belongs to; `None` for clinder's own.
+        environment: what serves.
         copy_to: puts the repository into a folder that is still to be made.
         raise_if_closed: called often; raises to give up.
 
@@ -76,17 +76,18 @@ def start(
         HubError: nothing can be kept in the cache.
     """
     name = f"{slug(title)}-{secrets.token_hex(6)}"
-    record = records.Record(name, platform.node(), identify(os.getpid()))
+    launcher = identify(os.getpid())
+    record = records.Record(name, platform.node(), launcher, environment=environment.name)
     process: ProcessId | None = None
     try:
         records.keep(cache, record)
         folder = private_folder(cache.sessions / name)
         copy_to(folder / "work")
         token = secrets.token_urlsafe(24)
-        _settings(folder, python, name, token)
+        _settings(folder, environment.python, name, token)
         process = start_detached(
-            [str(python), "-c", _SERVE],
-            env=for_server(prefix, folder),
+            [str(environment.python), "-c", _SERVE],
+            env=for_server(environment.prefix, folder),
             cwd=folder / "work",
             log=folder / "server.log",
         )
