@@ -41,7 +41,7 @@ def measure_all(tools: Tools, *, is_quick: bool) -> list[Table]:
         kept(tools, rounds),
         logging(tools, 1 if is_quick else 5, 10 if is_quick else 100),
         in_sequence(tools, 100 if is_quick else 1000),
-        at_once(tools, 1 if is_quick else 5),
+        at_once(tools, 1 if is_quick else 3),
     ]
 
 
