@@ -1,12 +1,17 @@
-"""What all tests share: no settings, proxies or credentials of whoever runs them."""
+"""What all tests share: no settings, proxies or credentials of whoever runs them; a hub and the session behind it."""
 
 from __future__ import annotations
 
 import os
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
+from hub.servers import JupyterSession, Server
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 QUICK, THOROUGH = "quick", "thorough"
 """Profiles of the property tests: the same few examples each time; or, to look for new faults, many at random:
@@ -34,3 +39,17 @@ def plain_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("CLINDER_") or name.lower().endswith("_proxy") or name in ("GITHUB_ACTIONS", "FORCE_COLOR"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NO_PROXY", "*")
+
+
+@pytest.fixture
+def session() -> Iterator[JupyterSession]:
+    """The session behind the hub."""
+    with JupyterSession() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(session: JupyterSession) -> Iterator[Server]:
+    """A hub that launches `session` at once, unless the test gives it another handler."""
+    with Server(session.launch()) as server:
+        yield server

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from clinder.errors import ClinderError
@@ -28,7 +28,6 @@ class Result:
         text: what is printed on stdout without `--json`; nothing if empty.
         messages: what is said on stderr, unless quiet.
         exit_status: what the command ends with.
-        warnings: what is said on stderr, even if quiet.
         take_back: undoes what was done, where the result is all that is left of it and cannot be written.
         is_one_of_many: whether the command prints several, so that the JSON of each is a line of its own.
     """
@@ -37,7 +36,6 @@ class Result:
     text: str = ""
     messages: tuple[str, ...] = ()
     exit_status: int = 0
-    warnings: tuple[str, ...] = field(default=())
     take_back: Callable[[], None] | None = None
     is_one_of_many: bool = False
 
@@ -53,8 +51,6 @@ def show(result: Result, *, as_json: bool, quiet: bool = False) -> bool:
     Raises:
         ClinderError: the result could not be written.
     """
-    for warning in result.warnings:
-        say(f"{colored('warning:', 'yellow', sys.stderr)} {_one_paragraph(warning)}")
     if not quiet:
         for message in result.messages:
             say(_one_paragraph(message))

@@ -9,6 +9,7 @@ import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from commands import CLINDER
 from embedded import checkout, processes_of, surroundings
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import psutil  # type: ignore[import-untyped,unused-ignore]
 
 WHERE = "import os\nprint('ran in', os.getcwd())"
 """A cell that tells where it runs: in a session's working copy, if all is well."""
@@ -45,7 +45,14 @@ def kept_cache(place: Path, plain_surroundings: None, monkeypatch: pytest.Monkey
 
 def servers(folder: Path) -> list[psutil.Process]:
     """The Jupyter Servers that were started with something of this folder."""
-    return [process for process in processes_of(folder) if any("jupyter_server" in part for part in process.cmdline())]
+    return [process for process in processes_of(folder) if _is_server(process)]
+
+
+def _is_server(process: psutil.Process) -> bool:
+    try:
+        return any("jupyter_server" in part for part in process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False
 
 
 def notebook(*cells: str) -> str:

@@ -10,7 +10,7 @@ from commands import execute
 from embedded import cache, checkout, processes_of
 from hub.servers import TOKEN, JupyterSession, Server, event, stream
 from runner.events import EVENTS, HEAD, Event
-from runner.world import clinders, hub, job, runner_temp, session
+from runner.world import clinders, job, runner_temp
 from serving import Served, served
 
 from clinder.ci.event import read_source
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from runner.job import Job
 
-__all__ = ["cache", "hub", "job", "runner_temp", "served", "session"]
+__all__ = ["cache", "job", "runner_temp", "served"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are a POSIX matter")
 FAILS = stream(event("failed", "Could not resolve ref\n"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from embedded import eventually
 from hub.servers import TOKEN, Connection, JupyterSession, Server, event, stream
-from runner.world import clinders, hub, job, runner_temp, session
+from runner.world import clinders, job, runner_temp
 
 from clinder.ci.keeping import Keeping
 from clinder.sessions import Session
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from runner.job import Job
 
-__all__ = ["hub", "job", "runner_temp", "session"]
+__all__ = ["job", "runner_temp"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are a POSIX matter")
 LAUNCHING = event("launching", "Launching server...\n")

@@ -15,7 +15,7 @@ import pytest
 from hub.servers import Server, event, stream
 from packaging.requirements import Requirement
 from runner.job import ROOT
-from runner.world import hub, job, runner_temp, session
+from runner.world import job, runner_temp
 from tools import python_packages
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from runner.job import Job
 
-__all__ = ["hub", "job", "runner_temp", "session"]
+__all__ = ["job", "runner_temp"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs on PATH are shell scripts")
 LOCK: dict[str, Any] = runpy.run_path(str(ROOT / "action" / "lock.py"))

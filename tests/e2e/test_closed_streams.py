@@ -15,7 +15,6 @@ from hub.servers import LIMIT_S, JupyterSession, Server, event, eventually, in_t
 from clinder.state import StateFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from hub.servers import Connection
@@ -23,18 +22,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="these are the ways of POSIX shells")
 NO_STDOUT = ("| true", ">&-", ">/dev/full", "| true 2>&1")
 NO_STDERR = ("2>&-", "2>/dev/full", "2> >(true)")
-
-
-@pytest.fixture
-def session() -> Iterator[JupyterSession]:
-    with JupyterSession() as server:
-        yield server
-
-
-@pytest.fixture
-def hub(session: JupyterSession) -> Iterator[Server]:
-    with Server(session.launch()) as server:
-        yield server
 
 
 @pytest.fixture

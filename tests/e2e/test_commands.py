@@ -15,14 +15,7 @@ from clinder.sessions import Session
 from clinder.state import State, StateFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def session() -> Iterator[JupyterSession]:
-    with JupyterSession() as server:
-        yield server
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from embedded import cache, git
 from pages import DOCS
 from pythia import EVENT, NAME, Cookbook, cookbook, programs, server
 from runner.workflow import WorkflowJob, read_workflow
-from runner.world import hub, job, runner_temp, session
+from runner.world import job, runner_temp
 from serving import Served, served
 from tools import debian_package, myst
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hub.servers import Server
     from runner.job import Job
 
-__all__ = ["cache", "hub", "job", "myst", "programs", "runner_temp", "served", "server", "session"]
+__all__ = ["cache", "job", "myst", "programs", "runner_temp", "served", "server"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the workflows run on Linux")
 

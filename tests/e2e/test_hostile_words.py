@@ -19,7 +19,6 @@ if sys.platform != "win32":
     import pty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from hub.servers import Connection, Handler, Request
@@ -60,18 +59,6 @@ def is_harmless(text: str) -> bool:
 def forges(text: str) -> bool:
     """Whether a hub's words stand there as if they were clinder's own."""
     return any(line.startswith("clinder: all is well") for line in text.split("\n"))
-
-
-@pytest.fixture
-def session() -> Iterator[JupyterSession]:
-    with JupyterSession() as server:
-        yield server
-
-
-@pytest.fixture
-def hub(session: JupyterSession) -> Iterator[Server]:
-    with Server(session.launch()) as server:
-        yield server
 
 
 @pytest.fixture

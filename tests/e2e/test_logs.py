@@ -25,12 +25,6 @@ WORDS = "<b>&amp; \x1b[31mred\x1b[0m\n"
 
 
 @pytest.fixture
-def session() -> Iterator[JupyterSession]:
-    with JupyterSession() as server:
-        yield server
-
-
-@pytest.fixture
 def hub(session: JupyterSession) -> Iterator[Server]:
     """A hub that builds for half a second."""
 

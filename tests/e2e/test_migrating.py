@@ -106,4 +106,4 @@ def test_no_variable_of_the_caller_reaches_the_code(tmp_path: Path, monkeypatch:
         assert servers
         assert not [server for server in servers if "ARM_PASSWORD" in server.environ()]
     finally:
-        clinder(folder, "down", "--hub", "local", "--repo", ".")
+        clinder(folder, "down")

@@ -24,7 +24,7 @@ from pythia import (
     server,
 )
 from runner.workflow import read_workflow
-from runner.world import hub, job, runner_temp, session
+from runner.world import job, runner_temp
 from serving import Served, served
 from tools import myst
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from runner.job import Job
     from runner.workflow import WorkflowJob
 
-__all__ = ["cache", "hub", "job", "myst", "programs", "runner_temp", "served", "server", "session"]
+__all__ = ["cache", "job", "myst", "programs", "runner_temp", "served", "server"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the workflows run on Linux")
 

@@ -34,12 +34,6 @@ def write_project(folder: Path, hub: Server) -> Path:
 
 
 @pytest.fixture
-def session() -> Iterator[JupyterSession]:
-    with JupyterSession() as server:
-        yield server
-
-
-@pytest.fixture
 def hub(session: JupyterSession) -> Iterator[Server]:
     """A hub that launches that session each time, after whose loss, too."""
 

@@ -12,24 +12,12 @@ from clinder.config import Config, load_config
 from clinder.events import Event, Notice
 from hub.cluster import Cluster
 from hub.forks import Forks
-from hub.servers import JupyterSession, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-
-@pytest.fixture
-def session() -> Iterator[JupyterSession]:
-    with JupyterSession() as server:
-        yield server
-
-
-@pytest.fixture
-def hub(session: JupyterSession) -> Iterator[Server]:
-    """A hub that launches `session` at once, unless the test gives it another handler."""
-    with Server(session.launch()) as server:
-        yield server
+    from hub.servers import Server
 
 
 @pytest.fixture

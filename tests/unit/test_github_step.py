@@ -6,28 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hub.servers import TOKEN, JupyterSession, Server, event, eventually, stream
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 START = Path(__file__).parents[2] / "action" / "start.py"
 LIMIT_S = 60
-
-
-@pytest.fixture
-def session() -> Iterator[JupyterSession]:
-    with JupyterSession() as server:
-        yield server
-
-
-@pytest.fixture
-def hub(session: JupyterSession) -> Iterator[Server]:
-    with Server(session.launch()) as server:
-        yield server
 
 
 class Step:

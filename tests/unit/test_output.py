@@ -135,9 +135,9 @@ def test_text_goes_to_stdout_and_messages_to_stderr(capsys: pytest.CaptureFixtur
     assert capsys.readouterr() == ("text\n", "message\n")
 
 
-def test_quiet_keeps_messages_back_but_not_warnings(capsys: pytest.CaptureFixture[str]) -> None:
-    show(Result({}, text="text", messages=("message",), warnings=("careful",)), as_json=False, quiet=True)
-    assert capsys.readouterr() == ("text\n", "warning: careful\n")
+def test_quiet_keeps_messages_back_but_not_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    show(Result({}, text="text", messages=("message",)), as_json=False, quiet=True)
+    assert capsys.readouterr() == ("text\n", "")
 
 
 # Errors

@@ -31,4 +31,4 @@ def test_every_threat_has_a_module_and_a_test_that_hold_it() -> None:
 def test_github_finds_how_to_report() -> None:
     policy = ROOT / ".github" / "SECURITY.md"
     assert "Report a vulnerability" in policy.read_text(encoding="utf-8")
-    assert "(../.github/SECURITY.md)" in PAGE.read_text(encoding="utf-8")
+    assert "/blob/main/.github/SECURITY.md)" in PAGE.read_text(encoding="utf-8")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from embedded import eventually
-from hub.servers import JupyterSession, Server
 
 from runner.job import Job
 
@@ -50,17 +49,3 @@ def clinders(temp: Path) -> list[psutil.Process]:
         if any(part.endswith("start.py") for part in arguments) and any(str(temp) in part for part in arguments):
             found.append(process)
     return found
-
-
-@pytest.fixture
-def session() -> Iterator[JupyterSession]:
-    """The session behind the hub."""
-    with JupyterSession() as server:
-        yield server
-
-
-@pytest.fixture
-def hub(session: JupyterSession) -> Iterator[Server]:
-    """A hub that launches `session` at once, unless the test gives it another handler."""
-    with Server(session.launch()) as server:
-        yield server
