@@ -23,6 +23,22 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", QUICK))
 
+NOT_MEASURED = (
+    "hub",
+    "test_closed_streams",
+    "test_docs",
+    "test_example_workflows",
+    "test_hostile_words",
+    "test_jupyter_tools",
+    "test_migrating",
+    "test_myst",
+    "test_pictures",
+    "test_site",
+    "test_terminal",
+    "test_token",
+)
+"""Folders and files whose commands run what others measure already: coverage doubles the cost of a short process."""
+
 
 def pytest_configure() -> None:
     """Let signals have their effect on the commands that are tested, even where whoever runs the tests ignores them."""
@@ -33,8 +49,11 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(autouse=True)
-def plain_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+def plain_surroundings(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Take away what would change clinder's behaviour from outside."""
+    if request.path.parent.name in NOT_MEASURED or request.path.stem.startswith(NOT_MEASURED):
+        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+            monkeypatch.delenv(name, raising=False)
     for name in os.environ:
         if name.startswith("CLINDER_") or name.lower().endswith("_proxy") or name in ("GITHUB_ACTIONS", "FORCE_COLOR"):
             monkeypatch.delenv(name)
