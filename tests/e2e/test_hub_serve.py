@@ -144,6 +144,7 @@ def test_a_session_that_is_gone_answers_as_on_a_real_hub(repository: Path, gone_
         else:
             followed = requests.get(f"{session.url}api/status", timeout=LIMIT_S)
             assert got.status_code == 302
+            assert got.headers["Connection"] == "close", "who uses the connection again finds it cut"
             assert [answer.status_code for answer in followed.history] == [302, 302]
             assert "/hub/login?next=" in followed.url
             assert (followed.status_code, posted.status_code) == (403, 403)

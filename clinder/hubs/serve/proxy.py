@@ -42,6 +42,7 @@ class SessionHandler(LoopbackHandler):
 
     async def prepare(self) -> None:
         """Hand the connection over before the body is read, or answer in the server's place."""
+        self.set_header("Connection", "close")  # Tornado ends it after an answer to a body that it has not read
         super().prepare()
         if self._finished:
             return
