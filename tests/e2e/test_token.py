@@ -50,12 +50,6 @@ def own_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def session() -> Iterator[JupyterSession]:
-    with JupyterSession() as server:
-        yield server
-
-
-@pytest.fixture
 def hub(session: JupyterSession) -> Iterator[Server]:
     """A hub that repeats the token in its words, as it is and as it stands in URLs."""
 
