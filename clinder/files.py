@@ -1,0 +1,128 @@
+"""Files that another user may have prepared: opened without following links, without waiting, and read up to a limit.
+
+A checkout, a shared folder or a cache can hold a symbolic link, a pipe, an endless file or a file of another user where
+clinder expects its own. What is read or written there goes through these functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_READ_BYTES = 1024 * 1024
+
+
+def open_regular(path: str | Path, flags: int = os.O_RDONLY, *, dir_fd: int | None = None) -> int:
+    """Open a regular file and return its descriptor; a file that this creates is private to its owner.
+
+    Args:
+        path: the file; its last component is never followed if it is a symbolic link.
+        flags: those of `os.open`, such as `os.O_WRONLY | os.O_CREAT | os.O_EXCL`.
+        dir_fd: the descriptor of the folder that a relative path starts from.
+
+    Raises:
+        OSError: it cannot be opened, or it is a symbolic link, a folder, a pipe or a device; `strerror` says which.
+    """
+    try:
+        descriptor = os.open(path, flags | _SAFELY, PRIVATE_FILE, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):  # EMLINK: FreeBSD
+            raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from None
+        if error.errno == errno.ENXIO:  # a pipe that nobody reads, opened for writing; or a socket
+            raise OSError(errno.ENXIO, "it is not a regular file", str(path)) from None
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        number, words = (errno.EISDIR, "it is a folder") if stat.S_ISDIR(mode) else (0, "it is not a regular file")
+        raise OSError(number, words, str(path))
+    return descriptor
+
+
+def read_regular(path: str | Path, *, max_bytes: int, dir_fd: int | None = None) -> bytes:
+    """Read a regular file whole.
+
+    Args:
+        path: see `open_regular`.
+        max_bytes: how large the file may be.
+        dir_fd: see `open_regular`.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or is larger than `max_bytes`; `strerror` says which.
+    """
+    descriptor = open_regular(path, dir_fd=dir_fd)
+    try:
+        pieces: list[bytes] = []
+        size = 0
+        while piece := os.read(descriptor, _READ_BYTES):
+            size += len(piece)
+            if size > max_bytes:
+                raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes", str(path))
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(descriptor)
+
+
+def write_private(path: Path, data: bytes | str, *, durably: bool = False) -> None:
+    """Write a file that only its owner can read, in place of an older one: whole or not at all.
+
+    Args:
+        path: the file; a symbolic link in its place is replaced, not followed.
+        data: its content; text is written as UTF-8.
+        durably: whether the data is on the disk before the file is in its place.
+
+    Raises:
+        OSError: it cannot be written; what was there before is still there.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = open_regular(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            if durably:
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def foreign_owner(path: str | Path) -> str | None:
+    """Get the name of the other user that a file, folder or link belongs to; `None` if it is one's own.
+
+    One's own are also the files of root, and for root those of the user who called `sudo`, as git has it for
+    `safe.directory`. Windows has no such owners.
+
+    Raises:
+        OSError: it does not exist, or cannot be looked at.
+    """
+    if os.name == "nt":
+        return None
+    owner = os.lstat(path).st_uid
+    user = os.geteuid()
+    caller = os.environ.get("SUDO_UID", "") if user == 0 else ""
+    if owner in (user, 0) or str(owner) == caller:
+        return None
+    return _user_name(owner)
+
+
+def _user_name(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
