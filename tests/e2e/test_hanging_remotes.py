@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["cache"]
 
 MORE_THAN_THREADS = 40
-SOON_S = 2.0
+SOON_S = 5.0
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def run(script: str, limits: Limits) -> list[str]:
     ("script", "limits", "reason"),
     [
         ("sleep 20", Limits(total_s=0.3), "it did not end within 0.3 s"),
-        ("while :; do echo x; sleep 0.05; done", Limits(total_s=0.5, silence_s=0.4), "it did not end within 0.5 s"),
+        ("while :; do echo x; sleep 0.05; done", Limits(total_s=0.5, silence_s=20), "it did not end within 0.5 s"),
         ("echo x; sleep 20", Limits(total_s=20, silence_s=0.3), "it printed nothing for 0.3 s"),
         ("exec >&- 2>&-; sleep 20", Limits(total_s=0.3), "it did not end within 0.3 s"),
     ],
@@ -150,8 +150,8 @@ def test_a_child_is_not_blamed_for_a_reader_that_took_its_time() -> None:
     lines = Children().lines(
         ["sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.1; done"],
         env={"PATH": "/usr/bin:/bin"},
-        limits=Limits(silence_s=0.4),
+        limits=Limits(silence_s=1.5),
     )
     assert next(lines) == "1\n"
-    time.sleep(1)
+    time.sleep(2)
     assert list(lines) == ["2\n", "3\n"]
