@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING, Any
 
 from clinder.config import Value
 from clinder.errors import ClinderError, UsageError
-from clinder.git import ask_git
+from clinder.git import reading, run_git
 from clinder.repository import LOCAL, RepositoryLink, read_repository
 from clinder.settings import LOCAL_HUB
 
@@ -178,15 +177,29 @@ def _read_book_repository(found: Discovery, document: dict[str, Any], name: str)
 
 def _read_git(found: Discovery, folder: Path) -> None:
     """Take the remote that the branch follows, else `origin`, else the first one; and the branch."""
+    try:
+        for name, url, branch in _remotes(folder):
+            if found.offer_repository(url, f"git remote {name}"):
+                found.offer("ref", branch, "git branch")
+                return
+    except OSError as error:
+        found.notes.append(f"the folder's git remotes are not known: {error}")
+
+
+def _remotes(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield name, URL and branch of each remote, those that count most first.
+
+    Raises:
+        OSError: git is not there, or does not answer.
+    """
     names = _git(folder, "remote").split()
     branch = _git(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
     followed = _git(folder, "config", "--get", f"branch.{branch}.remote") if branch else ""
     for name in _unique([followed, "origin", *names]):
-        # A password in a remote, as CI services have it, is theirs: it must not come into a file that is committed.
-        url = re.sub(r"^(https?://)[^/]*@", r"\1", _git(folder, "remote", "get-url", name)) if name in names else ""
-        if found.offer_repository(url, f"git remote {name}"):
-            found.offer("ref", branch, "git branch")
-            return
+        if name in names:
+            # A password in a remote, as CI services have it, is theirs: it must not come into a file that is committed.
+            url = re.sub(r"^(https?://)[^/]*@", r"\1", _git(folder, "remote", "get-url", "--", name))
+            yield name, url, branch
 
 
 def _unique(names: list[str]) -> Iterator[str]:
@@ -195,8 +208,5 @@ def _unique(names: list[str]) -> Iterator[str]:
 
 def _git(folder: Path, *arguments: str) -> str:
     """Ask git; empty where it has no answer."""
-    try:
-        done = ask_git("-C", str(folder), *arguments, timeout_s=_GIT_TIMEOUT_S)
-    except (OSError, TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    answer = run_git(reading(folder, *arguments), timeout_s=_GIT_TIMEOUT_S)
+    return answer.printed.strip() if answer.status == 0 else ""

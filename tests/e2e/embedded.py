@@ -48,7 +48,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
             texts = [*process.cmdline(), *process.environ().values(), process.cwd()]
-        except psutil.Error:
+        except (psutil.Error, OSError):  # the latter where a folder's path is longer than the system can name
             continue
         if any(str(folder) in text for text in texts):
             found.append(process)

@@ -12,19 +12,25 @@ from typing import TYPE_CHECKING
 from runner.job import LIMIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
 @contextmanager
-def git_server(folder: Path) -> Iterator[str]:
-    """Serve the repositories in a folder; gives the URL that leads to it."""
+def git_server(folder: Path, *, before_post: Callable[[], object] = lambda: None) -> Iterator[str]:
+    """Serve the repositories in a folder; gives the URL that leads to it.
+
+    Args:
+        folder: where they are.
+        before_post: called before a POST is answered.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._hand_on(b"")
 
         def do_POST(self) -> None:
+            before_post()
             self._hand_on(self.rfile.read(int(self.headers["Content-Length"])))
 
         def _hand_on(self, body: bytes) -> None:

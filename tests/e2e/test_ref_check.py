@@ -76,3 +76,35 @@ def test_a_repository_that_does_not_answer_is_said(project: Path, repository: Pa
     repository.rename(repository.with_name("away"))
     done = clinder(project, "plan", "--ref-check", expect=8)
     assert "cannot be asked for main" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("plan", "--ref-check"), ("up", "--latest"), ("init", "--force")])
+def test_a_bare_repository_in_a_clone_has_no_say(arguments: tuple[str, ...], repository: Path) -> None:
+    """Nobody sees in a clone that one of its folders is a repository of its own, with programs for git to run."""
+    folder = repository / "looks-harmless"
+    for name in ("objects", "refs"):
+        (folder / name).mkdir(parents=True)
+    (folder / "HEAD").write_text("ref: refs/heads/main\n")
+    ran = repository.parent / "ran"
+    (folder / "config").write_text(
+        f"[core]\n\tbare = true\n\trepositoryFormatVersion = 0\n\tsshCommand = touch {ran}; false\n"
+        f'\tfsmonitor = touch {ran}\n[url "ssh://git@localhost/"]\n\tinsteadOf = http://127.0.0.1:9/\n'
+        '[remote "origin"]\n\turl = https://github.com/org/planted\n'
+    )
+    repo = "git:http://127.0.0.1:9/org/repo"
+    (folder / "clinder.toml").write_text(f'hub = "http://127.0.0.1:9"\nrepo = "{repo}"\nref = "main"\n')
+    done = clinder(folder, *arguments, expect=None)
+    assert done.status != 0
+    assert ("shows no repository" if arguments[0] == "init" else "127.0.0.1") in done.stderr
+    assert not ran.exists()
+
+
+def test_a_checkout_that_names_programs_is_launched_without_them(repository: Path) -> None:
+    ran = repository.parent / "ran"
+    for key in ("core.fsmonitor", "core.sshCommand", "core.pager", "filter.x.clean"):
+        git(repository, "config", key, f"touch {ran}")
+    (repository / ".gitattributes").write_text("* filter=x\n")
+    (repository / "clinder.toml").write_text('hub = "local"\nrepo = "."\n[session]\nwarm = "off"\n')
+    assert clinder(repository, "up", "--json").document["action"] == "launched"
+    clinder(repository, "down")
+    assert not ran.exists()

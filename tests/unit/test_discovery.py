@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -152,6 +154,23 @@ def test_a_remote_that_no_hub_can_reach_is_passed_over_and_said(
     discovered = discover(folder)
     assert discovered.values["repo"].given == "org/name"
     assert any("git remote origin is passed over" in note for note in discovered.notes)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no FIFOs")
+def test_a_git_that_never_ends_is_given_up_and_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / ".git" / "config").unlink()
+    os.mkfifo(folder / ".git" / "config")
+    monkeypatch.setattr("clinder.discovery._GIT_TIMEOUT_S", 0.2)
+    with pytest.raises(UsageError, match=r"git remotes are not known: git did not finish within 0\.2 s"):
+        discover(folder)
+
+
+def test_a_missing_git_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    (folder / "myst.yml").write_text("project:\n  github: org/name\n")
+    discovered = discover(folder)
+    assert discovered.values["repo"].given == "org/name"
+    assert "the folder's git remotes are not known: git was not found on PATH" in discovered.notes
 
 
 NO_VALUES = ["a: 2024-13-45", "a: !!timestamp x", "a: !!int ''", "a: !!bool x", "a: !!float x"]

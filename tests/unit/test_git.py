@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from clinder.errors import UnreachableError
-from clinder.git import RefGoneError, ask_git, clone_url, newest_commit, pick_commit, read_listing, ref_names
+from clinder.git import (
+    RefGoneError,
+    clone_url,
+    newest_commit,
+    pick_commit,
+    read_listing,
+    reading,
+    ref_names,
+    run_git,
+    without_repository,
+)
 from clinder.repository import RepositorySpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
@@ -50,7 +64,7 @@ def test_head_and_full_names_are_asked_for_as_they_are() -> None:
     [RepositorySpec("gh", "org/name", A), RepositorySpec("zenodo", "10.5281/zenodo.1"), RepositorySpec("local", "/x")],
 )
 def test_what_cannot_move_on_is_not_asked_for(spec: RepositorySpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("git was asked"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("git was asked"))
     assert newest_commit(spec) is None
 
 
@@ -115,9 +129,8 @@ def test_git_is_not_led_to_another_repository(tmp_path: Path, monkeypatch: pytes
         folder.mkdir()
         repository(folder)
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
-    assert ask_git("-C", str(here), "rev-parse", "--absolute-git-dir", timeout_s=60).stdout.strip() == str(
-        here / ".git"
-    )
+    answer = run_git(reading(here, "rev-parse", "--absolute-git-dir"), timeout_s=60)
+    assert answer.printed.strip() == str(here / ".git")
 
 
 def test_git_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,3 +148,59 @@ def test_a_url_can_start_no_program(url: str, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(UnreachableError):
         newest_commit(spec)
     assert not (tmp_path / "ran").exists()
+
+
+def wait_for(words: str, number: int) -> None:
+    """Wait until just so many processes have these words in their command lines."""
+    deadline = time.monotonic() + 10
+    while True:
+        lines = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+        if len([line for line in lines if words in line]) == number:
+            return
+        assert time.monotonic() < deadline, lines
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def silent_remote() -> Iterator[int]:
+    """The port of a server that takes every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield int(listening.getsockname()[1])
+
+
+@pytest.mark.parametrize("scheme", ["http", "git"])
+def test_a_remote_that_never_answers_is_given_up(
+    scheme: str, silent_remote: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clinder.git.REMOTE_TIMEOUT_S", 0.5)
+    with pytest.raises(UnreachableError, match=r"for main: git did not finish within 0\.5 s$"):
+        newest_commit(RepositorySpec("git", f"{scheme}://127.0.0.1:{silent_remote}/x", "main"))
+    wait_for(f"127.0.0.1:{silent_remote}", 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the program is a shell script")
+def test_git_that_is_left_early_is_killed_with_what_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin" / "git", "/bin/sleep 61.0625 & /bin/sleep 61.0625; :")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    def interrupt(*_: object) -> None:
+        wait_for("sleep 61.0625", 2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clinder.git._Reader.join", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_git(without_repository("version"), timeout_s=60)
+    wait_for("sleep 61.0625", 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the program is a shell script")
+@pytest.mark.parametrize("stream", [1, 2])
+def test_what_git_prints_is_bounded(stream: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin" / "git", f"while :; do echo {'x' * 4000}; done >&{stream}")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    answer = run_git(without_repository("version"), timeout_s=60)
+    assert answer.status != 0
+    assert len(answer.printed + answer.errors) <= 2 * 1024 * 1024
+    with pytest.raises(UnreachableError) as caught:
+        newest_commit(RepositorySpec("git", "https://localhost/x", "main"))
+    assert len(caught.value.message) < 1000

@@ -79,6 +79,17 @@ def test_the_embedded_hub_is_entered_by_few_doors() -> None:
     assert doors == {"hubs.embedded", "stopping", "cli.hub"}
 
 
+def test_only_one_module_makes_command_lines_of_git() -> None:
+    """Where each call is kept from running what a repository names."""
+    making = set()
+    for module, file in FILES.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            first = node.elts[0] if isinstance(node, ast.List | ast.Tuple) and node.elts else None
+            if isinstance(first, ast.Constant) and first.value in ("git", "git.exe"):
+                making.add(module)
+    assert making == {"git"}
+
+
 def test_only_output_commands_and_the_action_write_to_the_screen() -> None:
     writing = set()
     for module, file in FILES.items():

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from clinder.errors import HubError
-from clinder.git import for_git
 from clinder.hubs.local.cache import Cache, default_cache_dir, digest, slug, write_private
 from clinder.hubs.local.git import Remote
 from clinder.hubs.local.processes import ProcessId, identify, is_running
@@ -123,18 +122,6 @@ def test_secrets_reach_neither_builds_nor_servers(monkeypatch: pytest.MonkeyPatc
     assert "PIP_CERT" not in server
     assert server["VIRTUAL_ENV"] == str(tmp_path)
     assert server["PATH"].split(os.pathsep)[0] == str(tmp_path / "bin")
-
-
-def test_git_is_not_led_to_another_repository_and_never_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_DIR", "/elsewhere/.git")
-    monkeypatch.setenv("GIT_SSH_COMMAND", "ssh -i key")
-    monkeypatch.setenv("SSH_ASKPASS", "/usr/bin/asks-in-a-window")
-    variables = for_git("https")
-    assert "GIT_DIR" not in variables
-    assert variables["GIT_SSH_COMMAND"] == "ssh -i key"
-    assert (variables["SSH_ASKPASS"], variables["SSH_ASKPASS_REQUIRE"]) == ("false", "force")
-    assert variables["GIT_TERMINAL_PROMPT"] == "0"
-    assert variables["GIT_ALLOW_PROTOCOL"] == "https"
 
 
 def test_a_process_is_known_by_more_than_its_id() -> None:

@@ -9,13 +9,26 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clinder.git import SITES, clone_url, for_git, pick_commit, read_listing, ref_names
+from clinder.git import (
+    EVERY,
+    NETWORK,
+    REMOTE_TIMEOUT_S,
+    SITES,
+    clone_url,
+    in_mirror,
+    in_own_checkout,
+    pick_commit,
+    read_listing,
+    ref_names,
+    without_repository,
+)
 from clinder.hubs.local.cache import Cache, digest, private_folder, slug
 from clinder.hubs.local.locks import acquire
-from clinder.hubs.local.processes import ChildFailedError
+from clinder.hubs.local.processes import ChildFailedError, ChildTimeoutError, Limits
 from clinder.hubs.local.pruning import note_use
 
 if TYPE_CHECKING:
@@ -24,17 +37,49 @@ if TYPE_CHECKING:
 
     from filelock import FileLock
 
+    from clinder.git import GitCall
     from clinder.hubs.local.processes import Children
     from clinder.repository import RepositorySpec
 
-_NETWORK = "http:https:ssh:git"
-_EVERY = f"{_NETWORK}:file"
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _ABBREVIATED = re.compile(r"[0-9a-f]{4,40}")
+_ASKING = Limits(total_s=REMOTE_TIMEOUT_S)
+_LOCALLY = Limits(total_s=600)
+_TRANSFERRING = Limits(total_s=3600, silence_s=120)
+"""Progress is printed every second or so; a remote that keeps saying something still has to come to an end."""
+_CHECKING_OUT = Limits(total_s=3600)
+"""A single large file is written without a word."""
 
 
 class UnresolvedError(Exception):
     """The repository cannot be asked; the message is git's."""
+
+
+def git_output(call: GitCall, children: Children, limits: Limits = _LOCALLY) -> str:
+    """Run git and return what it prints.
+
+    Raises:
+        ChildFailedError: git failed, or took too long; the message has the command without clinder's own settings.
+        ClosedError: the hub was closed.
+    """
+    with _named_as_shown(call):
+        return children.output(call.command, env=call.env, cwd=call.cwd, limits=limits)
+
+
+def git_lines(call: GitCall, children: Children, limits: Limits) -> Iterator[str]:
+    """Run git and yield what it prints; raises as `git_output` does."""
+    with _named_as_shown(call):
+        yield from children.lines(call.command, env=call.env, cwd=call.cwd, limits=limits)
+
+
+@contextmanager
+def _named_as_shown(call: GitCall) -> Iterator[None]:
+    try:
+        yield
+    except ChildTimeoutError as error:
+        raise ChildTimeoutError(call.shown, error.output) from error
+    except ChildFailedError as error:
+        raise ChildFailedError(call.shown, error.status, error.output) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +160,11 @@ class Repository:
         return acquire(self._folder, self._children, waiting)
 
     def _listed(self, ref: str) -> Mapping[str, str]:
-        command = ["git", "ls-remote", "--", self._remote.url, *ref_names(ref)]
         try:
-            printed = self._children.output(command, env=for_git(_EVERY))
+            call = without_repository("ls-remote", "--", self._remote.url, *ref_names(ref))
+            printed = git_output(call, self._children, _ASKING)
+        except ChildTimeoutError as error:
+            raise UnresolvedError(f"git did not finish within {_ASKING.total_s:g} s") from error
         except ChildFailedError as error:
             raise UnresolvedError(error.output.strip() or str(error)) from error
         return read_listing(printed)
@@ -143,7 +190,8 @@ class Repository:
         if not self._mirror.is_dir():
             return None
         try:
-            return self._git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").strip()
+            call = in_mirror(self._mirror, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+            return git_output(call, self._children).strip()
         except ChildFailedError:
             return None
 
@@ -154,30 +202,33 @@ class Repository:
         private_folder(self._folder)
         yield f"Cloning {self._remote.url}\n"
         if not (self._mirror / "HEAD").is_file():
-            self._children.output(["git", "init", "--quiet", "--bare", str(self._mirror)], env=for_git(_EVERY))
-        refspecs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/clinder/HEAD"]
-        fetch = ["git", "-C", str(self._mirror), "fetch", "--progress", "--prune", "--force", "--no-write-fetch-head"]
-        yield from self._children.lines([*fetch, "--", self._remote.url, *refspecs], env=for_git(_EVERY))
+            git_output(
+                without_repository("init", "--quiet", "--bare", "--template=", str(self._mirror)), self._children
+            )
+        yield from self._fetch("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/clinder/HEAD")
         if commit and not self._is_mirrored(commit):
-            yield from self._children.lines([*fetch, "--", self._remote.url, commit], env=for_git(_EVERY))
+            yield from self._fetch(commit)
+
+    def _fetch(self, *refspecs: str) -> Iterator[str]:
+        options = ("--progress", "--prune", "--force", "--no-write-fetch-head")
+        call = in_mirror(self._mirror, "fetch", *options, "--", self._remote.url, *refspecs)
+        return git_lines(call, self._children, _TRANSFERRING)
 
     def _check_out(self, commit: str, target: Path) -> Iterator[str]:
         # Local clones link their objects: this costs no time and next to no space.
-        clone = ["git", "clone", "--quiet", "--no-checkout", "--", str(self._mirror), str(target)]
-        here = ["git", "-C", str(target)]
-        for command in (
-            clone,
-            [*here, "remote", "set-url", "origin", self._remote.url],
-            [*here, "-c", "advice.detachedHead=false", "checkout", "--detach", commit],
+        for call in (
+            without_repository(
+                "clone", "--quiet", "--no-checkout", "--template=", "--", str(self._mirror), str(target)
+            ),
+            in_own_checkout(target, "remote", "set-url", "origin", self._remote.url),
+            in_own_checkout(target, "-c", "advice.detachedHead=false", "checkout", "--detach", commit),
         ):
-            yield from self._children.lines(command, env=for_git(_EVERY))
+            yield from git_lines(call, self._children, _CHECKING_OUT)
         if (target / ".gitmodules").is_file():
-            environment = for_git(submodule_protocols(self._remote.url))
-            command = [*here, "submodule", "update", "--init", "--recursive"]
-            yield from self._children.lines(command, env=environment)
-
-    def _git(self, *arguments: str) -> str:
-        return self._children.output(["git", "-C", str(self._mirror), *arguments], env=for_git(_EVERY))
+            options = ("--init", "--recursive", "--progress")
+            transports = submodule_protocols(self._remote.url)
+            call = in_own_checkout(target, "submodule", "update", *options, transports=transports)
+            yield from git_lines(call, self._children, _TRANSFERRING)
 
 
 def submodule_protocols(url: str) -> str:
@@ -186,4 +237,4 @@ def submodule_protocols(url: str) -> str:
     A repository from elsewhere must not name folders of this machine as its submodules.
     """
     is_here = url.startswith("file:") or ("://" not in url and not re.match(r"[\w.-]+@", url))
-    return _EVERY if is_here else _NETWORK
+    return EVERY if is_here else NETWORK

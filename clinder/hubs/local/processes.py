@@ -6,6 +6,7 @@ taken for it, let alone ended.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import select
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _POLL_S = 0.02
 _LISTEN_S = 0.1
 _GRACE_S = 3.0
+_TIMED_OUT = 124
+"""The exit status that `timeout`, of the GNU coreutils, has for this."""
 
 
 class ChildFailedError(Exception):
@@ -38,8 +41,71 @@ class ChildFailedError(Exception):
         self.output = output
 
 
+class ChildTimeoutError(ChildFailedError):
+    """A child process took too long, and was ended."""
+
+    def __init__(self, command: Sequence[str], reason: str) -> None:
+        super().__init__(command, _TIMED_OUT, reason)
+        self.args = (f"The command {' '.join(command)!r} was stopped: {reason}",)
+
+
 class ClosedError(Exception):
     """The embedded hub was closed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a child may take, in seconds; without a limit where that is left out.
+
+    Not kept on Windows while nothing is printed: reading cannot be given up there.
+
+    Attributes:
+        total_s: from its start to its end.
+        silence_s: without printing anything.
+    """
+
+    total_s: float = math.inf
+    silence_s: float = math.inf
+
+
+_UNLIMITED = Limits()
+
+
+class _Watch:
+    """Reads what a child prints and waits for its end, as long as it keeps to its limits and the hub is open."""
+
+    def __init__(
+        self, child: subprocess.Popen[bytes], command: Sequence[str], limits: Limits, children: Children
+    ) -> None:
+        self._child = child
+        self._command = command
+        self._limits = limits
+        self._children = children
+        self._started = self._heard = time.monotonic()
+
+    def read(self) -> bytes:
+        """Read what the child prints, nothing at its end; one that left its group may keep its output open for ever."""
+        assert self._child.stdout is not None
+        descriptor = self._child.stdout.fileno()
+        while True:
+            self._check_total()
+            if _can_read(descriptor, _LISTEN_S):
+                self._heard = time.monotonic()
+                return os.read(descriptor, 65536)
+            if time.monotonic() - self._heard > self._limits.silence_s:
+                raise ChildTimeoutError(self._command, f"it printed nothing for {self._limits.silence_s:g} s")
+
+    def wait(self) -> int:
+        """Wait for the end of a child that prints no more, and return its status."""
+        while True:
+            self._check_total()
+            with suppress(subprocess.TimeoutExpired):
+                return self._child.wait(_LISTEN_S)
+
+    def _check_total(self) -> None:
+        self._children.raise_if_closed()
+        if time.monotonic() - self._started > self._limits.total_s:
+            raise ChildTimeoutError(self._command, f"it did not end within {self._limits.total_s:g} s")
 
 
 class Children:
@@ -50,45 +116,65 @@ class Children:
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
-    def lines(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> Iterator[str]:
+    def lines(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        limits: Limits = _UNLIMITED,
+    ) -> Iterator[str]:
         r"""Run a command and yield what it prints, as it comes, each piece with its `\n` or `\r`.
 
         Leaving the iterator early ends the command and everything in its process group.
 
         Raises:
-            ChildFailedError: the command's status was not 0.
+            ChildFailedError: the command's status was not 0, or it took too long (`ChildTimeoutError`).
             ClosedError: the hub was closed.
         """
-        for piece in self._pieces(command, env, cwd, subprocess.STDOUT):
+        for piece in self._pieces(command, env, cwd, subprocess.STDOUT, limits):
             yield piece.decode("utf-8", "replace")
 
-    def output(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> str:
+    def output(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        limits: Limits = _UNLIMITED,
+    ) -> str:
         """Run a command and return what it prints, without what it prints as errors.
 
         Raises:
-            ChildFailedError: the command's status was not 0; the error bears both.
+            ChildFailedError: the command's status was not 0, and the error has both; or it took too long
+                (`ChildTimeoutError`).
             ClosedError: the hub was closed.
         """
         pieces: list[bytes] = []
         with tempfile.TemporaryFile() as errors:
             try:
-                pieces.extend(self._pieces(command, env, cwd, errors.fileno()))
+                pieces.extend(self._pieces(command, env, cwd, errors.fileno(), limits))
+            except ChildTimeoutError:
+                raise
             except ChildFailedError as error:
                 errors.seek(0)
                 printed = b"".join([*pieces, errors.read()]).decode("utf-8", "replace")
                 raise ChildFailedError(command, error.status, error.output or printed) from error
         return os.fsdecode(b"".join(pieces))
 
-    def _pieces(self, command: Sequence[str], env: Mapping[str, str], cwd: Path | None, errors: int) -> Iterator[bytes]:
+    def _pieces(
+        self, command: Sequence[str], env: Mapping[str, str], cwd: Path | None, errors: int, limits: Limits
+    ) -> Iterator[bytes]:
         child = self._start(command, env, cwd, errors)
+        watch = _Watch(child, command, limits, self)
         try:
             rest = b""
-            while data := self._read(child):
+            while data := watch.read():
                 *whole, rest = re.split(rb"(?<=[\r\n])", rest + data)
                 yield from whole
             if rest:
                 yield rest
-            status = self._wait(child)
+            status = watch.wait()
         except BaseException:
             _end_group(child)
             raise
@@ -97,22 +183,6 @@ class Children:
         self.raise_if_closed()
         if status:
             raise ChildFailedError(command, status)
-
-    def _read(self, child: subprocess.Popen[bytes]) -> bytes:
-        """Read what the child prints, nothing at its end; one that left its group may keep its output open for ever."""
-        assert child.stdout is not None
-        descriptor = child.stdout.fileno()
-        while True:
-            self.raise_if_closed()
-            if _can_read(descriptor, _LISTEN_S):
-                return os.read(descriptor, 65536)
-
-    def _wait(self, child: subprocess.Popen[bytes]) -> int:
-        """Wait for the end of a child that prints no more, and return its status."""
-        while True:
-            self.raise_if_closed()
-            with suppress(subprocess.TimeoutExpired):
-                return child.wait(_LISTEN_S)
 
     @property
     def is_closed(self) -> bool:

@@ -10,11 +10,13 @@ import os
 import shutil
 import stat
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from clinder.git import for_git
+from clinder.git import reading
 from clinder.hubs.local.cache import digest
-from clinder.hubs.local.processes import ChildFailedError
+from clinder.hubs.local.git import git_output
+from clinder.hubs.local.processes import ChildFailedError, ChildTimeoutError, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from clinder.hubs.local.processes import Children
 
+_ABOUT_A_FOLDER = Limits(total_s=60)
 _PRIVATE = frozenset({".clinder", ".git"})
 
 
@@ -90,11 +93,11 @@ def _files(folder: Path, children: Children, cache_root: Path) -> Iterator[Path]
     if not (folder / ".git").exists() and not _is_tracked(folder, children):
         yield from _walk(folder, cache_root)
         return
-    command = ["git", "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = children.output(command, env=for_git("file"))
+    call = reading(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    listed = git_output(call, children)
     for name in dict.fromkeys(filter(None, listed.split("\0"))):
         path = folder / name
-        if _PRIVATE.intersection(path.relative_to(folder).parts) or path.is_relative_to(cache_root):
+        if not _lies_inside(name) or _PRIVATE.intersection(PurePath(name).parts) or path.is_relative_to(cache_root):
             continue
         if path.is_dir() and not path.is_symlink():
             # A submodule, or a checkout inside this one.
@@ -103,20 +106,29 @@ def _files(folder: Path, children: Children, cache_root: Path) -> Iterator[Path]
             yield path
 
 
+def _lies_inside(name: str) -> bool:
+    """Whether a name from a repository's index, which anyone may have written, is of something in its folder."""
+    path = PurePath(name)
+    return bool(path.parts) and not path.anchor and ".." not in path.parts
+
+
 def _is_tracked(folder: Path, children: Children) -> bool:
     """Whether the folder is part of a checkout and not ignored by it."""
-    inside = ["git", "-C", str(folder), "rev-parse", "--is-inside-work-tree"]
-    ignored = ["git", "-C", str(folder), "check-ignore", "--quiet", "."]
     try:
-        if children.output(inside, env=for_git("file")).strip() != "true":
-            return False
-    except ChildFailedError:
+        inside = _ask(folder, children, "rev-parse", "--is-inside-work-tree")
+    except FileNotFoundError:  # git is not installed
         return False
+    return inside == "true\n" and _ask(folder, children, "check-ignore", "--quiet", ".") is None
+
+
+def _ask(folder: Path, children: Children, *arguments: str) -> str | None:
+    """Ask git about a folder; `None` where it has no answer."""
     try:
-        children.output(ignored, env=for_git("file"))
+        return git_output(reading(folder, *arguments), children, _ABOUT_A_FOLDER)
+    except ChildTimeoutError:
+        raise
     except ChildFailedError:
-        return True
-    return False
+        return None
 
 
 def _walk(folder: Path, cache_root: Path) -> Iterator[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,13 @@ from clinder.hubs.serve.pages import HealthHandler, JsonHandler, PageHandler, pr
 from clinder.hubs.serve.proxy import HubHandler, SessionHandler
 from clinder.hubs.serve.sessions import Sessions
 from clinder.hubs.serve.stream import BuildHandler, Hub, RedirectHandler
+from clinder.hubs.serve.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clinder.hubs.serve.options import ServeOptions
 
-_THREADS = 32
 _HOST = "127.0.0.1"
 _ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not on Windows
 
@@ -35,10 +34,10 @@ async def run(options: ServeOptions, ready: Callable[[str], None]) -> None:
     """Serve until a signal asks for the end, and leave nothing running."""
     local = LocalHub(options.cache_dir)
     stopping = asyncio.Event()
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="hub") as executor:
-        sessions = Sessions(local, options, executor)
+    with Workers.prepare() as workers:
+        sessions = Sessions(local, options, workers.launching)
         limit = RateLimit(options.rate_limit) if options.rate_limit is not None else None
-        hub = Hub(options, local, executor, Builds(local, executor), sessions, limit)
+        hub = Hub(options, local, workers.resolving, Builds(local, workers.building), sessions, limit)
         restore = _on_signals(stopping)
         listeners: list[HTTPServer] = []
         watching = asyncio.create_task(sessions.watch())

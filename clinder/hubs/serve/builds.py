@@ -1,20 +1,19 @@
-"""Steps of the embedded hub in threads, and builds that are shared by all who ask for the same image."""
+"""Builds, shared by all who ask for the same image, and the way of events to those who listen."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from concurrent.futures import Executor
 
     from clinder.events import Event
-    from clinder.hubs.local.hub import Image, LocalHub, Resolved, Steps
+    from clinder.hubs.local.hub import Image, LocalHub, Resolved
+    from clinder.hubs.serve.workers import Worker
 
 _TAIL = 100
-_Result = TypeVar("_Result")
 
 
 class Channel:
@@ -35,27 +34,6 @@ class Channel:
         """What is sent, until the end."""
         while (event := await self._queue.get()) is not None:
             yield event
-
-
-async def run_steps(steps: Steps[_Result], tell: Callable[[Event], None], executor: Executor) -> _Result:
-    """Run steps of the embedded hub in a thread; `tell` hears their events in the loop's own.
-
-    Raises:
-        FailedError: a step failed.
-        ClosedError: the hub was closed.
-    """
-    loop = asyncio.get_running_loop()
-
-    def drain() -> _Result:
-        while True:
-            try:
-                event = next(steps)
-            except StopIteration as stop:
-                result: _Result = stop.value
-                return result
-            loop.call_soon_threadsafe(tell, event)
-
-    return await loop.run_in_executor(executor, drain)
 
 
 class Build:
@@ -105,9 +83,9 @@ class Build:
 class Builds:
     """All builds under way, by image."""
 
-    def __init__(self, hub: LocalHub, executor: Executor) -> None:
+    def __init__(self, hub: LocalHub, worker: Worker) -> None:
         self._hub = hub
-        self._executor = executor
+        self._worker = worker
         self._running: dict[str, Build] = {}
 
     def __len__(self) -> int:
@@ -117,7 +95,7 @@ class Builds:
         """The build of this image; it is started unless it is under way."""
         build = self._running.get(resolved.image)
         if build is None:
-            build = Build(lambda tell: run_steps(self._hub.build(resolved), tell, self._executor))
+            build = Build(lambda tell: self._worker.run(self._hub.build(resolved), tell))
             self._running[resolved.image] = build
             build.task.add_done_callback(lambda _: self._running.pop(resolved.image, None))
         return build

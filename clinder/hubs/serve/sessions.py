@@ -12,14 +12,13 @@ from clinder.events import Event, Phase
 from clinder.hubs.local.hub import FailedError
 from clinder.hubs.local.processes import ClosedError
 from clinder.hubs.local.running import is_alive, stop
-from clinder.hubs.serve.builds import Channel, run_steps
+from clinder.hubs.serve.builds import Channel
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from clinder.hubs.local.hub import Image, LocalHub
     from clinder.hubs.local.server import Server
     from clinder.hubs.serve.options import ServeOptions
+    from clinder.hubs.serve.workers import Worker
 
 _STOP_S = 5.0
 
@@ -27,10 +26,10 @@ _STOP_S = 5.0
 class Sessions:
     """All sessions that this hub started; one that has ended stays until it was seen to have."""
 
-    def __init__(self, hub: LocalHub, options: ServeOptions, executor: Executor) -> None:
+    def __init__(self, hub: LocalHub, options: ServeOptions, worker: Worker) -> None:
         self._hub = hub
         self._options = options
-        self._executor = executor
+        self._worker = worker
         self._servers: dict[str, Server] = {}
         self._launches: set[asyncio.Task[None]] = set()
 
@@ -58,17 +57,16 @@ class Sessions:
 
     async def watch(self) -> None:
         """Look at the servers' processes again and again, and forget those that have ended."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._options.poll_s)
-            await loop.run_in_executor(self._executor, self._forget_ended)
+            await asyncio.to_thread(self._forget_ended)
 
     async def close(self) -> None:
         """Stop all sessions, those that are just being launched too."""
         await asyncio.gather(*self._launches, return_exceptions=True)
         loop = asyncio.get_running_loop()
         servers = list(self._servers.values())
-        await asyncio.gather(*(loop.run_in_executor(self._executor, self._stop, server) for server in servers))
+        await asyncio.gather(*(loop.run_in_executor(self._worker.executor, self._stop, server) for server in servers))
 
     async def _launch(self, image: Image, origin: str, channel: Channel) -> None:
         quota = self._options.quota
@@ -83,7 +81,7 @@ class Sessions:
         for number, delay_s in enumerate((*self._options.launch_retries_s, None), start=1):
             steps = self._hub.launch(image, then=self._keep, announce=number == 1)
             try:
-                await run_steps(steps, tell, self._executor)
+                await self._worker.run(steps, tell)
             except FailedError as error:
                 tell(Event(Phase.LAUNCHING, error.event.message))
                 if delay_s is None:

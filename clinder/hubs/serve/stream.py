@@ -18,17 +18,16 @@ from clinder.errors import HubError, UsageError
 from clinder.events import Event, Phase
 from clinder.hubs.local.hub import FailedError
 from clinder.hubs.local.processes import ClosedError
-from clinder.hubs.serve.builds import Builds, Channel, run_steps
+from clinder.hubs.serve.builds import Builds, Channel
 from clinder.hubs.serve.pages import PROVIDERS, LoopbackHandler, is_banned, is_loopback
 from clinder.repository import RepositorySpec
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from clinder.hubs.local.hub import Image, LocalHub, Resolved
     from clinder.hubs.serve.limits import RateLimit
     from clinder.hubs.serve.options import ServeOptions
     from clinder.hubs.serve.sessions import Sessions
+    from clinder.hubs.serve.workers import Worker
 
 _ACCEPTED = "text/event-stream"
 _GITHUB_PARTS = 3
@@ -40,7 +39,7 @@ class Hub:
 
     options: ServeOptions
     local: LocalHub
-    executor: Executor
+    resolving: Worker
     builds: Builds
     sessions: Sessions
     rate_limit: RateLimit | None
@@ -112,6 +111,9 @@ class BuildHandler(LoopbackHandler):
     async def _tell(self, provider: str) -> None:
         keeping_alive = asyncio.create_task(self._keep_alive())
         try:
+            await (
+                self.flush()
+            )  # the head of the answer: a client need not wait for the first event to know that it came
             await self._launch(provider)
         except (FailedError, RefusedSpecError) as error:
             await self._emit(error.event if isinstance(error, FailedError) else Event(Phase.FAILED, f"{error}\n"))
@@ -130,8 +132,7 @@ class BuildHandler(LoopbackHandler):
             message = f"Sorry, {plain} is not allowed to launch. Please contact admins for more info!"
             raise RefusedSpecError(message)
         resolved = await self._resolve(spec)
-        loop = asyncio.get_running_loop()
-        image = await loop.run_in_executor(self._hub.executor, self._hub.local.find_image, resolved)
+        image = await asyncio.to_thread(self._hub.local.find_image, resolved)
         found = image is not None
         if image is None:
             image = await self._build(resolved)
@@ -153,11 +154,14 @@ class BuildHandler(LoopbackHandler):
     async def _resolve(self, spec: RepositorySpec) -> Resolved:
         channel = Channel()
         steps = self._hub.local.resolve(spec)
-        resolving = asyncio.ensure_future(run_steps(steps, channel.tell, self._hub.executor))
+        resolving = asyncio.ensure_future(self._hub.resolving.run(steps, channel.tell))
         resolving.add_done_callback(channel.close)
-        async for event in channel.events():
-            await self._emit(event)
-        return await resolving
+        try:
+            async for event in channel.events():
+                await self._emit(event)
+            return await resolving
+        finally:
+            resolving.cancel()  # for a client that left while it waited for a thread
 
     async def _build(self, resolved: Resolved) -> Image | None:
         """Build, or listen to the build that is under way; `None` if it failed."""
