@@ -22,6 +22,8 @@ post().then(
   (status) => { process.exitCode = status; },
   (failure) => {
     error('clinder: the session may be left running', failure.message);
+    const folder = readState('folder');
+    if (folder) fs.rmSync(folder, { recursive: true, force: true }); // the session's token is in it
     process.exitCode = 1;
   },
 );

@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clinder.display import show_path
 from clinder.errors import CommandNotExecutableError, CommandNotFoundError
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ def find_command(name: str) -> None:
     """
     if shutil.which(name) is not None:
         return
-    if os.path.dirname(name) and Path(name).exists():  # noqa: PTH120  # as typed: `./x` is looked up otherwise than `x`
-        raise CommandNotExecutableError(f"{name} cannot be executed")
-    raise CommandNotFoundError(f"{name}: there is no such command")
+    # As typed: `./x` is looked up otherwise than `x`, and Path's `exists` raises where a name is too long.
+    if os.path.dirname(name) and os.path.exists(name):  # noqa: PTH110, PTH120
+        raise CommandNotExecutableError(f"{show_path(name)} cannot be executed")
+    raise CommandNotFoundError(f"{show_path(name)}: there is no such command")
 
 
 class Child:

@@ -5,6 +5,7 @@ A value is taken from the command line, else the environment, else the file, els
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from dataclasses import dataclass, replace
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from clinder.display import show_path, show_text, show_value
 from clinder.duration import format_duration
-from clinder.errors import ClinderError, ConfigError
+from clinder.errors import ClinderError, ConfigError, ConfigFileError, UsageError
 from clinder.hosts import exposure
+from clinder.places import FILE_NAME, STATE_DIR_NAME, current_folder, find_state_dir, find_state_dir_despite_file
 from clinder.repository import LOCAL, RepositoryLink, RepositorySpec, read_repository
 from clinder.settings import (
     ENVIRONMENT_PREFIX,
@@ -27,15 +30,17 @@ from clinder.settings import (
     setting_kind,
     variable_name,
 )
+from clinder.untrusted import UnreadableError, read_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from clinder.settings import Settings, Timeouts
 
-FILE_NAME = "clinder.toml"
-STATE_DIR_NAME = ".clinder"
 _NOT_SETTINGS = ("BUILD_TOKEN", "SESSION", "STATE_DIR", "CONFIG", "CACHE_DIR", "LOCK_TIMEOUT")
+_MOST_UNKNOWN = 20
+"""Keys that are named, with the nearest known one: to find that takes longer than to read the file."""
+_LONGEST_KEY = 100
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Config:
         sources: by dotted key, where a value came from: `clinder.toml`, `--ref`, `CLINDER_REF`, `default`.
         link: what the text of `repo` says; `None` where no repository is declared.
         file: the `clinder.toml` that was read, if any.
-        state_dir: the `.clinder` that goes with it.
+        known_state_dir: the `.clinder` that goes with it; `None` where the current folder, in which it is, was deleted.
         warnings: what looks wrong but stops nothing.
     """
 
@@ -63,8 +68,17 @@ class Config:
     sources: Mapping[str, str]
     link: RepositoryLink | None
     file: Path | None
-    state_dir: Path
+    known_state_dir: Path | None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def state_dir(self) -> Path:
+        """The `.clinder` that goes with the file.
+
+        Raises:
+            UsageError: it is in the current folder, and that was deleted.
+        """
+        return self.known_state_dir or current_folder() / STATE_DIR_NAME
 
     @property
     def hubs(self) -> tuple[str, ...]:
@@ -100,19 +114,6 @@ class Config:
         elif isinstance(value, tuple):
             value = ", ".join(value)
         return f"{key} = {value} ({self.sources[key]})"
-
-
-def find_file(start: Path | None = None) -> Path | None:
-    """Look for `clinder.toml` from a folder (the current one if left out) upwards."""
-    start = start or Path.cwd()
-    return next((folder / FILE_NAME for folder in (start, *start.parents) if (folder / FILE_NAME).is_file()), None)
-
-
-def find_state_dir(file: Path | None, given: Path | None = None, environment: Mapping[str, str] | None = None) -> Path:
-    """Say where the state is: as given, else `CLINDER_STATE_DIR`, else `.clinder` beside the file or right here."""
-    environment = os.environ if environment is None else environment
-    chosen = given or environment.get("CLINDER_STATE_DIR")
-    return Path(chosen).absolute() if chosen else (file.parent if file else Path.cwd()) / STATE_DIR_NAME
 
 
 def load_config(
@@ -153,33 +154,41 @@ def load_config(
     if settings and link:
         _check_together(settings, link, values, faults)
     if faults or settings is None:
-        where = str(file) if file else "the settings"
+        where = show_path(file) if file else "the settings"
         raise ConfigError(f"{where}: {_count(faults)}", faults=faults, hint="`clinder.toml.example` shows every key.")
     sources = {key: values[key].source if key in values else "default" for key in setting_keys()}
     warnings += [f"{danger} ({sources['hub']})" for hub in settings.hub if (danger := exposure(hub))]
-    state_dir = find_state_dir(file, state_dir, environment)
-    return Config(settings, sources, link, file, state_dir, tuple(warnings))
+    known_state_dir: Path | None = None
+    with contextlib.suppress(UsageError):  # what needs no state does without the current folder, too
+        known_state_dir = find_state_dir(file, state_dir, environment)
+    return Config(settings, sources, link, file, known_state_dir, tuple(warnings))
 
 
-def load_config_despite_faults(
-    *, options: Mapping[str, object] | None = None, file: Path | None = None, state_dir: Path | None = None
+def load_config_despite_file(
+    find: Callable[[], Path | None], *, options: Mapping[str, object] | None = None, state_dir: Path | None = None
 ) -> Config:
-    """Bring options, environment and file together; a file that has faults is left aside, with a warning.
+    """Bring options, environment and file together; a file that cannot be used is ignored, with a warning.
 
-    For what needs no more than the state that lies beside the file: a session is stopped whatever the file says.
+    For what needs no more than the recorded session: it is stopped whatever the file says, and whoever it belongs to.
+
+    Args:
+        find: finds the file.
+        options: see `load_config`.
+        state_dir: see `load_config`.
 
     Raises:
-        ConfigError: options or environment have faults.
+        ConfigError: options or environment are invalid; or the file cannot be used, and there is no state folder.
+        UsageError: the current folder was deleted, and the state would be there.
     """
     try:
-        return load_config(options=options, file=file, state_dir=state_dir)
-    except ConfigError as error:
-        config = load_config(options=options, state_dir=find_state_dir(file, state_dir))
-        return replace(config, warnings=(*config.warnings, f"{error.message}\nIt is left aside."))
+        return load_config(options=options, file=find(), state_dir=state_dir)
+    except (ConfigError, UsageError) as error:
+        config = load_config(options=options, state_dir=find_state_dir_despite_file(find, state_dir))
+        return replace(config, warnings=(*config.warnings, f"{error.message}\nThe file is ignored."))
 
 
 def _count(faults: list[str]) -> str:
-    return "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return "1 error" if len(faults) == 1 else f"{len(faults)} errors"
 
 
 def _from_options(options: Mapping[str, object], faults: list[str]) -> dict[str, Value]:
@@ -204,21 +213,18 @@ def _from_environment(environment: Mapping[str, str], warnings: list[str]) -> di
 
 
 def _from_file(file: Path, faults: list[str]) -> dict[str, Value]:
-    import tomllib
-
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{file} is not valid TOML: {error}") from error
+        document = read_toml(file)
+    except UnreadableError as error:
+        raise ConfigFileError(f"{show_path(file)} {error}", file=file) from error
     known = list(setting_keys())
     layer: dict[str, Value] = {}
+    unknown: list[str] = []
     for name, given in document.items():
         if name in TABLES and isinstance(given, dict):
             found = {f"{name}.{inner}": value for inner, value in given.items()}
         elif name in TABLES:
-            faults.append(f"{name} must be a table, [{name}], not {given!r} ({file.name})")
+            faults.append(f"{name} must be a table, [{name}], not {show_value(given)} ({file.name})")
             continue
         else:
             found = {name: given}
@@ -226,12 +232,18 @@ def _from_file(file: Path, faults: list[str]) -> dict[str, Value]:
             if key in known:
                 layer[key] = Value(value, file.name)
             else:
-                faults.append(f"{key} is not a known key{_nearest(key, known)} ({file.name})")
+                unknown.append(key)
+    named = unknown[:_MOST_UNKNOWN]
+    faults.extend(f"{show_text(key)} is not a known key{_nearest(key, known)} ({file.name})" for key in named)
+    if len(unknown) > len(named):
+        faults.append(f"{len(unknown) - len(named)} more keys are not known ({file.name})")
     return layer
 
 
 def _nearest(key: str, known: list[str]) -> str:
     """Name the key that was meant, maybe: one that looks much alike, or begins alike, or looks somewhat alike."""
+    if len(key) > _LONGEST_KEY:
+        return ""
     names = {
         **{name: name for name in known},
         **{name.partition(".")[2]: name for name in known if "." in name},
@@ -260,8 +272,8 @@ def _expand_link(layer: dict[str, Value], file: Path | None, faults: list[str]) 
         return None
     if base and leads_out(link, repo.given, base):
         faults.append(
-            f"repo: {repo.given} leads out of the folder of {repo.source}, and a file can name no other folder: "
-            "give --repo or CLINDER_REPO"
+            f"repo: {show_text(repo.given)} leads out of the folder of {repo.source}, "
+            "and a file can name no other folder: give --repo or CLINDER_REPO"
         )
         return None
     source = f"the link in repo, {repo.source}"
@@ -292,7 +304,9 @@ def leads_out(link: RepositoryLink, given: str, base: Path) -> bool:
             return True
     else:
         return False
-    return given.strip().startswith("~") or not folder.resolve().is_relative_to(base.resolve())
+    if given.strip().startswith("~"):
+        return True
+    return not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(base))
 
 
 def _check(values: Mapping[str, Value], faults: list[str]) -> Settings | None:
@@ -313,10 +327,10 @@ def _check_together(settings: Settings, link: RepositoryLink, values: Mapping[st
         link.spec(settings.ref)
     except ClinderError as error:
         faults.append(f"ref: {error.message} ({values['ref'].source})")
-    if link.provider == LOCAL and not Path(link.repo).is_dir():
-        faults.append(f"repo: there is no folder {link.repo} ({values['repo'].source})")
+    if link.provider == LOCAL and not os.path.isdir(link.repo):  # noqa: PTH112  # Path's raises where it may not look
+        faults.append(f"repo: there is no folder {show_path(link.repo)} ({values['repo'].source})")
     if link.provider == LOCAL and any(hub != LOCAL_HUB for hub in settings.hub):
         faults.append(
-            f'repo: {link.repo} is a folder, which only the embedded hub can build: set hub = "local" '
+            f'repo: {show_path(link.repo)} is a folder, which only the embedded hub can build: set hub = "local" '
             f"({values['repo'].source})"
         )

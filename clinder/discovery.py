@@ -6,15 +6,19 @@ the repository in general.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from clinder.config import Value
+from clinder.display import show_path, show_value
 from clinder.errors import ClinderError, UsageError
 from clinder.git import reading, run_git
 from clinder.repository import LOCAL, RepositoryLink, read_repository
 from clinder.settings import LOCAL_HUB
+from clinder.trust import find_distrust
+from clinder.untrusted import UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +54,7 @@ class Discovery:
         """Take a repository in whatever form a file has it, with the ref and hub that it may bear."""
         if "repo" in self.values or not isinstance(given, str) or not given.strip():
             return False
-        prefix = _PROVIDERS.get(str(provider).lower()) if provider else None
+        prefix = _PROVIDERS.get(provider.lower()) if isinstance(provider, str) else None
         try:
             link = read_repository(f"{prefix}:{given}" if prefix and "://" not in given else given)
         except ClinderError as error:
@@ -86,22 +90,19 @@ def discover(folder: Path, *, hub: str | None = None, repo: str | None = None, r
         found.offer(key, given, f"--{key}")
     if hub == LOCAL_HUB:
         found.offer("repo", ".", "this folder")
-    myst = next((folder / name for name in _MYST_FILES if (folder / name).is_file()), None)
-    book = folder / _JUPYTER_BOOK_1_FILE
-    if myst:
-        _read_myst_binder(found, _yaml(myst), myst.name)
-    if book.is_file():
-        _read_book_binder(found, _yaml(book), book.name)
+    myst_name = next((name for name in _MYST_FILES if os.path.isfile(folder / name)), _MYST_FILES[0])  # noqa: PTH113
+    myst, book = _read(found, folder / myst_name), _read(found, folder / _JUPYTER_BOOK_1_FILE)
+    _read_myst_binder(found, myst, myst_name)
+    _read_book_binder(found, book, _JUPYTER_BOOK_1_FILE)
     _read_git(found, folder)
-    if myst:
-        found.offer_repository(_at(_yaml(myst), "project", "github"), f"project.github, {myst.name}")
-    if book.is_file():
-        _read_book_repository(found, _yaml(book), book.name)
+    found.offer_repository(_at(myst, "project", "github"), f"project.github, {myst_name}")
+    _read_book_repository(found, book, _JUPYTER_BOOK_1_FILE)
     if "repo" not in found.values:
         raise UsageError(
             "\n  ".join(
                 [
-                    f"{folder} shows no repository: neither a git remote nor myst.yml nor _config.yml names one",
+                    f"{show_path(folder)} shows no repository: "
+                    "neither a git remote nor myst.yml nor _config.yml names one",
                     *found.notes,
                 ]
             ),
@@ -111,15 +112,25 @@ def discover(folder: Path, *, hub: str | None = None, repo: str | None = None, r
     return found
 
 
-def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
+def _read(found: Discovery, path: Path) -> dict[str, Any]:
+    """Read a YAML file; one that is not there, or that another user has put there, says nothing.
 
+    Raises:
+        UsageError: it cannot be read.
+    """
+    from clinder.untrusted_yaml import read_yaml
+
+    if not os.path.isfile(path):  # noqa: PTH113  # Path's raises where it may not look
+        return {}
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    except (ValueError, LookupError, AttributeError) as error:  # PyYAML lets through what its readers of values raise
-        raise UsageError(f"{path} cannot be read: a date, number or other value in it is none ({error})") from error
+        if distrust := find_distrust(path):
+            found.notes.append(distrust.reason)
+            return {}
+        document = read_yaml(path)
+    except OSError as error:
+        raise UsageError(f"{show_path(path)} cannot be read: {error.strerror}") from error
+    except UnreadableError as error:
+        raise UsageError(f"{show_path(path)} {error}") from error
     return document if isinstance(document, dict) else {}
 
 
@@ -159,9 +170,10 @@ def _read_book_binder(found: Discovery, document: dict[str, Any], name: str) -> 
         found.notes.append(f"execute_notebooks: binder in {name} is what `clinder run` does now")
     elif executed == "off" or executed is False:
         found.notes.append(f"execute_notebooks is off in {name}: nothing needs a session, unless that changes")
-    if (timeout := _at(document, "execute", "timeout")) is not None:
+    timeout = _at(document, "execute", "timeout")
+    if isinstance(timeout, int | float | str):
         found.notes.append(
-            f"execute.timeout = {timeout} in {name} is a limit for each cell, which clinder does not know: "
+            f"execute.timeout = {show_value(timeout)} in {name} is a limit for each cell, which clinder does not know: "
             "give it to what executes the notebooks"
         )
 

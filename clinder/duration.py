@@ -6,9 +6,12 @@ import math
 import re
 from datetime import timedelta
 
+from clinder.display import show_value
+
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)")
 _LONGEST = timedelta(days=365)
+_LONGEST_TEXT = 100
 
 
 def parse_duration(value: object) -> timedelta:
@@ -23,19 +26,25 @@ def parse_duration(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"{value!r} is not a duration: write 90s, 10m, 1h30m, or a number of seconds")
+        raise _no_duration(value)
     try:
         seconds = _seconds(value.strip().lower()) if isinstance(value, str) else float(value)
     except OverflowError:  # an integer beyond all floats
         seconds = math.inf
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"{value!r} is not a duration: write 90s, 10m, 1h30m, or a number of seconds")
+        raise _no_duration(value)
     if seconds > _LONGEST.total_seconds():
-        raise ValueError(f"{value!r} is longer than a year")
+        raise ValueError(f"{show_value(value)} is longer than a year")
     return timedelta(seconds=seconds)
 
 
+def _no_duration(value: object) -> ValueError:
+    return ValueError(f"{show_value(value)} is not a duration: write 90s, 10m, 1h30m, or a number of seconds")
+
+
 def _seconds(text: str) -> float | None:
+    if len(text) > _LONGEST_TEXT:
+        return None
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     if not re.fullmatch(rf"({_PART.pattern})+", text):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from clinder.sessions import Session
 
@@ -52,6 +53,7 @@ class ConfigError(ClinderError):
     """`clinder.toml`, the environment or the options hold values that will not do.
 
     Attributes:
+        summary: the message without the faults.
         faults: one sentence for each fault found, in the order of the keys.
     """
 
@@ -59,8 +61,23 @@ class ConfigError(ClinderError):
     exit_status = 2
 
     def __init__(self, message: str, *, faults: Iterable[str] = (), hint: str = "") -> None:
+        self.summary = message
         self.faults = tuple(faults)
         super().__init__("\n".join([message, *(f"  - {fault}" for fault in self.faults)]), hint=hint)
+
+
+class ConfigFileError(ConfigError):
+    """A `clinder.toml` cannot be used at all: it is not there, belongs to another user, or cannot be read.
+
+    Attributes:
+        file: where it is.
+        is_named: whether an option or a variable names it.
+    """
+
+    def __init__(self, message: str, *, file: Path, is_named: bool = False, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.file = file
+        self.is_named = is_named
 
 
 class RefusedError(ClinderError):

@@ -22,46 +22,65 @@ _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(
 _READ_BYTES = 1024 * 1024
 
 
-def open_regular(path: str | Path, flags: int = os.O_RDONLY, *, dir_fd: int | None = None) -> int:
+def open_regular(
+    path: str | Path,
+    flags: int = os.O_RDONLY,
+    *,
+    dir_fd: int | None = None,
+    follow: bool = False,
+    mode: int = PRIVATE_FILE,
+) -> int:
     """Open a regular file and return its descriptor; a file that this creates is private to its owner.
 
     Args:
-        path: the file; its last component is never followed if it is a symbolic link.
+        path: the file; its last component is not followed if it is a symbolic link.
         flags: those of `os.open`, such as `os.O_WRONLY | os.O_CREAT | os.O_EXCL`.
         dir_fd: the descriptor of the folder that a relative path starts from.
+        follow: whether a symbolic link is followed all the same.
+        mode: the permissions of a file that this creates, where they are not to be private.
 
     Raises:
         OSError: it cannot be opened, or it is a symbolic link, a folder, a pipe or a device; `strerror` says which.
     """
+    safely = _SAFELY & ~getattr(os, "O_NOFOLLOW", 0) if follow else _SAFELY
     try:
-        descriptor = os.open(path, flags | _SAFELY, PRIVATE_FILE, dir_fd=dir_fd)
+        descriptor = os.open(path, flags | safely, mode, dir_fd=dir_fd)
+    except ValueError:  # a null character, or what no file system can encode
+        raise OSError(errno.EINVAL, "there can be no such path", str(path)) from None
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK):  # EMLINK: FreeBSD
+        if error.errno in (errno.ELOOP, errno.EMLINK) and not follow:  # EMLINK: FreeBSD
             raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from None
         if error.errno == errno.ENXIO:  # a pipe that nobody reads, opened for writing; or a socket
             raise OSError(errno.ENXIO, "it is not a regular file", str(path)) from None
         raise
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
+    found = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(found):
         os.close(descriptor)
-        number, words = (errno.EISDIR, "it is a folder") if stat.S_ISDIR(mode) else (0, "it is not a regular file")
+        number, words = (errno.EISDIR, "it is a folder") if stat.S_ISDIR(found) else (0, "it is not a regular file")
         raise OSError(number, words, str(path))
     return descriptor
 
 
-def read_regular(path: str | Path, *, max_bytes: int, dir_fd: int | None = None) -> bytes:
+def read_regular(
+    path: str | Path, *, max_bytes: int, dir_fd: int | None = None, follow: bool = False, own: bool = False
+) -> bytes:
     """Read a regular file whole.
 
     Args:
         path: see `open_regular`.
         max_bytes: how large the file may be.
         dir_fd: see `open_regular`.
+        follow: see `open_regular`.
+        own: whether a file of another user is refused (`foreign_owner`).
 
     Raises:
-        OSError: it cannot be read, is not a regular file, or is larger than `max_bytes`; `strerror` says which.
+        OSError: it cannot be read, is not a regular file, is larger than `max_bytes` or belongs to another user;
+            `strerror` says which.
     """
-    descriptor = open_regular(path, dir_fd=dir_fd)
+    descriptor = open_regular(path, dir_fd=dir_fd, follow=follow)
     try:
+        if own and (owner := foreign_owner(descriptor)):
+            raise OSError(errno.EPERM, f"it belongs to another user, {owner}", str(path))
         pieces: list[bytes] = []
         size = 0
         while piece := os.read(descriptor, _READ_BYTES):
@@ -100,18 +119,21 @@ def write_private(path: Path, data: bytes | str, *, durably: bool = False) -> No
         raise
 
 
-def foreign_owner(path: str | Path) -> str | None:
+def foreign_owner(path: str | Path | int) -> str | None:
     """Get the name of the other user that a file, folder or link belongs to; `None` if it is one's own.
 
     One's own are also the files of root, and for root those of the user who called `sudo`, as git has it for
     `safe.directory`. Windows has no such owners.
+
+    Args:
+        path: the file itself, a link not followed; or the descriptor of an open file.
 
     Raises:
         OSError: it does not exist, or cannot be looked at.
     """
     if os.name == "nt":
         return None
-    owner = os.lstat(path).st_uid
+    owner = (os.fstat(path) if isinstance(path, int) else os.lstat(path)).st_uid
     user = os.geteuid()
     caller = os.environ.get("SUDO_UID", "") if user == 0 else ""
     if owner in (user, 0) or str(owner) == caller:

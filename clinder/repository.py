@@ -7,12 +7,15 @@ want their repository percent-encoded as one path segment; a DOI is its own vers
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from clinder.display import show_text, show_value
 from clinder.errors import UsageError
+from clinder.places import absolute
 
 LOCAL = "local"
 """The provider of a folder on this machine, which only the embedded hub can build."""
@@ -34,17 +37,19 @@ _FORMS = {
     "hydroshare": (r"[0-9a-f]{32}", "a resource id of 32 hexadecimal digits"),
     "dataverse": (r"10\.\d+/.+", "a DOI such as 10.7910/DVN/TJCLKP"),
     "ckan": (r"https?://.+", "the URL of a dataset"),
-    LOCAL: (r".+", "a folder"),
+    LOCAL: (r".+", "a folder whose path is UTF-8, without control characters"),
 }
 _DOI_PROVIDERS = (
     (r"10\.5281/zenodo\.", "zenodo"),
     (r"10\.\d+/m9\.figshare\.", "figshare"),
     (r"10\.7910/DVN/", "dataverse"),
 )
-_FORBIDDEN_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|^[-/]|/$|@\{")
+_FORBIDDEN_IN_REF = re.compile(r"[\x00-\x20\x7f\ud800-\udfff~^:?*\[\\]|\.\.|^[-/]|/$|@\{")
 _DOTS = re.compile(r"(^|/)\.{1,2}(/|$)")
 """Segments that a URL does not keep: they would lead to another path of the hub."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and what stands for the bytes of a path that is not UTF-8: a URL can hold neither."""
+_LONGEST_TEXT = 8192
 _BINDER_LINK = re.compile(rf"/v2/(?=({'|'.join(PROVIDERS)})/.)")
 _HINT = (
     "Give a repository as org/name (GitHub), PROVIDER:REPOSITORY (providers: "
@@ -70,19 +75,21 @@ class RepositorySpec:
     def __post_init__(self) -> None:
         form, example = _FORMS.get(self.provider, (None, ""))
         if form is None:
-            raise UsageError(f"unknown repository provider {self.provider!r}", hint=_HINT)
+            raise UsageError(f"unknown repository provider {show_value(self.provider)}", hint=_HINT)
         is_path = self.provider in ("gh", "gist", "gl") and _DOTS.search(self.repo)
-        if is_path or _CONTROL.search(self.repo) or not re.fullmatch(form, self.repo):
-            raise UsageError(f"{self.repo!r} is not a repository of provider {self.provider}: {example} is expected")
+        if is_path or _UNUSABLE.search(self.repo) or not re.fullmatch(form, self.repo):
+            raise UsageError(
+                f"{show_value(self.repo)} is not a repository of provider {self.provider}: expected {example}"
+            )
         if takes_ref(self.provider):
             object.__setattr__(self, "ref", self.ref or DEFAULT_REF)
             if _FORBIDDEN_IN_REF.search(self.ref):
                 raise UsageError(
-                    f"{self.ref!r} cannot be a branch, tag or commit", hint="See `git help check-ref-format`."
+                    f"{show_value(self.ref)} cannot be a branch, tag or commit", hint="See `git help check-ref-format`."
                 )
         elif self.ref not in ("", DEFAULT_REF):
             raise UsageError(
-                f"provider {self.provider} takes no ref, but ref is {self.ref!r}",
+                f"provider {self.provider} takes no ref, but ref is {show_value(self.ref)}",
                 hint="A DOI or dataset names its version itself: leave ref out.",
             )
         else:
@@ -105,7 +112,7 @@ class RepositorySpec:
         provider, _, rest = path.strip("/").partition("/")
         segments = rest.split("/")
         if provider not in PROVIDERS:
-            raise UsageError(f"unknown repository provider {provider!r}", hint=_HINT)
+            raise UsageError(f"unknown repository provider {show_value(provider)}", hint=_HINT)
         if not takes_ref(provider):
             return cls(provider, _bare(provider, unquote(rest)))
         width = 1 if provider in _ONE_SEGMENT else 2
@@ -156,8 +163,8 @@ def read_repository(text: str, *, base: Path | None = None) -> RepositoryLink:
         UsageError: the text has none of these forms.
     """
     text = text.strip()
-    if not text or _CONTROL.search(text):
-        raise UsageError(f"{text!r} is not a repository", hint=_HINT)
+    if not text or len(text) > _LONGEST_TEXT or _UNUSABLE.search(text):
+        raise UsageError(f"{show_value(text)} is not a repository", hint=_HINT)
     prefix, colon, rest = text.partition(":")
     if colon and prefix in PROVIDERS and not text.startswith("git://"):
         return _prefixed(prefix, rest)
@@ -166,11 +173,7 @@ def read_repository(text: str, *, base: Path | None = None) -> RepositoryLink:
         or text in (".", "..")
         or re.match(r"[A-Za-z]:[\\/]", text)
     ):
-        try:
-            folder = (base or Path.cwd()) / Path(text).expanduser()
-        except RuntimeError:
-            raise UsageError(f"{text!r} names no home folder of this machine") from None
-        return RepositoryLink(LOCAL, str(folder.resolve()))
+        return RepositoryLink(LOCAL, _folder(text, base))
     if doi := re.fullmatch(r"(?:doi:|https?://(?:dx\.)?doi\.org/)?(10\.\d+/\S+)", text, re.IGNORECASE):
         return _doi(doi[1])
     if re.match(r"(https?|git|ssh|file)://", text) or re.match(r"[\w.-]+@[\w.-]+:", text):
@@ -180,7 +183,16 @@ def read_repository(text: str, *, base: Path | None = None) -> RepositoryLink:
         return RepositoryLink(spec.provider, spec.repo, spec.ref or None)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", text):
         return RepositoryLink("gh", text.removesuffix(".git"))
-    raise UsageError(f"{text!r} is not a repository", hint=_HINT)
+    raise UsageError(f"{show_value(text)} is not a repository", hint=_HINT)
+
+
+def _folder(text: str, base: Path | None) -> str:
+    """Make a folder's path absolute, without links; whether there is such a folder shows later."""
+    try:
+        folder = Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{show_value(text)} names no home folder of this machine") from None
+    return os.path.realpath(base / folder if base else absolute(folder))
 
 
 def _prefixed(provider: str, rest: str) -> RepositoryLink:
@@ -206,8 +218,8 @@ def _doi(doi: str) -> RepositoryLink:
         if re.match(pattern, doi, re.IGNORECASE):
             return RepositoryLink(provider, doi)
     raise UsageError(
-        f"the DOI {doi} does not show which archive holds it",
-        hint=f"Name it: zenodo:{doi}, figshare:{doi} or dataverse:{doi}.",
+        f"the DOI {show_text(doi)} does not show which archive holds it",
+        hint="Name it: zenodo:DOI, figshare:DOI or dataverse:DOI.",
     )
 
 
@@ -221,7 +233,7 @@ def _url(text: str) -> RepositoryLink:
         parts = urlsplit(text)
         host = (parts.hostname or "").removeprefix("www.")
     except ValueError as error:
-        raise UsageError(f"{text!r} is not a URL: {error}") from error
+        raise UsageError(f"{show_value(text)} is not a URL: {show_text(str(error))}") from error
     if parts.username is not None or parts.password is not None:
         raise UsageError(
             "a repository URL must not hold a user name or password",
@@ -261,7 +273,7 @@ def _page(provider: str, repo: str, page: str) -> RepositoryLink:
         ref, _, file = rest.partition("/")
         return RepositoryLink(provider, repo, ref, path=f"lab/tree/{file}")
     raise UsageError(
-        f"the page {page!r} of {provider}:{repo} names no branch, tag or commit",
+        f"the page {show_value(page)} of {provider}:{show_text(repo)} names no branch, tag or commit",
         hint="Give the repository's own page, or that of a branch (/tree/…), tag or commit.",
     )
 
@@ -269,7 +281,7 @@ def _page(provider: str, repo: str, page: str) -> RepositoryLink:
 def _github(path: str, _query: str) -> RepositoryLink:
     found = re.fullmatch(r"([\w.-]+/[\w.-]+?)(?:\.git)?(?:/(.*))?", path)
     if not found:
-        raise UsageError(f"github.com/{path} is not a repository", hint=_HINT)
+        raise UsageError(f"github.com/{show_text(path)} is not a repository", hint=_HINT)
     return _page("gh", found[1], found[2] or "")
 
 
@@ -323,5 +335,5 @@ def _git_page(origin: str, path: str) -> RepositoryLink:
     """Read a page on a site of no known kind: a self-hosted GitLab marks its pages with `/-/`, the rest is for git."""
     repo, marker, page = path.partition("/-/")
     if not repo:
-        raise UsageError(f"{origin}/{path} is not a repository", hint=_HINT)
+        raise UsageError(f"{show_text(origin)}/{show_text(path)} is not a repository", hint=_HINT)
     return _page("git", f"{origin}/{repo}", unquote(page)) if marker else RepositoryLink("git", f"{origin}/{path}")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from clinder.config import FILE_NAME, leads_out, load_config
+from clinder.config import leads_out, load_config
+from clinder.display import show_path
 from clinder.errors import UsageError
+from clinder.files import open_regular
+from clinder.places import FILE_NAME
+from clinder.trust import find_distrust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,13 +19,30 @@ if TYPE_CHECKING:
     from clinder.config import Value
 
 _KEYS = ("hub", "repo", "ref")
+_MODE = 0o666
+"""Less what the user's umask takes away: the file is to be committed, and holds no secret."""
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a `clinder.toml` in this folder would be used.
+
+    Raises:
+        UsageError: the folder cannot be looked at, or belongs to another user and is not trusted.
+    """
+    try:
+        distrust = find_distrust(folder)
+    except OSError as error:
+        raise UsageError(f"{show_path(folder)} cannot be used: {error.strerror}") from None
+    if distrust and distrust.part == folder:
+        message = f"a {FILE_NAME} in {show_path(folder)} would not be used: the folder belongs to another user"
+        raise UsageError(f"{message}, {distrust.owner}", hint=f"Either {distrust.ways_out}.")
 
 
 def write_config(folder: Path, found: Mapping[str, Value], *, force: bool) -> Path:
     """Write `clinder.toml` into a folder; an existing one is left alone unless `force`.
 
     Raises:
-        ConfigError: what was found will not do.
+        ConfigError: what was found is invalid.
         UsageError: there is one already, or it cannot be written.
     """
     import tomli_w
@@ -29,16 +51,20 @@ def write_config(folder: Path, found: Mapping[str, Value], *, force: bool) -> Pa
     config = load_config(options={key: value.given for key, value in found.items()}, environment={})
     if config.link and leads_out(config.link, str(found["repo"].given), folder):
         raise UsageError(
-            f"{found['repo'].given} is not in {folder}, and {FILE_NAME} can name no folder elsewhere",
+            f"{found['repo'].given} is not in {show_path(folder)}, and {FILE_NAME} can name no folder elsewhere",
             hint="Write the file there; or go without it and give --repo to each command.",
         )
     lines = ["# What `clinder up` makes so; `clinder.toml.example` in clinder's documentation shows every key.\n"]
     lines += [tomli_w.dumps({key: found[key].given}) for key in _KEYS if key in found]
     try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
+        if force:
+            path.unlink(missing_ok=True)  # whatever it is: a link, for example, is not followed
+        with os.fdopen(
+            open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=_MODE), "w", encoding="utf-8"
+        ) as file:
             file.write("".join(lines))
     except FileExistsError:
-        raise UsageError(f"{path} is there already", hint="--force overwrites it.") from None
+        raise UsageError(f"{show_path(path)} already exists", hint="--force overwrites it.") from None
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise UsageError(f"{show_path(path)} cannot be written: {error.strerror}") from error
     return path

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from clinder.display import show_text, show_value
 from clinder.duration import parse_duration
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ ENVIRONMENT_PREFIX = "CLINDER_"
 LOCAL_HUB = "local"
 """What stands for the embedded hub where a hub's URL is expected."""
 _MOST_ATTEMPTS = 100
+_MOST_HUBS = 100
+_LONGEST_HOST = 253
+LONGEST_TEXT = 8192
+"""Characters of a setting; the longest that are of use are links that hold a list of others."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,16 @@ class Kind:
 
 def _read_text(given: object) -> str:
     if not isinstance(given, str):
-        raise ValueError(f"text is expected, not {given!r}")  # a fault in what a user wrote
+        raise ValueError(f"expected a string, not {show_value(given)}")  # an error in what a user wrote
+    _check_length(given)
     if not given.isprintable():  # it would reach the screen, and move the cursor there
-        raise ValueError(f"{given!r} holds characters that cannot be printed")
+        raise ValueError(f"{show_value(given)} holds characters that cannot be printed")
     return given
+
+
+def _check_length(text: str) -> None:
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"{show_value(text)} is longer than {LONGEST_TEXT} characters")
 
 
 def read_path(given: object) -> str:
@@ -55,11 +66,13 @@ def read_path(given: object) -> str:
     text = _read_text(given).strip()
     path, _, query = text.lstrip("/").partition("?")
     if "\\" in text:
-        raise ValueError(f"{text!r} holds a backslash, which a browser takes for a slash")
+        raise ValueError(f"{show_value(text)} holds a backslash, which a browser takes for a slash")
     if text.startswith("//") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path):
-        raise ValueError(f"{text!r} is an address, where a path in the session is expected, such as lab/tree/notebooks")
+        raise ValueError(
+            f"{show_value(text)} is an address, where a path in the session is expected, such as lab/tree/notebooks"
+        )
     if any(unquote(unquote(part)) in (".", "..") for part in re.split(r"/|%2f", path, flags=re.IGNORECASE)):
-        raise ValueError(f"{text!r} leads out of the session: . and .. are of no use here")
+        raise ValueError(f"{show_value(text)} leads out of the session: . and .. are of no use here")
     if "token" in parse_qs(query, keep_blank_values=True):
         raise ValueError("a path in the session brings no token: clinder adds the session's own")
     return text
@@ -77,8 +90,7 @@ def _read_attempts(given: object) -> int:
     if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) < 10:  # noqa: PLR2004
         number = int(number)
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= _MOST_ATTEMPTS:
-        shown = str(given).lower() if isinstance(given, bool) else repr(given)
-        raise ValueError(f"a whole number from 1 to {_MOST_ATTEMPTS} is expected, not {shown}")
+        raise ValueError(f"expected a whole number from 1 to {_MOST_ATTEMPTS}, not {show_value(given)}")
     return number
 
 
@@ -88,23 +100,30 @@ def _read_hubs(given: object) -> tuple[str, ...]:
     if isinstance(given, list | tuple) and all(isinstance(part, str) for part in given):
         if not given:
             raise ValueError("no hub is named")
+        if len(given) > _MOST_HUBS:
+            raise ValueError(f"{len(given)} hubs are named, and at most {_MOST_HUBS} can be")
         return tuple(_read_hub(part) for part in given)
-    raise ValueError("the URL of a hub is expected, or a list of such")
+    raise ValueError("expected the URL of a hub, or a list of URLs")
 
 
 def _read_hub(text: str) -> str:
+    _check_length(text)
     hub = text.strip().rstrip("/").removesuffix("/v2")  # how links to it, and some tools, write a hub
     if hub == LOCAL_HUB:
         return hub
-    parts = urlsplit(hub)
+    try:
+        parts = urlsplit(hub)
+        parts.port  # noqa: B018  # raises ValueError where it is no number
+    except ValueError as error:
+        raise ValueError(f"{show_value(hub)} is not a URL: {show_text(str(error))}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or not hub.isprintable() or " " in hub:
-        guess = f": did you mean https://{hub}?" if hub and "://" not in hub and "." in hub else ""
-        raise ValueError(f'{hub!r} is not the URL of a hub (https://…), nor "local"{guess}')
+        is_bare = "." in hub and "://" not in hub and len(hub) <= _LONGEST_HOST and hub.isprintable()
+        guess = f": did you mean https://{hub}?" if is_bare else ""
+        raise ValueError(f'{show_value(hub)} is not the URL of a hub (https://…), nor "local"{guess}')
     if "@" in parts.netloc:
         raise ValueError("a hub's URL must not hold a user name or password")
-    parts.port  # noqa: B018  # raises ValueError where it is no number
     if parts.query or parts.fragment:
-        raise ValueError(f"{hub!r} holds more than the URL of a hub; a Binder link goes into `repo`")
+        raise ValueError(f"{show_value(hub)} holds more than the URL of a hub; a Binder link goes into `repo`")
     return hub
 
 
@@ -119,7 +138,8 @@ _PATH = Kind(read_path, {"type": "string"})
 _DURATION = Kind(parse_duration, _DURATION_SCHEMA, "TIME")
 _TIMEOUT = Kind(_read_timeout, _DURATION_SCHEMA, "TIME")
 _ATTEMPTS = Kind(_read_attempts, {"maximum": _MOST_ATTEMPTS, "minimum": 1, "type": "integer"}, "NUMBER")
-_HUBS = Kind(_read_hubs, {"anyOf": [{"type": "string"}, {"items": {"type": "string"}, "minItems": 1, "type": "array"}]})
+_HUB_LIST = {"items": {"type": "string"}, "maxItems": _MOST_HUBS, "minItems": 1, "type": "array"}
+_HUBS = Kind(_read_hubs, {"anyOf": [{"type": "string"}, _HUB_LIST]})
 
 
 def _setting(kind: Kind, default: Any, meaning: str) -> Any:

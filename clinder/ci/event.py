@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clinder.display import show_value
 from clinder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -127,10 +128,11 @@ def _workflow_run(run: _Run) -> Source:
     head, own = run.field("workflow_run.head_repository.full_name"), run.variable("REPOSITORY")
     if not head:
         raise UsageError(
-            f"the repository that the workflow {before!r} ran for is gone, so no hub can clone it", hint=_NAME_THEM
+            f"the repository that the workflow {show_value(before)} ran for is gone, so no hub can clone it",
+            hint=_NAME_THEM,
         )
     where = "" if head == own else f" from the fork {head}"
-    why = f"the commit{where} that the workflow {before!r} ran for, not that of the default branch"
+    why = f"the commit{where} that the workflow {show_value(before)} ran for, not that of the default branch"
     private = run.field("workflow_run.head_repository.private")
     return run.source(head, run.field("workflow_run.head_sha"), why, private=private)
 

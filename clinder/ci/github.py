@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinder.ci.commands import add_summary, annotate, mask, say, set_outputs, set_variables, stopped, write
-from clinder.ci.inputs import Inputs, configure, read_inputs
+from clinder.ci.inputs import Inputs, configure, configure_to_stop, read_inputs
 from clinder.ci.keeping import Keeping
 from clinder.ci.progress import ActionsProgress
 from clinder.circumstances import Circumstances
-from clinder.errors import ClinderError, InterruptedBySignalError
+from clinder.display import show_path
+from clinder.errors import ClinderError, InterruptedBySignalError, LockedError
 from clinder.interrupts import Interrupts
 from clinder.use import BASE_URL_VARIABLE, recorded_session, session_variables
 
@@ -204,41 +205,51 @@ def _say_what_was_chosen(config: Config, source: Source | None) -> str:
 
 
 def _down(step: Step) -> int:
-    """Stop the session and say what was done; what goes wrong here is a warning, for the job has done its work."""
+    """Stop the session and say what was done; what goes wrong here is a warning, for the job has done its work.
+
+    The folder with the session's token is removed however that ends, unless a launch under way still needs it.
+    """
     from clinder.lifecycle import down
 
-    reason = Keeping(step.folder).end()
-    if reason:
-        say(f"keeping the session from idling ended: {reason}")
-    config = _config_for_down(step)
-    # A launch that was cancelled is heard out, so that its server can be stopped: wait for that.
-    patience_s = 2 * config.timeouts.stop.total_seconds() + _MORE_PATIENCE_S
+    is_needed = False
     shown = ActionsProgress()
     try:
+        if reason := Keeping(step.folder).end():
+            say(f"keeping the session from idling ended: {reason}")
+        config = configure_to_stop(step.state_dir)
+        for warning in config.warnings:
+            say(f"warning: {warning}")
+        # A launch that was cancelled is heard out, so that its server can be stopped: wait for that.
+        patience_s = 2 * config.timeouts.stop.total_seconds() + _MORE_PATIENCE_S
         result = down(config, Circumstances(shown, lock_timeout_s=patience_s))
+        say(f"{result.action.value}{f': {result.session.url}' if result.session else ''}")
     except ClinderError as error:
         _annotate("warning", "clinder: the session may be left running", error)
-        return 0
+        is_needed = isinstance(error, LockedError)
     finally:
         shown.close()
-    say(f"{result.action.value}{f': {result.session.url}' if result.session else ''}")
-    shutil.rmtree(step.folder, ignore_errors=True)
+        if is_needed:
+            say(f"{step.folder}, where its token will be, is kept for the launch that is under way")
+        else:
+            _remove(step.folder)
     return 0
 
 
-def _config_for_down(step: Step) -> Config:
-    """Load the settings once more; whatever is wrong with them by now, the session is stopped."""
-    from clinder.config import load_config
-
+def _remove(folder: Path) -> None:
+    """Remove the folder with the session's token, or say why not."""
+    shutil.rmtree(folder, ignore_errors=True)
     try:
-        return configure(read_inputs(), step.state_dir)[0]
-    except ClinderError:
-        return load_config(environment={}, state_dir=step.state_dir)
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        message = f"{show_path(folder)}, in which the session's token is, cannot be removed: {error.strerror}"
+        annotate("warning", "clinder: a token is left behind", message)
 
 
 def _keep_alive(step: Step, runner_pid: int) -> int:
     inputs = read_inputs()
     session = recorded_session(step.state_dir)
-    timeouts = configure(inputs, step.state_dir)[0].timeouts
+    timeouts = configure_to_stop(step.state_dir).timeouts
     Keeping(step.folder).keep(session, timeouts=timeouts, limit=inputs.keep_alive_for, runner_pid=runner_pid)
     return 0

@@ -9,8 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clinder import places
+from clinder.display import show_path, show_value
 from clinder.duration import parse_duration
-from clinder.errors import ConfigError, UsageError
+from clinder.errors import ClinderError, ConfigError, ConfigFileError, UsageError
 from clinder.settings import LOCAL_HUB, option_name
 
 if TYPE_CHECKING:
@@ -69,18 +71,11 @@ def read_inputs(environment: Mapping[str, str] | None = None) -> Inputs:
     def given(name: str) -> str:
         return environment.get(f"INPUT_{name.upper()}", "").strip()
 
-    folder = Path(environment.get("GITHUB_WORKSPACE") or ".").absolute() / given("working-directory")
-    if not folder.is_dir():
-        raise UsageError(
-            f"there is no folder {folder}", hint="Look at the input working-directory; is the repository checked out?"
-        )
-    config_file = folder / given("config") if given("config") else None
-    if config_file and not config_file.is_file():
-        raise UsageError(f"there is no file {config_file}", hint="Look at the input config.")
+    folder = places.absolute(Path(environment.get("GITHUB_WORKSPACE") or ".")) / given("working-directory")
     return Inputs(
         settings={key: given(name) for name, key in SETTINGS.items() if given(name)},
         build_token=given("build-token") or environment.get("CLINDER_BUILD_TOKEN") or None,
-        config_file=config_file,
+        config_file=folder / given("config") if given("config") else None,
         folder=folder,
         keeps_alive=_boolean("keep-alive", given("keep-alive"), default=False),
         keep_alive_for=_duration("keep-alive-for", given("keep-alive-for"), default=timedelta(hours=6)),
@@ -90,7 +85,7 @@ def read_inputs(environment: Mapping[str, str] | None = None) -> Inputs:
 
 def _boolean(name: str, given: str, *, default: bool) -> bool:
     if given and given not in (*_TRUE, *_FALSE):
-        raise UsageError(f"the input {name} is {given!r}: true or false is expected")
+        raise UsageError(f"the input {name} is {show_value(given)}: expected true or false")
     return given in _TRUE if given else default
 
 
@@ -101,6 +96,21 @@ def _duration(name: str, given: str, *, default: timedelta) -> timedelta:
         raise UsageError(f"the input {name}: {error}") from error
 
 
+def find_file(inputs: Inputs) -> Path | None:
+    """Say which `clinder.toml` counts: the one that is named, else the nearest from the inputs' folder upwards.
+
+    Raises:
+        UsageError: that folder is not there.
+        ConfigFileError: the file is not there, or belongs to another user.
+    """
+    if not os.path.isdir(inputs.folder):  # noqa: PTH112  # Path's raises where it may not look
+        hint = "Look at the input working-directory; is the repository checked out?"
+        raise UsageError(f"there is no folder {show_path(inputs.folder)}", hint=hint)
+    if inputs.config_file:
+        return places.named_file(inputs.config_file, "the input config")
+    return places.find_file(inputs.folder, "the input config")
+
+
 def configure(inputs: Inputs, state_dir: Path) -> tuple[Config, Source | None]:
     """Bring inputs, environment and `clinder.toml` together; where they name no repository, the event does.
 
@@ -108,7 +118,7 @@ def configure(inputs: Inputs, state_dir: Path) -> tuple[Config, Source | None]:
         What is declared; and what was taken from the event, if anything was.
 
     Raises:
-        ConfigError: with every fault.
+        ConfigError: with every error.
         UsageError: neither is a repository declared nor does the event tell of one, or the hub is no hub for CI.
     """
     from clinder.ci.event import read_source
@@ -127,18 +137,37 @@ def configure(inputs: Inputs, state_dir: Path) -> tuple[Config, Source | None]:
     return config, source
 
 
-def _load(inputs: Inputs, state_dir: Path, from_event: Mapping[str, str]) -> Config:
-    """Load the settings; their sources, and the faults in them, name the inputs rather than options."""
-    from clinder.config import find_file, load_config
+def configure_to_stop(state_dir: Path) -> Config:
+    """Bring inputs, environment and `clinder.toml` together once more; whatever is wrong with them now is ignored.
 
-    file = inputs.config_file or find_file(inputs.folder)
+    For the end of a job, which may have changed or removed anything: the session is recorded, and must be stopped.
+    """
+    from clinder.config import load_config, load_config_despite_file
+
     try:
-        config = load_config(options={**inputs.settings, **from_event}, file=file, state_dir=state_dir)
+        inputs = read_inputs()
+        return load_config_despite_file(lambda: find_file(inputs), options=inputs.settings, state_dir=state_dir)
+    except ClinderError:
+        return load_config(environment={}, state_dir=state_dir)
+
+
+def _load(inputs: Inputs, state_dir: Path, from_event: Mapping[str, str]) -> Config:
+    """Load the settings; their sources, and the errors in them, name the inputs rather than options."""
+    from clinder.config import load_config
+
+    try:
+        options = {**inputs.settings, **from_event}
+        config = load_config(options=options, file=find_file(inputs), state_dir=state_dir)
+    except ConfigFileError:
+        raise
     except ConfigError as error:
-        message = error.message
-        for name, key in SETTINGS.items():
-            message = message.replace(f"({option_name(key)})", f"(input {name})")
-        raise ConfigError(message, hint=error.hint) from error
+        raise ConfigError(error.summary, faults=map(_name_inputs, error.faults), hint=error.hint) from error
     names = {key: "the event" if key in from_event else f"input {name}" for name, key in SETTINGS.items()}
     sources = {key: names[key] if where == option_name(key) else where for key, where in config.sources.items()}
     return dataclasses.replace(config, sources=sources)
+
+
+def _name_inputs(fault: str) -> str:
+    for name, key in SETTINGS.items():
+        fault = fault.replace(f"({option_name(key)})", f"(input {name})")
+    return fault

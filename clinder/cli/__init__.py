@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def main() -> None:
     """Run `clinder` with the arguments of this process, and end it with the status of the command."""
     gc.set_threshold(_MANY_OBJECTS)
     _open_missing_streams()
+    _write_any_text()
     _hear_of_ended_children()
     try:
         status = invoke(sys.argv[1:])
@@ -48,6 +50,12 @@ def _open_missing_streams() -> None:
             mode = "r" if name == "stdin" else "w"
             stream = open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # for good
             setattr(sys, name, stream)
+
+
+def _write_any_text() -> None:
+    """Have stdout take any text: it gets an escape for what its encoding lacks, as stderr does."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _hear_of_ended_children() -> None:

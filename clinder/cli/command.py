@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from clinder.cli.parsing import Command as ParsedCommand
+from clinder.display import show_value
 from clinder.duration import format_duration, parse_duration
 from clinder.errors import UsageError
 from clinder.output.result import Result, show
@@ -77,45 +78,54 @@ class Invocation:
         """Say which `clinder.toml` counts: the one that `--config` names, else the nearest from here upwards.
 
         Raises:
-            UsageError: `--config` names none that is there.
+            ConfigFileError: `--config` names none that is there; or the nearest belongs to another user.
+            UsageError: the current folder was deleted.
         """
-        from clinder.config import find_file
+        from clinder.places import find_file, named_file
 
-        named = self.config_file or (Path(os.environ["CLINDER_CONFIG"]) if os.environ.get("CLINDER_CONFIG") else None)
-        if named is None:
-            return find_file()
-        if not named.is_file():
-            raise UsageError(f"there is no file {named}", hint="Look at --config and CLINDER_CONFIG.")
-        return named.absolute()
+        named = self.config_file or os.environ.get("CLINDER_CONFIG")
+        return named_file(Path(named)) if named else find_file()
+
+    def find_state_dir(self) -> Path:
+        """Say where the state is, whatever the file says.
+
+        Raises:
+            ConfigFileError: the file cannot be used, and there is no state folder.
+            UsageError: the current folder was deleted.
+        """
+        from clinder.places import find_state_dir_despite_file
+
+        return find_state_dir_despite_file(self.find_file, self.state_dir)
 
     def load_config(
         self,
         *,
         looks_for_file: bool = True,
-        bears_faults: bool = False,
+        needs_file: bool = True,
         settings: dict[str, str | None] | None = None,
     ) -> Config:
         """Read options, environment and file; warnings are said at once.
 
         Args:
             looks_for_file: false: read a file only where `--config` names one.
-            bears_faults: do without a file that has faults, as what is to be done is recorded elsewhere.
+            needs_file: false: ignore a file that cannot be used, as what is to be done is recorded elsewhere.
             settings: options that win over the shared ones.
 
         Raises:
-            ConfigError: with every fault.
+            ConfigError: with every error.
+            UsageError: the current folder was deleted.
         """
-        from clinder.config import load_config, load_config_despite_faults
-        from clinder.output.result import say
+        from clinder.config import load_config, load_config_despite_file
+        from clinder.output.result import say_warning
 
-        load = load_config_despite_faults if bears_faults else load_config
-        config = load(
-            options={**(self.settings or {}), **(settings or {})},
-            file=self.find_file() if looks_for_file or self.config_file else None,
-            state_dir=self.state_dir,
-        )
+        options = {**(self.settings or {}), **(settings or {})}
+        if needs_file:
+            file = self.find_file() if looks_for_file or self.config_file else None
+            config = load_config(options=options, file=file, state_dir=self.state_dir)
+        else:
+            config = load_config_despite_file(self.find_file, options=options, state_dir=self.state_dir)
         for warning in config.warnings:
-            say(f"warning: {warning}")
+            say_warning(warning)
         return config
 
     @contextlib.contextmanager
@@ -172,7 +182,7 @@ def read_interval_s(option: str, given: str) -> float:
     """
     seconds = read_seconds(option, given)
     if not seconds:
-        raise UsageError(f"{option}: {given!r} is no time to wait")
+        raise UsageError(f"{option}: {show_value(given)} is no time to wait")
     return seconds
 
 

@@ -12,7 +12,7 @@ def down(invocation: Invocation) -> Result:
     from clinder.lifecycle import down as bring_down
     from clinder.output.documents import down_document
 
-    config = invocation.load_config(bears_faults=True)
+    config = invocation.load_config(needs_file=False)
     with invocation.circumstances(config) as circumstances:
         result = bring_down(config, circumstances)
     url = f": {result.session.url}" if result.session else ""

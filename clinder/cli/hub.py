@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clinder.cli.command import Invocation, command, read_interval_s
+from clinder.display import show_text, show_value
 from clinder.output.result import Result
+
+if TYPE_CHECKING:
+    from clinder.events import LaunchesLeft
 
 _UNWELL_STATUS = 8
 
@@ -30,11 +34,9 @@ def check(
     ] = None,
 ) -> Result:
     """Say whether a hub is a BinderHub, is well, which providers it has and how many launches are left."""
-    from clinder.config import find_state_dir
     from clinder.errors import UsageError
     from clinder.hubs.binderhub import BinderHub
     from clinder.output.documents import hub_document
-    from clinder.output.launches import last_launches_left
     from clinder.output.text import hub_text
     from clinder.settings import LOCAL_HUB
 
@@ -46,14 +48,24 @@ def check(
             "the embedded hub answers no requests by itself", hint="`clinder hub serve` makes it speak HTTP."
         )
     report = BinderHub(name, connect_s=config.timeouts.connect.total_seconds()).report()
-    state_dir = find_state_dir(invocation.find_file(), invocation.state_dir)
-    left = report.launches_left or last_launches_left(state_dir / "logs", name)
+    left = report.launches_left or _recall(invocation, name)
     return Result(
         hub_document(name, report, left),
         text=hub_text(name, report, left),
         messages=(report.problem,) if report.problem else (),
         exit_status=_UNWELL_STATUS if report.problem else 0,
     )
+
+
+def _recall(invocation: Invocation, hub: str) -> LaunchesLeft | None:
+    """Look up what the hub said at the last launch; without a state folder, nothing is known."""
+    from clinder.errors import ClinderError
+    from clinder.output.launches import last_launches_left
+
+    try:
+        return last_launches_left(invocation.find_state_dir() / "logs", hub)
+    except ClinderError:
+        return None
 
 
 @command("serve", json=False, config=False, state=False)
@@ -111,4 +123,4 @@ def _read_pattern(option: str, given: str) -> re.Pattern[str]:
     try:
         return re.compile(given, re.IGNORECASE)
     except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(f"{option}: {given!r} is no regular expression: {error}") from error
+        raise UsageError(f"{option}: {show_value(given)} is no regular expression: {show_text(str(error))}") from error

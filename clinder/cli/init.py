@@ -19,12 +19,14 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a clinder.toml that is there.")] = False,
 ) -> Result:
     """Write clinder.toml into this folder, from its git remote and branch, myst.yml, or an old book's _config.yml."""
-    from pathlib import Path
-
     from clinder.discovery import discover
-    from clinder.scaffold import write_config
+    from clinder.display import show_path, show_text
+    from clinder.places import current_folder
+    from clinder.scaffold import check_folder, write_config
 
-    found = discover(Path.cwd(), hub=hub, repo=repo, ref=ref)
-    path = write_config(Path.cwd(), found.values, force=force)
-    taken = (f"{key} = {value.given} ({value.source})" for key, value in found.values.items())
-    return Result({}, text=str(path), messages=(*taken, *found.notes, "Next: commit it, then `clinder up`."))
+    folder = current_folder()
+    check_folder(folder)
+    found = discover(folder, hub=hub, repo=repo, ref=ref)
+    path = write_config(folder, found.values, force=force)
+    taken = (f"{key} = {show_text(str(value.given))} ({value.source})" for key, value in found.values.items())
+    return Result({}, text=show_path(path), messages=(*taken, *found.notes, "Next: commit it, then `clinder up`."))

@@ -29,13 +29,12 @@ def logs(
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the timeline as a picture.")] = None,
 ) -> Result:
     """Show the hub's log of the last launch, or where its time went beside the median of earlier launches."""
-    from clinder.config import find_state_dir
     from clinder.errors import UsageError
     from clinder.output.documents import launch_document
     from clinder.output.launches import medians, past_launches
     from clinder.output.timeline import timeline_svg, timeline_text
 
-    folder = find_state_dir(invocation.find_file(), invocation.state_dir) / "logs"
+    folder = invocation.find_state_dir() / "logs"
     launches = past_launches(folder)
     if launch >= len(launches):
         raise UsageError(

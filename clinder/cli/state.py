@@ -17,12 +17,11 @@ def show(
     show_token: Annotated[bool, typer.Option("--show-token", help="Include tokens and URIs in the JSON.")] = False,
 ) -> Result:
     """Show what is recorded, without asking any hub."""
-    from clinder.config import find_state_dir
     from clinder.output.documents import state_document
     from clinder.output.text import state_text
     from clinder.state import StateFolder
 
-    state = StateFolder(find_state_dir(invocation.find_file(), invocation.state_dir)).read()
+    state = StateFolder(invocation.find_state_dir()).read()
     return Result(state_document(state, with_token=show_token), text=state_text(state))
 
 
@@ -43,7 +42,7 @@ def forget(
             raise UsageError("forgetting a session loses its token", hint="Give --yes to do so unattended.")
         if not typer.confirm(f"Forget {url or 'what is recorded'}, without stopping it?", err=True):
             return Result({}, messages=("nothing was forgotten",))
-    config = invocation.load_config(bears_faults=True)
+    config = invocation.load_config(needs_file=False)
     with invocation.circumstances(config) as circumstances:
         dropped = drop(config, circumstances, url)
     return Result({}, text="\n".join(session.uri for session in dropped), messages=(f"forgotten: {len(dropped)}",))

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from clinder.display import show_path
 from clinder.errors import ClinderError
 from clinder.events import Event, Told
 from clinder.output.plain import PlainProgress, describe
@@ -87,4 +88,4 @@ def progress(*, quiet: bool, verbose: bool, logs: Path | None) -> Iterator[Liste
         if log is not None:
             log.close(outcome=outcome)
             if log.path and outcome != "succeeded":
-                say(f"log: {log.path}")
+                say(f"log: {show_path(log.path)}")

@@ -126,6 +126,11 @@ def say(text: str) -> None:
         give_up(sys.stderr)
 
 
+def say_warning(text: str) -> None:
+    """Say a warning on stderr, of one line or more, whatever others have written into it."""
+    say(f"warning: {_one_paragraph(text)}")
+
+
 def _print_json(document: Mapping[str, Any], *, is_one_of_many: bool) -> None:
     indent = None if is_one_of_many else 2
     sys.stdout.write(json.dumps({"format_version": FORMAT_VERSION, **document}, indent=indent) + "\n")

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 from commands import CLINDER, LIMIT_S, clinder
 from hub.servers import TOKEN, JupyterSession
+from unit.spoiled import each_spoiled_file
 
 from clinder.sessions import Session
 from clinder.state import State, StateFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -26,10 +28,44 @@ def recorded(tmp_path: Path, session: JupyterSession) -> Path:
     return tmp_path
 
 
-def test_a_fault_in_the_file_keeps_nobody_from_stopping(recorded: Path, session: JupyterSession) -> None:
+def test_an_error_in_the_file_keeps_nobody_from_stopping(recorded: Path, session: JupyterSession) -> None:
     done = clinder(recorded, "down")
     assert "hbu is not a known key: did you mean hub? (clinder.toml)" in done.stderr
     assert session.was_shut_down
+
+
+@each_spoiled_file
+def test_down_stops_the_session_whatever_the_file_is(
+    recorded: Path, session: JupyterSession, spoil: Callable[[Path], object]
+) -> None:
+    (recorded / "clinder.toml").unlink()
+    spoil(recorded / "clinder.toml")
+    done = clinder(recorded, "down")
+    assert "warning: " in done.stderr
+    assert "The file is ignored." in done.stderr
+    assert session.was_shut_down
+
+
+@each_spoiled_file
+def test_every_other_command_says_what_the_file_is(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    spoil(tmp_path / "clinder.toml")
+    done = clinder(tmp_path, "plan", "--json", expect=2)
+    assert done.document["error"]["kind"] == "config"
+    assert str(tmp_path / "clinder.toml") in done.document["error"]["message"]
+    assert len(done.stderr) < 2000
+
+
+def test_down_stops_the_session_though_its_named_file_is_gone(recorded: Path, session: JupyterSession) -> None:
+    (recorded / "clinder.toml").unlink()
+    done = clinder(recorded.parent, "down", "--config", str(recorded / "clinder.toml"))
+    assert "there is no file" in done.stderr
+    assert session.was_shut_down
+
+
+def test_a_mistyped_file_is_not_nothing_to_stop(recorded: Path, session: JupyterSession) -> None:
+    done = clinder(recorded, "down", "--config", "elsewhere/clinder.toml", expect=2)
+    assert "there is no file elsewhere/clinder.toml" in done.stderr
+    assert not session.was_shut_down
 
 
 def test_a_fault_in_the_options_of_down_is_one(recorded: Path, session: JupyterSession) -> None:

@@ -65,7 +65,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
 @pytest.fixture
 def on_disk(disk: Disk, configure: Configure) -> Configure:
     def make(**settings: object) -> Config:
-        return replace(configure(**settings), state_dir=disk.folder / ".clinder")
+        return replace(configure(**settings), known_state_dir=disk.folder / ".clinder")
 
     return make
 

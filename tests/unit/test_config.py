@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clinder.config import Config, find_file, find_state_dir, load_config
+from clinder.config import Config, load_config
 from clinder.errors import ConfigError
+from clinder.places import find_file, find_state_dir
 from clinder.settings import option_name, setting_keys, variable_name
 
 if TYPE_CHECKING:
@@ -128,8 +129,8 @@ def test_several_hubs_are_a_list_in_the_file(tmp_path: Path) -> None:
         ("https://x.org:port", "hub"),
         ("https://x.org:99999", "hub"),
         ([], "no hub is named"),
-        (5, "the URL of a hub is expected, or a list of such"),
-        ([5], "the URL of a hub is expected, or a list of such"),
+        (5, "expected the URL of a hub, or a list of URLs"),
+        ([5], "expected the URL of a hub, or a list of URLs"),
     ],
 )
 def test_what_is_no_hub_is_refused_in_words(hub: object, words: str) -> None:
@@ -154,13 +155,13 @@ def test_every_fault_of_the_file_is_told_at_once(tmp_path: Path) -> None:
         "timeouts.silnce is not a known key: did you mean timeouts.silence? (clinder.toml)",
         "repo: 'nonsense' is not a repository (clinder.toml)",
         "hub: 'mybinder.org' is not the URL of a hub",
-        "ref: text is expected, not 5 (clinder.toml)",
+        "ref: expected a string, not 5 (clinder.toml)",
         "timeouts.build: 'soon' is not a duration: write 90s, 10m, 1h30m, or a number of seconds (clinder.toml)",
-        "session.warm: text is expected, not 1 (clinder.toml)",
+        "session.warm: expected a string, not 1 (clinder.toml)",
     ):
         assert words in caught.value.message
     assert len(caught.value.faults) == 8
-    assert caught.value.message.startswith(f"{file}: 8 faults")
+    assert caught.value.message.startswith(f"{file}: 8 errors")
     assert caught.value.exit_status == 2
 
 
@@ -216,7 +217,7 @@ def test_what_is_no_utf8_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "clinder.toml").mkdir()
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match="cannot be read: it is a folder"):
         load(tmp_path / "clinder.toml")
 
 

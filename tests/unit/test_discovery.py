@@ -232,7 +232,7 @@ def test_what_is_found_is_written_once_and_again_only_by_force(folder: Path) -> 
     path = write_config(folder, values, force=False)
     assert 'repo = "org/name"' in path.read_text()
     path.write_text("mine")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         write_config(folder, values, force=False)
     assert path.read_text() == "mine"
     write_config(folder, values, force=True)

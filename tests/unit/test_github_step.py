@@ -6,9 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hub.servers import TOKEN, JupyterSession, Server, event, eventually, stream
+
+from clinder.ci import github
+from unit.spoiled import each_spoiled_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 START = Path(__file__).parents[2] / "action" / "start.py"
 LIMIT_S = 60
@@ -72,7 +79,7 @@ def test_a_failure_is_annotated_and_summarized(tmp_path: Path, hub: Server) -> N
         ({"timeouts_build": "soon"}, "(input timeouts-build)"),
         ({"working_directory": "nowhere"}, "is the repository checked out?"),
         ({"config": "nowhere.toml"}, "Look at the input config"),
-        ({"summary": "no"}, "true or false is expected"),
+        ({"summary": "no"}, "expected true or false"),
     ],
     ids=str,
 )
@@ -80,6 +87,67 @@ def test_an_input_that_will_not_do_is_named(tmp_path: Path, inputs: dict[str, st
     status, printed = Step(tmp_path, repo="org/name", **inputs).run("up")
     assert status == 2
     assert words in printed
+
+
+def test_every_error_of_the_settings_is_told(tmp_path: Path) -> None:
+    (tmp_path / "clinder.toml").write_text('hbu = "local"\nref = 5\n')
+    status, printed = Step(tmp_path, repo="org/name", timeouts_build="soon").run("up")
+    assert status == 2
+    for words in ("3 errors", "hbu is not a known key", "ref: expected a string, not 5", "(input timeouts-build)"):
+        assert words in printed
+
+
+@each_spoiled_file
+def test_the_session_is_stopped_and_its_token_removed_whatever_became_of_the_file(
+    tmp_path: Path, session: JupyterSession, hub: Server, spoil: Callable[[Path], object]
+) -> None:
+    step = Step(tmp_path, hub_url=hub.url, repo="org/name")
+    assert step.run("up")[0] == 0
+    spoil(tmp_path / "clinder.toml")
+    status, printed = step.run("down")
+    assert status == 0
+    assert "The file is ignored." in printed
+    assert session.was_shut_down
+    assert not step.folder.exists()
+
+
+@pytest.mark.parametrize("name", ["INPUT_TIMEOUTS-STOP", "INPUT_SUMMARY", "INPUT_WORKING-DIRECTORY", "INPUT_CONFIG"])
+def test_the_session_is_stopped_whatever_became_of_the_inputs(
+    tmp_path: Path, session: JupyterSession, hub: Server, name: str
+) -> None:
+    step = Step(tmp_path, hub_url=hub.url, repo="org/name")
+    assert step.run("up")[0] == 0
+    step.environment[name] = "nonsense"
+    assert step.run("down")[0] == 0
+    assert session.was_shut_down
+    assert not step.folder.exists()
+
+
+def test_the_token_is_removed_though_the_session_cannot_be_stopped(
+    tmp_path: Path, session: JupyterSession, hub: Server
+) -> None:
+    step = Step(tmp_path, hub_url=hub.url, repo="org/name", timeouts_stop="1s")
+    assert step.run("up")[0] == 0
+    (step.folder / "state" / "state.json").write_text("nonsense")
+    status, printed = step.run("down")
+    assert status == 0
+    assert "::warning title=clinder%3A the session may be left running::" in printed
+    assert not step.folder.exists()
+
+
+def test_a_token_that_cannot_be_removed_is_told_of(
+    tmp_path: Path, session: JupyterSession, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    folder = tmp_path / "step"
+    folder.mkdir()
+    assert github.main(["down", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert f"{folder}, in which the session's token is, cannot be removed: Permission denied" in printed
 
 
 def test_repository_and_commit_come_from_the_event(tmp_path: Path, hub: Server) -> None:

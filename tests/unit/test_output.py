@@ -153,6 +153,7 @@ def test_the_exit_statuses_are_these() -> None:
         "ClinderError": 1,
         "UsageError": 2,
         "ConfigError": 2,
+        "ConfigFileError": 2,
         "RefusedError": 3,
         "LockedError": 4,
         "BuildError": 5,

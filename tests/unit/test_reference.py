@@ -100,7 +100,7 @@ def test_the_schema_takes_what_clinder_takes(document: dict[str, Any], tmp_path:
 )
 def test_the_schema_refuses_what_clinder_refuses(document: dict[str, Any], tmp_path: Path) -> None:
     assert faults(document)
-    with pytest.raises(ConfigError, match="1 fault"):
+    with pytest.raises(ConfigError, match="1 error"):
         read(document, tmp_path)
 
 

@@ -1,6 +1,7 @@
 """Where the embedded hub keeps things: repositories, environments, session folders and the records of its servers.
 
-Everything lies below one folder that only its owner can read.
+Everything lies below one folder that only its owner can read. A folder that others can write to is not used: a record
+of theirs would have one's own processes ended, an environment of theirs would be run.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ import errno
 import os
 import re
 import secrets
+import stat
 import sys
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from clinder.errors import HubError
+from clinder.display import show_path
+from clinder.errors import HubError, UsageError
+from clinder.places import absolute
+from clinder.trust import find_distrust
 
 _ENVIRONMENT = "CLINDER_CACHE_DIR"
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def default_cache_dir() -> Path:
@@ -27,28 +33,38 @@ def default_cache_dir() -> Path:
     """
     given = os.environ.get(_ENVIRONMENT)
     try:
-        return Path(given).expanduser().absolute() if given else _usual_cache_dir()
+        return absolute(Path(given).expanduser()) if given else _usual_cache_dir()
     except RuntimeError as error:
-        where = f"{_ENVIRONMENT}, {given}: there is no such user" if given else "the home folder: HOME is not set"
+        where = f"{_ENVIRONMENT}, {given}: there is no such user" if given else "the home folder: HOME does not name it"
         raise _unusable(where) from error
+    except UsageError as error:
+        raise _unusable(f"{_ENVIRONMENT}, {given}: {error.message}") from error
 
 
 def _unusable(where: str) -> HubError:
     return HubError(
         f"the embedded hub cannot keep anything in {where}",
-        hint=f"Set {_ENVIRONMENT} to a folder that you can write to.",
+        hint=f"Set {_ENVIRONMENT} to a folder of your own.",
     )
 
 
 def _usual_cache_dir() -> Path:
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+        base = os.environ.get("LOCALAPPDATA") or str(_home() / "AppData" / "Local")
         return Path(base) / "clinder" / "Cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "clinder"
+        return _home() / "Library" / "Caches" / "clinder"
     # The XDG base directory specification has relative paths ignored.
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "clinder"
+    return (Path(base) if Path(base).is_absolute() else _home() / ".cache") / "clinder"
+
+
+def _home() -> Path:
+    home = Path.home()
+    # Python takes an empty HOME for `/`, and a relative one for a part of whatever folder is the current one.
+    if os.environ.get("HOME") == "" or not home.is_absolute():
+        raise RuntimeError
+    return home
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +83,7 @@ class Cache:
         Raises:
             HubError: nobody knows where the usual one is.
         """
-        return cls(folder.absolute() if folder else default_cache_dir())
+        return cls(absolute(folder) if folder else default_cache_dir())
 
     def check(self) -> None:
         """See that something can be kept here.
@@ -99,20 +115,34 @@ class Cache:
 
     def session(self, name: str) -> Path:
         """Where a session's folder lies, if there is one."""
-        return self.root / "sessions" / name
+        return self._checked("sessions") / name
 
     def record(self, name: str) -> Path:
         """Where a server's record lies, if there is one."""
-        return self.root / "servers" / f"{name}.json"
+        return self._checked("servers") / f"{name}.json"
 
     def _folder(self, name: str) -> Path:
         try:
             private_folder(self.root)
+            _check_own(self.root)
             folder = private_folder(self.root / name)
+            _check_own(folder)
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
-            raise _unusable(f"{self.root}: {error.strerror}") from error
+            raise _unusable(f"{show_path(self.root)}: {error.strerror}") from error
+        return folder
+
+    def _checked(self, name: str) -> Path:
+        """Check a folder that need not be there, and return it."""
+        folder = self.root / name
+        for path in (self.root, folder):
+            try:
+                _check_own(path)
+            except FileNotFoundError:
+                break
+            except OSError as error:
+                raise _unusable(f"{show_path(self.root)}: {error.strerror}") from error
         return folder
 
 
@@ -121,6 +151,18 @@ def private_folder(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def _check_own(path: Path) -> None:
+    """Check that a folder is one that no other user can put anything into; a link to it must be one's own, too.
+
+    Raises:
+        OSError: another user can; `strerror` says how.
+    """
+    if distrust := find_distrust(path):
+        raise PermissionError(errno.EPERM, f"{show_path(distrust.part)} belongs to another user, {distrust.owner}")
+    if os.name != "nt" and path.stat().st_mode & _OTHERS_WRITE:
+        raise PermissionError(errno.EPERM, f"other users can write to {show_path(path)} (`chmod go-w` ends that)")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from clinder.files import read_regular
 from clinder.hubs.local.cache import Cache, write_private
 from clinder.hubs.local.processes import ProcessId, end, is_running
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = re.compile(r"/user/([a-z0-9-]+)/")
+_MAX_BYTES = 64 * 1024
 _KEPT_S = 365 * 24 * 3600.0
 
 
@@ -116,7 +118,7 @@ def _remove(path: Path) -> None:
 
 def _read(path: Path) -> Record | None:
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(read_regular(path, max_bytes=_MAX_BYTES, own=True))
         return Record(
             name=path.stem,
             host=fields["host"],

@@ -42,6 +42,6 @@ def stop(url: str, timeout_s: float, *, cache_dir: Path | None = None) -> bool:
 def _find(url: str, cache_dir: Path | None) -> tuple[Cache | None, records.Record | None]:
     try:
         cache = Cache.at(cache_dir)
+        return cache, records.find(cache, url)
     except HubError:
         return None, None  # where there is no place to keep anything, nothing was ever started
-    return cache, records.find(cache, url)
