@@ -57,6 +57,7 @@ class Config:
         file: the `clinder.toml` that was read, if any.
         state_dir: the `.clinder` that goes with it.
         warnings: what looks wrong but stops nothing.
+        state_dir_is_named: whether the state folder is one that an option or a variable names.
     """
 
     settings: Settings
@@ -65,6 +66,7 @@ class Config:
     file: Path | None
     state_dir: Path
     warnings: tuple[str, ...] = ()
+    state_dir_is_named: bool = False
 
     @property
     def hubs(self) -> tuple[str, ...]:
@@ -115,6 +117,12 @@ def find_state_dir(file: Path | None, given: Path | None = None, environment: Ma
     return Path(chosen).absolute() if chosen else (file.parent if file else Path.cwd()) / STATE_DIR_NAME
 
 
+def is_state_dir_named(given: Path | None = None, environment: Mapping[str, str] | None = None) -> bool:
+    """Whether an option or `CLINDER_STATE_DIR` names the state folder; else one is found (`find_state_dir`)."""
+    environment = os.environ if environment is None else environment
+    return bool(given or environment.get("CLINDER_STATE_DIR"))
+
+
 def load_config(
     *,
     options: Mapping[str, object] | None = None,
@@ -157,8 +165,8 @@ def load_config(
         raise ConfigError(f"{where}: {_count(faults)}", faults=faults, hint="`clinder.toml.example` shows every key.")
     sources = {key: values[key].source if key in values else "default" for key in setting_keys()}
     warnings += [f"{danger} ({sources['hub']})" for hub in settings.hub if (danger := exposure(hub))]
-    state_dir = find_state_dir(file, state_dir, environment)
-    return Config(settings, sources, link, file, state_dir, tuple(warnings))
+    folder, is_named = find_state_dir(file, state_dir, environment), is_state_dir_named(state_dir, environment)
+    return Config(settings, sources, link, file, folder, tuple(warnings), is_named)
 
 
 def load_config_despite_faults(
@@ -174,8 +182,9 @@ def load_config_despite_faults(
     try:
         return load_config(options=options, file=file, state_dir=state_dir)
     except ConfigError as error:
-        config = load_config(options=options, state_dir=find_state_dir(file, state_dir))
-        return replace(config, warnings=(*config.warnings, f"{error.message}\nIt is left aside."))
+        config = load_config(options=options, state_dir=state_dir)
+        warnings = (*config.warnings, f"{error.message}\nIt is left aside.")
+        return replace(config, state_dir=find_state_dir(file, state_dir), warnings=warnings)
 
 
 def _count(faults: list[str]) -> str:

@@ -68,11 +68,13 @@ def _read(kind: Any, value: object, where: str) -> Any:
         return _read_moment(value, where)
     if kind is float:
         return _read_number(value, where)
-    if type(value) is not kind:
+    if type(value) is not kind or (type(value) is int and abs(value) > _LARGEST):
         raise _fault(where, _EXPECTED[kind])
     return value
 
 
+_LARGEST = 2**63
+"""A larger integer is no count, and one of many digits cannot even be written again."""
 _EXPECTED = {str: "text is expected", int: "a whole number is expected"}
 
 

@@ -118,8 +118,8 @@ PARTS = (
     ),
     Part(
         "words",
-        "Errors, what a hub says, what was seen of a session, times, hosts, what stays hidden, files.",
-        ("errors", "events", "phases", "observation", "duration", "hosts", "hidden", "files"),
+        "Errors, what a hub says, what was seen of a session, times, hosts, what stays hidden, files and folders.",
+        ("errors", "events", "phases", "observation", "duration", "hosts", "hidden", "files", "folders"),
         (),
     ),
 )

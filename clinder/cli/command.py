@@ -26,6 +26,7 @@ from clinder.output.result import Result, show
 if TYPE_CHECKING:
     from clinder.circumstances import Circumstances
     from clinder.config import Config
+    from clinder.state import StateFolder
 
 Verb: TypeAlias = Callable[..., Result]
 
@@ -106,7 +107,7 @@ class Invocation:
             ConfigError: with every fault.
         """
         from clinder.config import load_config, load_config_despite_faults
-        from clinder.output.result import say
+        from clinder.output.result import one_paragraph, say
 
         load = load_config_despite_faults if bears_faults else load_config
         config = load(
@@ -115,8 +116,21 @@ class Invocation:
             state_dir=self.state_dir,
         )
         for warning in config.warnings:
-            say(f"warning: {warning}")
+            say(f"warning: {one_paragraph(warning)}")
         return config
+
+    def state_folder(self) -> StateFolder:
+        """Get the state folder: the one that is named, else `.clinder` beside the `clinder.toml` that counts.
+
+        Raises:
+            UsageError: `--config` names no file.
+        """
+        from clinder.config import find_state_dir, is_state_dir_named
+        from clinder.state import StateFolder
+
+        return StateFolder(
+            find_state_dir(self.find_file(), self.state_dir), is_named=is_state_dir_named(self.state_dir)
+        )
 
     @contextlib.contextmanager
     def circumstances(self, config: Config | None) -> Iterator[Circumstances]:
@@ -129,8 +143,9 @@ class Invocation:
         from clinder.interrupts import Interrupts
         from clinder.output.launches import last_launches_left
         from clinder.output.progress import progress
+        from clinder.state import StateFolder
 
-        logs = config.state_dir / "logs" if config else None
+        logs = StateFolder.of(config).logs if config else None
         with (
             Interrupts().installed() as interrupts,
             progress(quiet=self.quiet, verbose=self.verbose, logs=logs) as tell,

@@ -43,10 +43,9 @@ def env(
 
 
 def _recorded(invocation: Invocation) -> Session:
-    from clinder.config import find_state_dir
     from clinder.use import recorded_session
 
-    return recorded_session(find_state_dir(invocation.find_file(), invocation.state_dir))
+    return recorded_session(invocation.state_folder())
 
 
 def _checked(invocation: Invocation) -> Session:

@@ -30,7 +30,6 @@ def check(
     ] = None,
 ) -> Result:
     """Say whether a hub is a BinderHub, is well, which providers it has and how many launches are left."""
-    from clinder.config import find_state_dir
     from clinder.errors import UsageError
     from clinder.hubs.binderhub import BinderHub
     from clinder.output.documents import hub_document
@@ -46,8 +45,7 @@ def check(
             "the embedded hub answers no requests by itself", hint="`clinder hub serve` makes it speak HTTP."
         )
     report = BinderHub(name, connect_s=config.timeouts.connect.total_seconds()).report()
-    state_dir = find_state_dir(invocation.find_file(), invocation.state_dir)
-    left = report.launches_left or last_launches_left(state_dir / "logs", name)
+    left = report.launches_left or last_launches_left(invocation.state_folder().logs, name)
     return Result(
         hub_document(name, report, left),
         text=hub_text(name, report, left),

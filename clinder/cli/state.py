@@ -17,12 +17,10 @@ def show(
     show_token: Annotated[bool, typer.Option("--show-token", help="Include tokens and URIs in the JSON.")] = False,
 ) -> Result:
     """Show what is recorded, without asking any hub."""
-    from clinder.config import find_state_dir
     from clinder.output.documents import state_document
     from clinder.output.text import state_text
-    from clinder.state import StateFolder
 
-    state = StateFolder(find_state_dir(invocation.find_file(), invocation.state_dir)).read()
+    state = invocation.state_folder().read()
     return Result(state_document(state, with_token=show_token), text=state_text(state))
 
 
