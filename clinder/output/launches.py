@@ -31,7 +31,7 @@ _LONGEST_LIMIT_S = 24 * 3600.0
 """How far ahead a hub's limit may be said to be lifted; BinderHub counts by the hour."""
 _MOST = 2**40
 _PIECE = 64 * 1024
-_LOG_BYTES = 128 * 1024 * 1024
+_LOG_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +138,22 @@ def medians(launch: PastLaunch, earlier: list[PastLaunch]) -> dict[str, float]:
 
 
 class LogReader:
-    """Reads the log of a launch from its beginning, cleaned, as far as it has been written; a context manager.
+    """Reads the log of a launch, cleaned, as far as it has been written; a context manager.
+
+    Args:
+        launch: whose log.
+        most_bytes: how much of the end of the log is read; all of it, if left out.
 
     Raises:
         StateError: on entering: the log cannot be read.
     """
 
-    def __init__(self, launch: PastLaunch) -> None:
+    def __init__(self, launch: PastLaunch, *, most_bytes: int | None = None) -> None:
         self._launch = launch
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._waiting = ""
-        self._left = _LOG_BYTES
+        self._left = most_bytes
+        self._note = ""
 
     def __enter__(self) -> Self:
         try:
@@ -156,6 +161,10 @@ class LogReader:
                 self._descriptor = folder.open_file(self._launch.path.name)
         except OSError as error:
             raise _unreadable(self._launch.folder, self._launch.path, error) from error
+        unread = os.fstat(self._descriptor).st_size - self._left if self._left is not None else 0
+        if unread > 0:
+            os.lseek(self._descriptor, unread, os.SEEK_SET)
+            self._note = f"[the first {unread} bytes of {self._launch.path} are not shown]\n"
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -169,6 +178,9 @@ class LogReader:
         Args:
             is_all: whether the log has ended, so that a last line without an end is one, too.
         """
+        if self._note:
+            yield self._note
+            self._note = ""
         while piece := self._read():
             whole, newline, rest = (self._waiting + self._decoder.decode(piece)).rpartition("\n")
             if not newline and len(rest) > _PIECE:
@@ -176,19 +188,17 @@ class LogReader:
             self._waiting = rest
             if newline:
                 yield f"{clean(whole)}\n"
-        if self._left == 0:
-            yield f"{clean(self._waiting)} …\n[the rest of {self._launch.path} is not shown]\n"
-            self._waiting, self._left = "", -1
-        elif is_all and self._waiting:
+        if is_all and self._waiting:
             yield f"{clean(self._waiting)}\n"
             self._waiting = ""
 
     def _read(self) -> bytes:
         try:
-            piece = os.read(self._descriptor, min(_PIECE, max(self._left, 0)))
+            piece = os.read(self._descriptor, _PIECE if self._left is None else min(_PIECE, self._left))
         except OSError as error:
             raise _unreadable(self._launch.folder, self._launch.path, error) from error
-        self._left -= len(piece)
+        if self._left is not None:
+            self._left -= len(piece)
         return piece
 
     def has_ended(self) -> bool:
@@ -201,12 +211,12 @@ class LogReader:
 
 
 def read_log(launch: PastLaunch) -> str:
-    """Read the log of a launch as far as it has been written, cleaned.
+    """Read the log of a launch as far as it has been written, cleaned; of a very large one the end.
 
     Raises:
         StateError: it cannot be read.
     """
-    with LogReader(launch) as log:
+    with LogReader(launch, most_bytes=_LOG_BYTES) as log:
         return "".join(log.lines(is_all=True))
 
 

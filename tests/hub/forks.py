@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-LIMIT_S = 60
+LIMIT_S = 120
 """A command that takes longer is killed by SIGALRM, so that none hangs for ever."""
 KILLED = -getattr(signal, "SIGKILL", 9)
 

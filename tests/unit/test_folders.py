@@ -137,13 +137,15 @@ def test_a_file_or_folder_of_another_user_in_ones_own_is_refused(place: PrivateF
 
 
 @needs_root
+@pytest.mark.parametrize("is_named", [False, True])
 def test_what_root_writes_belongs_to_the_owner_of_the_folder(
-    place: PrivateFolder, monkeypatch: pytest.MonkeyPatch
+    place: PrivateFolder, monkeypatch: pytest.MonkeyPatch, is_named: bool
 ) -> None:
     place.make().close()
     os.chown(place.path, OTHER_USER, OTHER_USER)
-    monkeypatch.setenv("SUDO_UID", str(OTHER_USER))
-    with place.open() as folder:
+    if not is_named:
+        monkeypatch.setenv("SUDO_UID", str(OTHER_USER))
+    with PrivateFolder(place.path, is_named=is_named).open() as folder:
         folder.write("file", "x")
         os.close(folder.open_or_create_file("lock"))
         with folder.make_folder("inner") as inner:
@@ -153,7 +155,7 @@ def test_what_root_writes_belongs_to_the_owner_of_the_folder(
 
 @needs_root
 @pytest.mark.parametrize("caller", ["", "0", "nobody", "99999999999", str(OTHER_USER)])
-def test_what_root_makes_belongs_to_the_caller_of_sudo_in_the_folder_of_that_user(
+def test_what_root_makes_under_sudo_belongs_to_the_caller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caller: str
 ) -> None:
     os.chown(tmp_path, OTHER_USER, OTHER_USER)
