@@ -42,7 +42,7 @@ class Work:
         self._config = config
         self._with = circumstances
         self._operation = operation
-        self._folder = StateFolder(config.state_dir)
+        self._folder = StateFolder.of(config)
         self._exit = contextlib.ExitStack()
         self._before: Session | None = None
         self._pending: Pending | None = None

@@ -18,7 +18,14 @@ from clinder.display import show_path, show_text, show_value
 from clinder.duration import format_duration
 from clinder.errors import ClinderError, ConfigError, ConfigFileError, UsageError
 from clinder.hosts import exposure
-from clinder.places import FILE_NAME, STATE_DIR_NAME, current_folder, find_state_dir, find_state_dir_despite_file
+from clinder.places import (
+    FILE_NAME,
+    STATE_DIR_NAME,
+    current_folder,
+    find_state_dir,
+    find_state_dir_despite_file,
+    is_state_dir_named,
+)
 from clinder.repository import LOCAL, RepositoryLink, RepositorySpec, read_repository
 from clinder.settings import (
     ENVIRONMENT_PREFIX,
@@ -62,6 +69,7 @@ class Config:
         file: the `clinder.toml` that was read, if any.
         known_state_dir: the `.clinder` that goes with it; `None` where the current folder, in which it is, was deleted.
         warnings: what looks wrong but stops nothing.
+        state_dir_is_named: whether the state folder is one that an option or a variable names.
     """
 
     settings: Settings
@@ -70,6 +78,7 @@ class Config:
     file: Path | None
     known_state_dir: Path | None
     warnings: tuple[str, ...] = ()
+    state_dir_is_named: bool = False
 
     @property
     def state_dir(self) -> Path:
@@ -161,7 +170,8 @@ def load_config(
     known_state_dir: Path | None = None
     with contextlib.suppress(UsageError):  # what needs no state does without the current folder, too
         known_state_dir = find_state_dir(file, state_dir, environment)
-    return Config(settings, sources, link, file, known_state_dir, tuple(warnings))
+    is_named = is_state_dir_named(state_dir, environment)
+    return Config(settings, sources, link, file, known_state_dir, tuple(warnings), is_named)
 
 
 def load_config_despite_file(
@@ -183,8 +193,10 @@ def load_config_despite_file(
     try:
         return load_config(options=options, file=find(), state_dir=state_dir)
     except (ConfigError, UsageError) as error:
-        config = load_config(options=options, state_dir=find_state_dir_despite_file(find, state_dir))
-        return replace(config, warnings=(*config.warnings, f"{error.message}\nThe file is ignored."))
+        folder = find_state_dir_despite_file(find, state_dir)
+        config = load_config(options=options, state_dir=state_dir)
+        warnings = (*config.warnings, f"{error.message}\nThe file is ignored.")
+        return replace(config, known_state_dir=folder, warnings=warnings)
 
 
 def _count(faults: list[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from typing import TYPE_CHECKING
@@ -81,16 +82,25 @@ def read_regular(
     try:
         if own and (owner := foreign_owner(descriptor)):
             raise OSError(errno.EPERM, f"it belongs to another user, {owner}", str(path))
-        pieces: list[bytes] = []
-        size = 0
-        while piece := os.read(descriptor, _READ_BYTES):
-            size += len(piece)
-            if size > max_bytes:
-                raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes", str(path))
-            pieces.append(piece)
-        return b"".join(pieces)
+        return read_descriptor(descriptor, max_bytes=max_bytes)
     finally:
         os.close(descriptor)
+
+
+def read_descriptor(descriptor: int, *, max_bytes: int) -> bytes:
+    """Read an open file to its end.
+
+    Raises:
+        OSError: it cannot be read, or more than `max_bytes` are left in it.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    while piece := os.read(descriptor, _READ_BYTES):
+        size += len(piece)
+        if size > max_bytes:
+            raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def write_private(path: Path, data: bytes | str, *, durably: bool = False) -> None:
@@ -107,16 +117,25 @@ def write_private(path: Path, data: bytes | str, *, durably: bool = False) -> No
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = open_regular(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            if durably:
-                os.fsync(file.fileno())
+        write_descriptor(descriptor, data, durably=durably)
         partial.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def write_descriptor(descriptor: int, data: bytes | str, *, durably: bool = False) -> None:
+    """Write data to an open file and close it, also where writing fails; see `write_private`.
+
+    Raises:
+        OSError: it cannot be written whole.
+    """
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        if durably:
+            os.fsync(file.fileno())
 
 
 def foreign_owner(path: str | Path | int) -> str | None:
@@ -131,14 +150,20 @@ def foreign_owner(path: str | Path | int) -> str | None:
     Raises:
         OSError: it does not exist, or cannot be looked at.
     """
-    if os.name == "nt":
+    return foreign_user((os.fstat(path) if isinstance(path, int) else os.lstat(path)).st_uid)
+
+
+def foreign_user(number: int) -> str | None:
+    """Get the name of the user with this number; `None` if what belongs to it counts as one's own (`foreign_owner`)."""
+    if os.name == "nt" or number in (os.geteuid(), 0) or number == sudo_caller():
         return None
-    owner = (os.fstat(path) if isinstance(path, int) else os.lstat(path)).st_uid
-    user = os.geteuid()
-    caller = os.environ.get("SUDO_UID", "") if user == 0 else ""
-    if owner in (user, 0) or str(owner) == caller:
-        return None
-    return _user_name(owner)
+    return _user_name(number)
+
+
+def sudo_caller() -> int | None:
+    """Get the number of the user for whom root works here, by way of `sudo`."""
+    caller = os.environ.get("SUDO_UID", "")
+    return int(caller) if os.name != "nt" and os.geteuid() == 0 and re.fullmatch(r"[0-9]{1,10}", caller) else None
 
 
 def _user_name(number: int) -> str:

@@ -50,7 +50,7 @@ def down(config: Config, circumstances: Circumstances) -> DownResult:
     Raises:
         ClinderError: a session could not be stopped; it stays recorded.
     """
-    if not StateFolder(config.state_dir).is_there():
+    if not StateFolder.of(config).is_there():
         return DownResult(DownAction.NOTHING, None)
     with Work(config, circumstances, "down") as work:
         return work.carry_out_down(

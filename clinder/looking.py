@@ -70,7 +70,7 @@ def desire(config: Config, wishes: Wishes) -> Desired:
 
 def preview(config: Config, wishes: Wishes = Wishes()) -> Plan:
     """Say what `up` would do, and why; changes nothing and needs no lock."""
-    folder = StateFolder(config.state_dir)
+    folder = StateFolder.of(config)
     state = _without_live_launch(folder.read(), folder)
     return plan(desire(config, wishes), state, observe_all(state, config))
 
@@ -100,7 +100,7 @@ def status(config: Config) -> StatusResult:
     Raises:
         StateError: the state cannot be read.
     """
-    state = StateFolder(config.state_dir).read()
+    state = StateFolder.of(config).read()
     session = state.session
     if session is None:
         return StatusResult(None, None, (), state)

@@ -116,6 +116,12 @@ def find_state_dir(file: Path | None, given: Path | None = None, environment: Ma
     return chosen or (file.parent if file else current_folder()) / STATE_DIR_NAME
 
 
+def is_state_dir_named(given: Path | None = None, environment: Mapping[str, str] | None = None) -> bool:
+    """Whether an option or `CLINDER_STATE_DIR` names the state folder; else one is found (`find_state_dir`)."""
+    environment = os.environ if environment is None else environment
+    return bool(given or environment.get("CLINDER_STATE_DIR"))
+
+
 def find_state_dir_despite_file(find: Callable[[], Path | None], given: Path | None = None) -> Path:
     """Say where the state is, whatever is the matter with the file: of that, only the place counts.
 

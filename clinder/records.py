@@ -68,11 +68,14 @@ def _read(kind: Any, value: object, where: str) -> Any:
         return _read_moment(value, where)
     if kind is float:
         return _read_number(value, where)
-    if type(value) is not kind:
+    if type(value) is not kind or (type(value) is int and abs(value) > _LARGEST):
         raise _fault(where, _EXPECTED[kind])
     return value
 
 
+_MOST_OF_A_NAME = 64
+_LARGEST = 2**63
+"""A larger integer is no count, and one of many digits cannot even be written again."""
 _EXPECTED = {str: "text is expected", int: "a whole number is expected"}
 
 
@@ -82,7 +85,7 @@ def _read_fields(kind: Any, value: object, where: str) -> Any:
     types = _types(kind)
     known = {field.name: field for field in fields(kind)}
     if unknown := [name for name in value if name not in known]:
-        raise _fault(_inside(where, unknown[0]), "this key is unknown")
+        raise _fault(_inside(where, unknown[0][:_MOST_OF_A_NAME]), "this key is unknown")
     for name, field in known.items():
         if name not in value and field.default is MISSING and field.default_factory is MISSING:
             raise _fault(_inside(where, name), "this key is missing")

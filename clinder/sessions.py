@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from clinder.events import Event
 
 _BAD_IN_URL = re.compile(r"[^\x21-\x7e]|[\"'`<>\\^{|}$]")
+_LONGEST = 4096
+"""How many characters a URL, a token and what else a hub says of a session may have: all of it is recorded."""
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _USER_INTERFACE = re.compile(r"(?<!/user)/(lab|tree|notebooks|doc|retro|voila|rstudio|desktop)(/.*)?$")
 """What a browser's address adds to a server's URL; after `/user` such a word is the name of a JupyterHub's user."""
@@ -87,6 +89,8 @@ def check_url(url: object) -> str:
     """
     if not isinstance(url, str) or not url:
         raise ValueError("it has no URL")
+    if len(url) > _LONGEST:
+        raise ValueError(f"its URL is longer than {_LONGEST} characters")
     if _BAD_IN_URL.search(url):
         raise ValueError(f"its URL {_bare(url)!r} holds characters that a URL must not hold")
     parts = urlsplit(url)
@@ -113,6 +117,8 @@ def check_token(token: object) -> str:
     """
     if not isinstance(token, str) or not token:
         raise ValueError("it has no token")
+    if len(token) > _LONGEST:
+        raise ValueError(f"its token is longer than {_LONGEST} characters")
     if not _TOKEN.fullmatch(token):
         raise ValueError("its token holds characters that cannot be printed")
     return token
@@ -161,7 +167,7 @@ def _resolved_ref(persistent_request: object) -> str:
 
 
 def _printable(value: object) -> str:
-    return value if isinstance(value, str) and value.isprintable() else ""
+    return value if isinstance(value, str) and len(value) <= _LONGEST and value.isprintable() else ""
 
 
 def session_from_uri(uri: str) -> Session:

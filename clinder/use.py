@@ -11,7 +11,6 @@ from clinder.state import StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from clinder.config import Config
     from clinder.sessions import Session
@@ -31,14 +30,14 @@ def session_environment(session: Session, environment: Mapping[str, str] | None 
     return {name: value for name, value in base.items() if name not in OWN_VARIABLES} | session_variables(session)
 
 
-def recorded_session(state_dir: Path) -> Session:
+def recorded_session(folder: StateFolder) -> Session:
     """Read which session is recorded, without a look at it.
 
     Raises:
         NoSessionError: none is.
         StateError: the state cannot be read.
     """
-    session = StateFolder(state_dir).read().session
+    session = folder.read().session
     if session is None:
         raise NoSessionError("no session is recorded", hint="`clinder up` launches one.")
     return session
@@ -55,7 +54,7 @@ def running_session(config: Config) -> Session:
     from clinder.observation import Condition
     from clinder.stopping import observe_session
 
-    session = recorded_session(config.state_dir)
+    session = recorded_session(StateFolder.of(config))
     seen = observe_session(session, timeouts=config.timeouts)
     if seen.condition is Condition.GONE:
         raise NoSessionError(f"the session {session.url} is gone: {seen.reason}", hint="`clinder up` launches another.")

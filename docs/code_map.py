@@ -131,7 +131,7 @@ PARTS = (
     Part(
         "words",
         "Errors, what a hub says, what was seen of a session, times, hosts, what is hidden, files, values shown.",
-        ("errors", "events", "phases", "observation", "duration", "hosts", "hidden", "files", "display"),
+        ("errors", "events", "phases", "observation", "duration", "hosts", "hidden", "files", "folders", "display"),
         (),
     ),
 )

@@ -21,8 +21,9 @@ from clinder.ci.keeping import Keeping
 from clinder.ci.progress import ActionsProgress
 from clinder.circumstances import Circumstances
 from clinder.display import show_path
-from clinder.errors import ClinderError, InterruptedBySignalError, LockedError
+from clinder.errors import ClinderError, InterruptedBySignalError, LockedError, StateError
 from clinder.interrupts import Interrupts
+from clinder.state import StateFolder
 from clinder.use import BASE_URL_VARIABLE, recorded_session, session_variables
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ class Step:
         return self.folder / "state"
 
     @property
-    def logs(self) -> Path:
-        """Where the logs of launches are kept."""
-        return self.state_dir / "logs"
+    def state(self) -> StateFolder:
+        """The folder in which the session is recorded, and the logs of launches are kept."""
+        return StateFolder(self.state_dir, is_named=True)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -146,7 +147,7 @@ def _launch(step: Step, inputs: Inputs, interrupts: Interrupts) -> Session:
     from clinder.lifecycle import up
     from clinder.output.log import LaunchLog
 
-    shown, log = ActionsProgress(), LaunchLog(step.logs)
+    shown, log = ActionsProgress(), LaunchLog(step.state.logs)
 
     def tell(item: Event | Notice) -> None:
         shown(item)
@@ -174,9 +175,9 @@ def _summarize(step: Step, why: str, session: Session | None, failure: ClinderEr
     from clinder.output.launches import past_launches
 
     try:
-        launch = next(iter(past_launches(step.logs)), None)
+        launch = next(iter(past_launches(step.state.logs)), None)
         add_summary(summarize(Report(why, launch, session, failure)))
-    except OSError as error:
+    except (OSError, StateError) as error:
         annotate("warning", "clinder", f"the summary of the run cannot be written: {error}")
 
 
@@ -249,7 +250,7 @@ def _remove(folder: Path) -> None:
 
 def _keep_alive(step: Step, runner_pid: int) -> int:
     inputs = read_inputs()
-    session = recorded_session(step.state_dir)
+    session = recorded_session(step.state)
     timeouts = configure_to_stop(step.state_dir).timeouts
     Keeping(step.folder).keep(session, timeouts=timeouts, limit=inputs.keep_alive_for, runner_pid=runner_pid)
     return 0

@@ -13,7 +13,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from clinder.files import read_regular, write_private
 from clinder.hidden import without_secrets
+from clinder.output.clean import clean_value
 from clinder.watch import Pace, Watch
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _LOOK_S = 0.25
 _PACE = Pace(outage_s=600.0)
 _ENDING_S = 5.0
+_REASON_BYTES = 64 * 1024
 
 
 class Keeping:
@@ -71,7 +74,7 @@ class Keeping:
         while not self.log.exists() and time.monotonic() < until:
             time.sleep(_LOOK_S)
         with contextlib.suppress(OSError):
-            return self.log.read_text(encoding="utf-8").strip()
+            return clean_value(read_regular(self.log, max_bytes=_REASON_BYTES).decode(errors="replace"))
         return None
 
     def keep(
@@ -80,10 +83,8 @@ class Keeping:
         """Be that process; returns why it ends."""
         with Watch(session, timeouts=timeouts, keeps_alive=True, pace=pace) as watch:
             reason = self._until_over(watch, time.monotonic() + limit.total_seconds(), runner_pid)
-        part = self.log.with_suffix(".part")
         with contextlib.suppress(OSError):  # the folder may be gone: then nobody asks
-            part.write_text(reason, encoding="utf-8")
-            part.replace(self.log)
+            write_private(self.log, reason)
         return reason
 
     def _until_over(self, watch: Watch, deadline: float, runner_pid: int) -> str:

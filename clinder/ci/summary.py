@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clinder.duration import format_duration
-from clinder.output.clean import clean, clean_line
+from clinder.errors import StateError
+from clinder.output.clean import clean, clean_value
+from clinder.output.launches import read_log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +94,7 @@ def _table(facts: Sequence[tuple[str, str]]) -> str:
 
 def _text(text: str) -> str:
     """Write text so that Markdown and HTML see nothing in it."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&:-])", lambda found: f"&#{ord(found[0])};", clean_line(text))
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&:-])", lambda found: f"&#{ord(found[0])};", clean_value(text))
 
 
 def _code(text: str) -> str:
@@ -126,8 +128,8 @@ def _chart(phases: Sequence[tuple[str, float]], *, has_failed: bool) -> str:
 
 def _log_end(launch: PastLaunch) -> str:
     try:
-        lines = launch.path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        lines = read_log(launch).splitlines()
+    except StateError:
         return ""
     last = [line[:_MOST_OF_A_LINE] for line in lines[-_LOG_LINES:]]
     many = f"the last {len(last)} of {len(lines)} lines" if len(lines) > len(last) else f"{len(lines)} lines"

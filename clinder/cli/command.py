@@ -27,6 +27,7 @@ from clinder.output.result import Result, show
 if TYPE_CHECKING:
     from clinder.circumstances import Circumstances
     from clinder.config import Config
+    from clinder.state import StateFolder
 
 Verb: TypeAlias = Callable[..., Result]
 
@@ -86,17 +87,6 @@ class Invocation:
         named = self.config_file or os.environ.get("CLINDER_CONFIG")
         return named_file(Path(named)) if named else find_file()
 
-    def find_state_dir(self) -> Path:
-        """Say where the state is, whatever the file says.
-
-        Raises:
-            ConfigFileError: the file cannot be used, and there is no state folder.
-            UsageError: the current folder was deleted.
-        """
-        from clinder.places import find_state_dir_despite_file
-
-        return find_state_dir_despite_file(self.find_file, self.state_dir)
-
     def load_config(
         self,
         *,
@@ -128,6 +118,19 @@ class Invocation:
             say_warning(warning)
         return config
 
+    def state_folder(self) -> StateFolder:
+        """Get the state folder: the one that is named, else `.clinder` beside the `clinder.toml` that counts.
+
+        Raises:
+            ConfigFileError: the file cannot be used, and there is no state folder.
+            UsageError: the current folder was deleted.
+        """
+        from clinder.places import find_state_dir_despite_file, is_state_dir_named
+        from clinder.state import StateFolder
+
+        folder = find_state_dir_despite_file(self.find_file, self.state_dir)
+        return StateFolder(folder, is_named=is_state_dir_named(self.state_dir))
+
     @contextlib.contextmanager
     def circumstances(self, config: Config | None) -> Iterator[Circumstances]:
         """Show progress and listen to signals while the block runs; with a `config`, keep logs in its state folder.
@@ -139,8 +142,9 @@ class Invocation:
         from clinder.interrupts import Interrupts
         from clinder.output.launches import last_launches_left
         from clinder.output.progress import progress
+        from clinder.state import StateFolder
 
-        logs = config.state_dir / "logs" if config else None
+        logs = StateFolder.of(config).logs if config else None
         with (
             Interrupts().installed() as interrupts,
             progress(quiet=self.quiet, verbose=self.verbose, logs=logs) as tell,

@@ -45,7 +45,7 @@ def env(
 def _recorded(invocation: Invocation) -> Session:
     from clinder.use import recorded_session
 
-    return recorded_session(invocation.find_state_dir())
+    return recorded_session(invocation.state_folder())
 
 
 def _checked(invocation: Invocation) -> Session:

@@ -63,7 +63,7 @@ def _recall(invocation: Invocation, hub: str) -> LaunchesLeft | None:
     from clinder.output.launches import last_launches_left
 
     try:
-        return last_launches_left(invocation.find_state_dir() / "logs", hub)
+        return last_launches_left(invocation.state_folder().logs, hub)
     except ClinderError:
         return None
 

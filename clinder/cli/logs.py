@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clinder.cli.command import Invocation, command
-from clinder.output.clean import clean
 from clinder.output.result import Result
 
 if TYPE_CHECKING:
     from clinder.output.launches import PastLaunch
+    from clinder.state import StateFolder
 
 _FOLLOW_S = 0.2
 
@@ -31,14 +31,16 @@ def logs(
     """Show the hub's log of the last launch, or where its time went beside the median of earlier launches."""
     from clinder.errors import UsageError
     from clinder.output.documents import launch_document
-    from clinder.output.launches import medians, past_launches
+    from clinder.output.launches import medians, past_launches, read_log
     from clinder.output.timeline import timeline_svg, timeline_text
 
-    folder = invocation.find_state_dir() / "logs"
-    launches = past_launches(folder)
+    state = invocation.state_folder()
+    launches = past_launches(state.logs)
     if launch >= len(launches):
         raise UsageError(
-            f"there are {len(launches)} logs in {folder}" if launches else f"there is no log in {folder}",
+            f"there are {len(launches)} logs in {state.logs.path}"
+            if launches
+            else f"there is no log in {state.logs.path}",
             hint="`clinder up` keeps one of each launch.",
         )
     chosen = launches[launch]
@@ -48,16 +50,11 @@ def logs(
     if follow and invocation.as_json:
         raise UsageError("--follow prints the log as it comes, which is no JSON", hint="Leave --json out.")
     if follow:
-        _follow(chosen)
+        _follow(chosen, state)
         return Result({})
-    text = timeline_text(chosen, usual) if timeline else "" if svg else _text(chosen)
-    return Result(
-        launch_document(chosen, usual, _text(chosen)), text=text, messages=(f"written: {svg}",) if svg else ()
-    )
-
-
-def _text(launch: PastLaunch) -> str:
-    return clean(launch.path.read_text(encoding="utf-8", errors="replace"))
+    log = read_log(chosen) if invocation.as_json or not (timeline or svg) else ""
+    text = timeline_text(chosen, usual) if timeline else log
+    return Result(launch_document(chosen, usual, log), text=text, messages=(f"written: {svg}",) if svg else ())
 
 
 def _write(path: Path, text: str) -> None:
@@ -69,17 +66,17 @@ def _write(path: Path, text: str) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _follow(launch: PastLaunch) -> None:
+def _follow(launch: PastLaunch, state: StateFolder) -> None:
     """Print the log as it grows, until the launch has ended: then its facts stand beside it, or its lock is free."""
     from clinder.interrupts import Interrupts
-    from clinder.state import StateFolder
+    from clinder.output.launches import LogReader
 
-    state = StateFolder(launch.path.parent.parent)
-    with Interrupts().installed() as interrupts, launch.path.open(encoding="utf-8", errors="replace") as file:
+    with Interrupts().installed() as interrupts, LogReader(launch) as log:
         while True:
-            has_ended = launch.path.with_suffix(".json").exists() or not state.is_locked()
-            while text := file.read(65536):
-                sys.stdout.write(clean(text))
+            has_ended = log.has_ended() or not state.is_locked()
+            for text in log.lines(is_all=has_ended):
+                sys.stdout.write(text)
+                interrupts.check()
             sys.stdout.flush()
             if has_ended:
                 return

@@ -19,9 +19,8 @@ def show(
     """Show what is recorded, without asking any hub."""
     from clinder.output.documents import state_document
     from clinder.output.text import state_text
-    from clinder.state import StateFolder
 
-    state = StateFolder(invocation.find_state_dir()).read()
+    state = invocation.state_folder().read()
     return Result(state_document(state, with_token=show_token), text=state_text(state))
 
 

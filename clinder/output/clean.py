@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import re
 
+MOST_OF_A_VALUE = 1000
+"""How many characters of a name, a ref or a reason are shown: more than any that is meant to be read."""
+MOST_OF_A_MESSAGE = 20_000
+"""How many characters of a message are shown; it may hold the end of a build's log, or every error in a file."""
 _ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # OSC: titles, clipboard, links
     r"|\x1b[PX^_][^\x1b\n]*(?:\x1b\\)?"  # DCS, SOS, PM, APC
@@ -59,6 +63,17 @@ def _overwrite(line: str) -> str:
 def clean_line(text: str) -> str:
     """Make untrusted text harmless and a single line."""
     return " ".join(clean(text).split("\n")).strip()
+
+
+def clean_value(text: str, most: int = MOST_OF_A_VALUE) -> str:
+    """Make untrusted text harmless, a single line, and at most so many characters."""
+    line = clean_line(text[: 4 * most])  # so that no more is cleaned than can be shown
+    return line if len(line) <= most and len(text) <= 4 * most else f"{line[: most - 1]}…"
+
+
+def clean_message(text: str) -> str:
+    """Make an untrusted message harmless, and at most `MOST_OF_A_MESSAGE` characters long."""
+    return clean(text) if len(text) <= MOST_OF_A_MESSAGE else f"{clean(text[:MOST_OF_A_MESSAGE])}…"
 
 
 def is_passing(message: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clinder.output.clean import clean_value
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -18,23 +20,32 @@ if TYPE_CHECKING:
     from clinder.state import Pending, State
 
 
+_LONGEST_TEXT = 4096
+"""How many characters of a text there are at most in JSON: more than of any ref, image or URL."""
+
+
 def session_document(session: Session, *, with_token: bool) -> dict[str, Any]:
     """Describe a session; without `with_token` neither `token` nor `uri` are there."""
     secret = {"token": session.token, "uri": session.uri} if with_token else {}
     return {
         "url": session.url,
         **secret,
-        "hub": session.hub,
-        "provider": session.provider,
-        "repo": session.repo,
-        "ref": session.ref,
-        "resolved_ref": session.resolved_ref,
-        "ref_url": session.ref_url,
-        "image": session.image,
+        "hub": _text(session.hub),
+        "provider": _text(session.provider),
+        "repo": _text(session.repo),
+        "ref": _text(session.ref),
+        "resolved_ref": _text(session.resolved_ref),
+        "ref_url": _text(session.ref_url),
+        "image": _text(session.image),
         "launched_at": _stamp(session.launched_at),
         "ready_at": _stamp(session.ready_at),
-        "phases": [{"phase": time.phase, "seconds": time.seconds} for time in session.phases],
+        "phases": [{"phase": _text(time.phase), "seconds": time.seconds} for time in session.phases],
     }
+
+
+def _text(value: str) -> str:
+    """Clean and bound a text from a record, which a checkout may have brought."""
+    return clean_value(value, _LONGEST_TEXT)
 
 
 def _stamp(moment: datetime | None) -> str | None:
@@ -60,8 +71,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     """Describe a plan."""
     return {
         "changes": plan.changes,
-        "steps": [{"action": step.action.value, "cause": step.cause} for step in plan.steps],
-        "obstacle": plan.obstacle or None,
+        "steps": [{"action": step.action.value, "cause": _text(step.cause)} for step in plan.steps],
+        "obstacle": _text(plan.obstacle) or None,
     }
 
 
@@ -74,12 +85,15 @@ def status_document(result: StatusResult, *, with_token: bool) -> dict[str, Any]
     return {
         **described,
         "state": seen.condition.value if seen else "none",
-        "reason": seen.reason if seen else "",
+        "reason": _text(seen.reason) if seen else "",
         "checked_at": _stamp(seen.checked_at) if seen else None,
-        "last_activity": seen.last_activity if seen else None,
+        "last_activity": _text(seen.last_activity) if seen and seen.last_activity else None,
         "kernels": seen.kernels if seen else None,
         "connections": seen.connections if seen else None,
-        "drift": [{"key": drift.key, "declared": drift.declared, "running": drift.running} for drift in result.drift],
+        "drift": [
+            {"key": drift.key, "declared": _text(drift.declared), "running": _text(drift.running)}
+            for drift in result.drift
+        ],
         **_leftovers(result.state),
     }
 
@@ -109,14 +123,14 @@ def _leftovers(state: State) -> dict[str, Any]:
 def _pending(pending: Pending) -> dict[str, Any]:
     process = pending.process
     return {
-        "hub": pending.hub,
-        "provider": pending.provider,
-        "repo": pending.repo,
-        "ref": pending.ref,
+        "hub": _text(pending.hub),
+        "provider": _text(pending.provider),
+        "repo": _text(pending.repo),
+        "ref": _text(pending.ref),
         "process": {
-            "operation": process.operation,
-            "user": process.user,
-            "host": process.host,
+            "operation": _text(process.operation),
+            "user": _text(process.user),
+            "host": _text(process.host),
             "pid": process.pid,
             "since": _stamp(process.since),
         },
@@ -128,8 +142,8 @@ def state_document(state: State, *, with_token: bool) -> dict[str, Any]:
     return {
         "version": state.version,
         "serial": state.serial,
-        "lineage": state.lineage,
-        "clinder_version": state.clinder_version,
+        "lineage": _text(state.lineage),
+        "clinder_version": _text(state.clinder_version),
         "session": session_document(state.session, with_token=with_token) if state.session else None,
         **_leftovers(state),
     }

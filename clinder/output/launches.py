@@ -1,29 +1,46 @@
-"""Earlier launches, read back from the logs that were kept of them."""
+"""Earlier launches, read back from the logs that were kept of them, and cleaned: a checkout can bring such files."""
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
 import statistics
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from clinder.errors import ClinderError
+from clinder.errors import ClinderError, StateError
 from clinder.events import LaunchesLeft
+from clinder.folders import UntrustedFolderError, trust_hint
+from clinder.output.clean import clean, clean_value
+from clinder.output.log import KEPT, log_names
 from clinder.repository import RepositorySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from clinder.folders import OpenFolder, PrivateFolder
+
+_FACTS_BYTES = 256 * 1024
+_MOST_PHASES = 20
+_PHASE_CHARACTERS = 20
+_LONGEST_PHASE_S = 365 * 24 * 3600.0
+_LONGEST_LIMIT_S = 24 * 3600.0
+"""How far ahead a hub's limit may be said to be lifted; BinderHub counts by the hour."""
+_MOST = 2**40
+_PIECE = 64 * 1024
+_LOG_BYTES = 32 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class PastLaunch:
-    """One launch, as its log has it.
+    """One launch, as its log has it; all texts are clean.
 
     Attributes:
         name: of the log, which begins with the time of the launch (UTC).
-        path: of the log.
+        folder: that the log is in.
         hub: that was asked last.
         spec: the repository spec that was asked for; `None` where the facts beside the log cannot be read.
         outcome: `succeeded`, the kind of the error, or empty while it is under way (or was killed).
@@ -31,11 +48,16 @@ class PastLaunch:
     """
 
     name: str
-    path: Path
+    folder: PrivateFolder
     hub: str
     spec: RepositorySpec | None
     outcome: str
     phases: tuple[tuple[str, float], ...]
+
+    @property
+    def path(self) -> Path:
+        """Where the log is."""
+        return self.folder.path / f"{self.name}.log"
 
     @property
     def repository(self) -> tuple[str, str] | None:
@@ -43,34 +65,62 @@ class PastLaunch:
         return (self.spec.provider, self.spec.repo) if self.spec else None
 
 
-def past_launches(folder: Path) -> list[PastLaunch]:
-    """Read which launches are logged in a folder, the newest first."""
-    return [_read(path) for path in sorted(folder.glob("*.log"), reverse=True)]
+def past_launches(logs: PrivateFolder) -> list[PastLaunch]:
+    """Read which launches are logged in a folder, the newest first, and no more of them than are kept.
 
-
-def _read(path: Path) -> PastLaunch:
-    facts = _facts(path.with_suffix(".json"))
+    Raises:
+        StateError: the folder cannot be read.
+    """
     try:
-        phases = tuple((str(time["phase"]), float(time["seconds"])) for time in facts.get("phases", ()))
-    except (KeyError, TypeError, ValueError):
-        phases = ()
-    hub, outcome = str(facts.get("hub", "")), str(facts.get("outcome", ""))
-    return PastLaunch(path.stem, path, hub, _spec(facts), outcome, phases)
+        with logs.open() as folder:
+            names = [name for name in log_names(folder) if folder.has(f"{name}.log")]
+            return [_read(logs, folder, name) for name in names[:KEPT]]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _unreadable(logs, logs.path, error) from error
+
+
+def _unreadable(logs: PrivateFolder, path: Path, error: OSError) -> StateError:
+    hint = "Nothing depends on it: remove it, and the next `clinder up` keeps its log there."
+    is_folder = isinstance(error, UntrustedFolderError | NotADirectoryError)
+    if is_folder and error.filename != str(logs.path):  # the state folder itself
+        path, hint = error.filename, trust_hint(error) or f"Move {error.filename} away."
+    return StateError(f"{path} cannot be read: {error.strerror or error}", hint=hint)
+
+
+def _read(logs: PrivateFolder, folder: OpenFolder, name: str) -> PastLaunch:
+    facts = _facts(folder, name)
+    return PastLaunch(
+        name, logs, _text(facts, "hub"), _spec(facts), _text(facts, "outcome"), tuple(_phases(facts.get("phases")))
+    )
+
+
+def _facts(folder: OpenFolder, name: str) -> dict[str, Any]:
+    try:
+        facts = json.loads(folder.read(f"{name}.json", max_bytes=_FACTS_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _text(facts: dict[str, Any], key: str) -> str:
+    value = facts.get(key)
+    return clean_value(value) if isinstance(value, str) else ""
 
 
 def _spec(facts: dict[str, Any]) -> RepositorySpec | None:
     try:
-        return RepositorySpec(str(facts["provider"]), str(facts["repo"]), str(facts["ref"]))
-    except (KeyError, ClinderError):
+        return RepositorySpec(_text(facts, "provider"), _text(facts, "repo"), _text(facts, "ref"))
+    except ClinderError:
         return None
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
+def _phases(listed: object) -> Iterator[tuple[str, float]]:
+    for item in listed[:_MOST_PHASES] if isinstance(listed, list) else ():
+        phase, seconds = (item.get("phase"), item.get("seconds")) if isinstance(item, dict) else (None, None)
+        if isinstance(phase, str) and isinstance(seconds, int | float) and 0 <= seconds <= _LONGEST_PHASE_S:
+            yield clean_value(phase, _PHASE_CHARACTERS), float(seconds)
 
 
 def medians(launch: PastLaunch, earlier: list[PastLaunch]) -> dict[str, float]:
@@ -87,19 +137,110 @@ def medians(launch: PastLaunch, earlier: list[PastLaunch]) -> dict[str, float]:
     }
 
 
-def last_launches_left(folder: Path, hub: str) -> LaunchesLeft | None:
+class LogReader:
+    """Reads the log of a launch, cleaned, as far as it has been written; a context manager.
+
+    Args:
+        launch: whose log.
+        most_bytes: how much of the end of the log is read; all of it, if left out.
+
+    Raises:
+        StateError: on entering: the log cannot be read.
+    """
+
+    def __init__(self, launch: PastLaunch, *, most_bytes: int | None = None) -> None:
+        self._launch = launch
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._waiting = ""
+        self._left = most_bytes
+        self._note = ""
+
+    def __enter__(self) -> Self:
+        try:
+            with self._launch.folder.open() as folder:
+                self._descriptor = folder.open_file(self._launch.path.name)
+        except OSError as error:
+            raise _unreadable(self._launch.folder, self._launch.path, error) from error
+        unread = os.fstat(self._descriptor).st_size - self._left if self._left is not None else 0
+        if unread > 0:
+            os.lseek(self._descriptor, unread, os.SEEK_SET)
+            self._note = f"[the first {unread} bytes of {self._launch.path} are not shown]\n"
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        os.close(self._descriptor)
+
+    def lines(self, *, is_all: bool) -> Iterator[str]:
+        """Read the lines that were added, several at once.
+
+        Only whole lines are given out, as what is cleaned in parts may be harmful when put together.
+
+        Args:
+            is_all: whether the log has ended, so that a last line without an end is one, too.
+        """
+        if self._note:
+            yield self._note
+            self._note = ""
+        while piece := self._read():
+            whole, newline, rest = (self._waiting + self._decoder.decode(piece)).rpartition("\n")
+            if not newline and len(rest) > _PIECE:
+                whole, newline, rest = rest, "\n", ""
+            self._waiting = rest
+            if newline:
+                yield f"{clean(whole)}\n"
+        if is_all and self._waiting:
+            yield f"{clean(self._waiting)}\n"
+            self._waiting = ""
+
+    def _read(self) -> bytes:
+        try:
+            piece = os.read(self._descriptor, _PIECE if self._left is None else min(_PIECE, self._left))
+        except OSError as error:
+            raise _unreadable(self._launch.folder, self._launch.path, error) from error
+        if self._left is not None:
+            self._left -= len(piece)
+        return piece
+
+    def has_ended(self) -> bool:
+        """Whether the facts of the launch stand beside its log: they are written when it is over."""
+        try:
+            with self._launch.folder.open() as folder:
+                return folder.has(f"{self._launch.name}.json")
+        except OSError:
+            return False
+
+
+def read_log(launch: PastLaunch) -> str:
+    """Read the log of a launch as far as it has been written, cleaned; of a very large one the end.
+
+    Raises:
+        StateError: it cannot be read.
+    """
+    with LogReader(launch, most_bytes=_LOG_BYTES) as log:
+        return "".join(log.lines(is_all=True))
+
+
+def last_launches_left(logs: PrivateFolder, hub: str) -> LaunchesLeft | None:
     """Find what a hub told at the last launch that is logged here, if its window is still open."""
-    return next(_launches_left(folder, hub), None)
+    try:
+        with logs.open() as folder:
+            return next(_launches_left(folder, hub), None)
+    except OSError:
+        return None
 
 
-def _launches_left(folder: Path, hub: str) -> Iterator[LaunchesLeft]:
-    for path in sorted(folder.glob("*.json"), reverse=True):
-        by_hub = _facts(path).get("launches_left")
-        if isinstance(by_hub, dict) and hub in by_hub:
-            left = by_hub[hub]
-            try:
-                told = LaunchesLeft(hub, int(left["remaining"]), int(left["limit"]), int(left["reset_at"]))
-            except (KeyError, TypeError, ValueError):
-                continue
-            if told.reset_at > time.time():
-                yield told
+def _launches_left(folder: OpenFolder, hub: str) -> Iterator[LaunchesLeft]:
+    for name in log_names(folder)[:KEPT]:
+        by_hub = _facts(folder, name).get("launches_left")
+        left = by_hub.get(hub) if isinstance(by_hub, dict) else None
+        if not isinstance(left, dict):
+            continue
+        remaining, limit, reset_at = (_count(left.get(key)) for key in ("remaining", "limit", "reset_at"))
+        if remaining is None or limit is None or reset_at is None:
+            continue
+        if 0 < reset_at - time.time() <= _LONGEST_LIMIT_S:
+            yield LaunchesLeft(hub, remaining, limit, reset_at)
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value < _MOST else None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,17 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from clinder.events import Notice
+    from clinder.folders import OpenFolder, PrivateFolder
 
-_KEPT = 20
-_PRIVATE_FILE = 0o600
+KEPT = 20
+_NAME = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9]+)\.(log|json)")
+"""What a `LaunchLog` names its files: the time (UTC) and the process. No other file is read, or removed."""
+
+
+def log_names(folder: OpenFolder) -> list[str]:
+    """List the launches of which there are files in a folder, without the files' suffix, the newest first."""
+    found = {match[1] for name in folder.names() if (match := _NAME.fullmatch(name))}
+    return sorted(found, reverse=True)
 
 
 class LaunchLog:
@@ -27,10 +37,12 @@ class LaunchLog:
 
     Attributes:
         path: where the log is; `None` before anything was written, or where it cannot be.
+        problem: why no log can be kept; empty if one can.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: PrivateFolder) -> None:
         self.path: Path | None = None
+        self.problem = ""
         self._folder = folder
         self._file: TextIO | None = None
         self._facts: dict[str, Any] = {"version": 1}
@@ -42,7 +54,8 @@ class LaunchLog:
         self._clock(item)
         try:
             self._write(item)
-        except OSError:
+        except OSError as error:
+            self.problem = f"{self._folder.path}: {error.strerror or error}"
             self._file = None
 
     def _write(self, item: Event | Notice) -> None:
@@ -90,12 +103,13 @@ class LaunchLog:
         self._line(f"launching {attempt.spec} on {attempt.hub} (try {attempt.number} of {attempt.of})")
 
     def _open(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._began = time.monotonic()
         began = datetime.now(UTC)
         self._facts["began_at"] = began.isoformat(timespec="milliseconds")
-        self.path = self._folder / f"{began:%Y%m%dT%H%M%S}.{began.microsecond // 1000:03}Z-{os.getpid()}.log"
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE)
+        name = f"{began:%Y%m%dT%H%M%S}.{began.microsecond // 1000:03}Z-{os.getpid()}.log"
+        with self._folder.make() as folder:
+            descriptor = folder.create_file(name)
+        self.path = self._folder.path / name
         self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n")
 
     def close(self, **facts: Any) -> None:
@@ -107,15 +121,18 @@ class LaunchLog:
             times = self._clock.times().items()
             self._facts["phases"] = [{"phase": phase, "seconds": round(seconds, 3)} for phase, seconds in times]
             self._facts |= facts
-            beside = self.path.with_suffix(".json")
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE_FILE)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(self._facts, file, indent=2)
-            others = sorted(path for path in self._folder.glob("*.log") if path != self.path)
-            for old in others[: -_KEPT + 1]:  # this one stays though the clock was set back since
-                old.unlink(missing_ok=True)
-                old.with_suffix(".json").unlink(missing_ok=True)
+            with self._folder.open() as folder:
+                folder.write(f"{self.path.stem}.json", json.dumps(self._facts, indent=2))
+                _prune(folder, self.path.stem)
         except OSError:
             return
         finally:
             self._file = None
+
+
+def _prune(folder: OpenFolder, newest: str) -> None:
+    """Remove the logs of the oldest launches; the one just ended stays though the clock was set back since."""
+    for name in [name for name in log_names(folder) if name != newest][KEPT - 1 :]:
+        for suffix in (".log", ".json"):
+            with contextlib.suppress(OSError):
+                folder.remove(name + suffix)

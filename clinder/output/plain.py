@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from clinder.duration import format_duration
 from clinder.events import Attempt, Checking, Event, LaunchesLeft, Retrying, Told
-from clinder.output.clean import clean_line
+from clinder.output.clean import MOST_OF_A_MESSAGE, clean_value
 from clinder.output.color import colored
 from clinder.output.lines import PhaseLines
 from clinder.output.result import say
@@ -56,9 +56,9 @@ def describe(item: Notice, *, verbose: bool) -> str | None:
     match item:
         case Attempt(hub=hub, spec=spec, number=number, of=of):
             tries = f" (try {number} of {of})" if number > 1 else ""
-            return f"launching {clean_line(str(spec))} on {hub}{tries}"
+            return f"launching {clean_value(str(spec))} on {hub}{tries}"
         case Retrying(reason=reason, hub=hub, delay_s=delay_s):
-            return f"failed: {clean_line(reason)}; trying again on {hub} in {format_duration(delay_s)}"
+            return f"failed: {clean_value(reason)}; trying again on {hub} in {format_duration(delay_s)}"
         case Checking(kernel=None):
             return "checking that the server answers"
         case Checking(kernel=kernel):
@@ -66,6 +66,10 @@ def describe(item: Notice, *, verbose: bool) -> str | None:
         case LaunchesLeft(hub=hub, remaining=remaining, limit=limit) if verbose:
             return f"{hub} allows {remaining} more launches (of {limit}) for now"
         case Told(text=text, warning=warning):
-            return f"{colored('warning:', 'yellow', sys.stderr)} {clean_line(text)}" if warning else clean_line(text)
+            return (
+                f"{colored('warning:', 'yellow', sys.stderr)} {clean_value(text, MOST_OF_A_MESSAGE)}"
+                if warning
+                else clean_value(text, MOST_OF_A_MESSAGE)
+            )
         case _:
             return None

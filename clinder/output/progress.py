@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Protocol
 from clinder.display import show_path
 from clinder.errors import ClinderError
 from clinder.events import Event, Told
+from clinder.output.clean import clean_value
+from clinder.output.color import colored
 from clinder.output.plain import PlainProgress, describe
 from clinder.output.result import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from clinder.events import Listener, Notice
+    from clinder.folders import PrivateFolder
 
 
 class Progress(Protocol):
@@ -48,7 +50,7 @@ def shows_live() -> bool:
 
 
 @contextlib.contextmanager
-def progress(*, quiet: bool, verbose: bool, logs: Path | None) -> Iterator[Listener]:
+def progress(*, quiet: bool, verbose: bool, logs: PrivateFolder | None) -> Iterator[Listener]:
     """Show progress while the block runs; after a failure say where the log is.
 
     Args:
@@ -87,5 +89,8 @@ def progress(*, quiet: bool, verbose: bool, logs: Path | None) -> Iterator[Liste
         shown.close(succeeded=outcome == "succeeded")
         if log is not None:
             log.close(outcome=outcome)
+            if log.problem:
+                warning = colored("warning:", "yellow", sys.stderr)
+                say(f"{warning} the log of the launch cannot be written: {clean_value(log.problem)}")
             if log.path and outcome != "succeeded":
                 say(f"log: {show_path(log.path)}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from clinder.errors import ClinderError
-from clinder.output.clean import clean, clean_line
+from clinder.output.clean import MOST_OF_A_MESSAGE, clean_message, clean_value
 from clinder.output.color import colored
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def show(result: Result, *, as_json: bool, quiet: bool = False) -> bool:
     """
     if not quiet:
         for message in result.messages:
-            say(_one_paragraph(message))
+            say(one_paragraph(message))
     try:
         if as_json:
             _print_json(result.document, is_one_of_many=result.is_one_of_many)
@@ -83,9 +83,9 @@ def give_up(stream: TextIO) -> None:
         return
 
 
-def _one_paragraph(text: str) -> str:
-    """Clean a message, and indent all lines but the first, so that none of a hub's looks like one of clinder's."""
-    return re.sub(r"\n(?=\S)", "\n  ", clean(text))
+def one_paragraph(text: str) -> str:
+    """Clean and bound a message, and indent all lines but the first, so that none looks like one of clinder's."""
+    return re.sub(r"\n(?=\S)", "\n  ", clean_message(text))
 
 
 def show_error(error: ClinderError, *, as_json: bool, is_one_of_many: bool = False) -> None:
@@ -96,14 +96,18 @@ def show_error(error: ClinderError, *, as_json: bool, is_one_of_many: bool = Fal
         as_json: whether programs read on.
         is_one_of_many: whether the JSON of each result is a line of its own.
     """
-    say(f"{colored('clinder:', 'red', sys.stderr)} {_one_paragraph(error.message)}")
+    say(f"{colored('clinder:', 'red', sys.stderr)} {one_paragraph(error.message)}")
     if error.hint:
-        say(f"  {clean_line(error.hint)}")
+        say(f"  {clean_value(error.hint, MOST_OF_A_MESSAGE)}")
     if as_json:
         from clinder.output.documents import session_document
 
         document: dict[str, Any] = {
-            "error": {"kind": error.kind, "message": clean(error.message), "hint": clean(error.hint)}
+            "error": {
+                "kind": error.kind,
+                "message": clean_message(error.message),
+                "hint": clean_message(error.hint),
+            }
         }
         if error.session:
             document["session"] = session_document(error.session, with_token=True)
@@ -128,7 +132,7 @@ def say(text: str) -> None:
 
 def say_warning(text: str) -> None:
     """Say a warning on stderr, of one line or more, whatever others have written into it."""
-    say(f"warning: {_one_paragraph(text)}")
+    say(f"warning: {one_paragraph(text)}")
 
 
 def _print_json(document: Mapping[str, Any], *, is_one_of_many: bool) -> None:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from clinder.duration import format_duration
-from clinder.output.clean import clean_line
+from clinder.errors import ClinderError
+from clinder.output.clean import clean_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,23 +20,27 @@ if TYPE_CHECKING:
     from clinder.state import State
 
 _SHORT_COMMIT = 12
+_MOST_OF_A_LABEL = 60
 
 
 def aligned(rows: Iterable[tuple[str, str]]) -> str:
     """Set rows of a label and a value in two columns; rows without a value are left out."""
-    kept = [(_clean_label(label), clean_line(value)) for label, value in rows if value]
+    kept = [(_clean_label(label), clean_value(value)) for label, value in rows if value]
     width = max((len(label) for label, _ in kept), default=0)
     return "\n".join(f"{label:<{width}}  {value}" for label, value in kept)
 
 
 def _clean_label(label: str) -> str:
     name = label.lstrip(" ")
-    return " " * (len(label) - len(name)) + clean_line(name)
+    return " " * (len(label) - len(name)) + clean_value(name, _MOST_OF_A_LABEL)
 
 
 def describe_origin(session: Session) -> str:
     """Say what a session was built from and where: `gh/org/name/main at 1a2b3c4 on https://mybinder.org`."""
-    spec = session.spec
+    try:
+        spec: object = session.spec
+    except ClinderError:  # a provider that only another version of clinder knows
+        spec = f"{session.provider}/{session.repo}/{session.ref}"
     if spec is None:
         return "started elsewhere"
     resolved = session.resolved_ref if session.resolved_ref != session.ref else ""

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+LIMIT_S = 120
+"""A command that takes longer is killed by SIGALRM, so that none hangs for ever."""
 KILLED = -getattr(signal, "SIGKILL", 9)
 
 
@@ -116,6 +118,8 @@ def _fork(commands: list[list[str]], kill_at: int, folder: Path, scratch: Path) 
         if child == 0:
             os.close(let_go)
             _redirect(scratch, str(number))
+            if hasattr(signal, "alarm"):
+                signal.alarm(LIMIT_S)
             os.read(held, 1)  # ends when the last of all is forked
             if kill_at:
                 _kill_at(kill_at, folder)
@@ -183,8 +187,12 @@ class _Steps:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def audit(self, name: str, arguments: tuple[Any, ...]) -> None:
-        if name in _AUDITED or (name == "open" and str(arguments[0]).startswith(self._folder)):
+        if name in _AUDITED or (name == "open" and self._is_ours(str(arguments[0]))):
             self.step()
+
+    def _is_ours(self, opened: str) -> bool:
+        """Whether a path is in the folder, or a name relative to an open folder."""
+        return opened.startswith(self._folder) or "/" not in opened
 
     def stepping(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **more: Any) -> Any:

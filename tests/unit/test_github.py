@@ -16,6 +16,7 @@ from clinder.ci.progress import ActionsProgress
 from clinder.ci.summary import Report, summarize
 from clinder.errors import BuildError, UsageError
 from clinder.events import Attempt, CaughtUp, Event, LayerProgress, Phase, Retrying, Told
+from clinder.folders import PrivateFolder
 from clinder.output.launches import PastLaunch
 from clinder.repository import RepositorySpec
 from clinder.sessions import Session
@@ -144,9 +145,8 @@ def test_a_chatty_build_is_printed_before_the_hub_pauses(capsys: pytest.CaptureF
 
 
 def past(tmp_path: Path, log: str, *phases: tuple[str, float]) -> PastLaunch:
-    path = tmp_path / "x.log"
-    path.write_text(log)
-    return PastLaunch("x", path, "https://hub.example.org", SPEC, "build-failed", phases)
+    (tmp_path / "x.log").write_text(log)
+    return PastLaunch("x", PrivateFolder(tmp_path), "https://hub.example.org", SPEC, "build-failed", phases)
 
 
 def test_a_summary_has_nothing_but_text_of_what_others_say(tmp_path: Path) -> None:

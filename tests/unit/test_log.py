@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from clinder.events import Attempt, LaunchesLeft
+from clinder.folders import PrivateFolder
 from clinder.output.launches import last_launches_left
 from clinder.output.log import LaunchLog
 from clinder.repository import RepositorySpec
@@ -19,20 +20,62 @@ FIRST, SECOND = "https://a.example.org", "https://b.example.org"
 
 def test_the_launches_that_a_hub_has_left_are_its_own(tmp_path: Path) -> None:
     left = LaunchesLeft(FIRST, 0, 10, int(time.time()) + 999)
-    log = LaunchLog(tmp_path)
+    log = LaunchLog(PrivateFolder(tmp_path))
     for item in (Attempt(FIRST, SPEC, 1, 2), left, Attempt(SECOND, SPEC, 2, 2)):
         log(item)
     log.close(outcome="succeeded")
-    assert last_launches_left(tmp_path, SECOND) is None
-    assert last_launches_left(tmp_path, FIRST) == left
+    assert last_launches_left(PrivateFolder(tmp_path), SECOND) is None
+    assert last_launches_left(PrivateFolder(tmp_path), FIRST) == left
 
 
 def test_the_oldest_logs_go_and_this_one_stays_though_the_clock_was_set_back(tmp_path: Path) -> None:
     later = [tmp_path / f"99990101T0000{second:02}.000Z-1.log" for second in range(30)]
     for path in later:
         path.touch()
-    log = LaunchLog(tmp_path)
+    log = LaunchLog(PrivateFolder(tmp_path))
     log(Attempt(FIRST, SPEC, 1, 1))
     log.close(outcome="succeeded")
     assert log.path is not None
     assert {path.name for path in tmp_path.glob("*.log")} == {log.path.name, *(path.name for path in later[-19:])}
+
+
+def end_a_launch(folder: PrivateFolder) -> LaunchLog:
+    log = LaunchLog(folder)
+    log(Attempt(FIRST, SPEC, 1, 1))
+    log.close(outcome="succeeded")
+    return log
+
+
+def test_only_logs_that_clinder_named_are_removed(tmp_path: Path) -> None:
+    others = ["a.log", "0.json", "20200101.log", "20200101T000000.000Z-1.log.gz", "x20200101T000000.000Z-1.log"]
+    logs = [f"20200101T0000{second:02}.000Z-1.{suffix}" for second in range(30) for suffix in ("log", "json")]
+    for name in (*others, *logs):
+        (tmp_path / name).write_text("x")
+    kept = end_a_launch(PrivateFolder(tmp_path)).path
+    assert kept is not None
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *others,
+        *logs[-2 * 19 :],
+        kept.name,
+        kept.with_suffix(".json").name,
+    }
+
+
+def test_what_cannot_be_removed_keeps_no_other_log(tmp_path: Path) -> None:
+    for second in range(30):
+        (tmp_path / f"20200101T0000{second:02}.000Z-1.log").touch()
+    (tmp_path / "20200101T000000.000Z-2.log").mkdir()
+    end_a_launch(PrivateFolder(tmp_path))
+    assert len(list(tmp_path.glob("*.log"))) == 21
+
+
+def test_no_log_is_written_or_removed_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    for second in range(30):
+        (tmp_path / "target" / f"20200101T0000{second:02}.000Z-1.log").touch()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "logs").symlink_to(tmp_path / "target")
+    log = end_a_launch(PrivateFolder(tmp_path / "own").within("logs"))
+    assert log.path is None
+    assert "it is a symbolic link" in log.problem
+    assert len(list((tmp_path / "target").iterdir())) == 30

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from clinder import errors
-from clinder.errors import BuildError, ClinderError, InterruptedBySignalError
+from clinder.errors import BuildError, ClinderError, InterruptedBySignalError, LockedError
 from clinder.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase, Retrying, Told
 from clinder.hubs.binderhub import HubReport
 from clinder.looking import StatusResult
@@ -24,8 +26,8 @@ from clinder.output.documents import (
 )
 from clinder.output.plain import PlainProgress
 from clinder.output.result import Result, show, show_error
-from clinder.output.text import describe_origin, status_text
-from clinder.plan import Action, Drift, Plan, Step
+from clinder.output.text import describe_origin, plan_text, state_text, status_text
+from clinder.plan import Action, Desired, Drift, Plan, Step, find_drift, plan
 from clinder.repository import RepositorySpec
 from clinder.sessions import PhaseTime, Session
 from clinder.state import Pending, Process, State
@@ -279,3 +281,84 @@ def test_plain_progress_keeps_every_line_in_its_phase(capsys: pytest.CaptureFixt
         "starting a kernel once",
         "warning: mind this",
     ]
+
+
+# What a checkout may have written into its records
+
+HOSTILE = "\x1b[31m\n::error::x\u202e##[error]\r" + "y" * 10_000
+COMMAND = re.compile(r"^\s*::|##\w*\[", re.MULTILINE)
+
+
+def hostile_state() -> State:
+    session = replace(
+        SESSION,
+        hub=HOSTILE,
+        provider=HOSTILE,
+        repo=HOSTILE,
+        ref=HOSTILE,
+        resolved_ref=HOSTILE,
+        ref_url=HOSTILE,
+        image=HOSTILE,
+        phases=(PhaseTime(phase=HOSTILE, seconds=1.0),),
+    )
+    process = Process(operation=HOSTILE, user=HOSTILE, host=HOSTILE, pid=7, since=NOW)
+    launch = Pending(hub=HOSTILE, provider=HOSTILE, repo=HOSTILE, ref=HOSTILE, process=process)
+    return State(lineage=HOSTILE, clinder_version=HOSTILE, session=session, retired=(session,), pending=launch)
+
+
+def texts(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in texts(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in texts(item)]
+    return [value] if isinstance(value, str) else []
+
+
+def hostile_status() -> StatusResult:
+    state = hostile_state()
+    assert state.session is not None
+    drift = find_drift(Desired(("https://mybinder.org",), RepositorySpec("gh", "org/name")), state.session)
+    assert len(drift) == 3
+    return StatusResult(state.session, replace(SEEN, reason=HOSTILE, last_activity=HOSTILE), tuple(drift), state)
+
+
+def test_what_records_hold_is_cleaned_and_shortened_on_the_screen() -> None:
+    decided = plan(None, hostile_state(), {SESSION.url: SEEN})
+    for text in (state_text(hostile_state()), status_text(hostile_status()), plan_text(decided)):
+        assert len(text.splitlines()) > 2
+        assert text.replace("\n", "").isprintable()
+        assert not COMMAND.search(text)
+        assert max(len(line) for line in text.splitlines()) < 1100
+
+
+def test_what_records_hold_is_cleaned_and_shortened_in_json() -> None:
+    documents = (
+        state_document(hostile_state(), with_token=True),
+        status_document(hostile_status(), with_token=True),
+        plan_document(plan(None, hostile_state(), {SESSION.url: SEEN})),
+    )
+    for document in documents:
+        for text in texts(document):
+            assert text.isprintable()
+            assert not COMMAND.search(text)
+            assert len(text) <= 4096
+
+
+def test_who_holds_the_lock_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    pending = hostile_state().pending
+    assert pending is not None
+    PlainProgress()(Told(f"waiting for {pending.process}"))
+    show_error(LockedError(f"x is locked by {pending.process}"), as_json=False)
+    said = capsys.readouterr().err
+    assert said.replace("\n", "").isprintable()
+    assert not COMMAND.search(said)
+    assert len(said) < 1000
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_message_is_shown_up_to_a_limit(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    show_error(ClinderError("x" * 10**6, hint="y" * 10**6), as_json=as_json)
+    show(Result({}, messages=("z" * 10**6,)), as_json=False)
+    out, err = capsys.readouterr()
+    assert len(err) < 70_000
+    assert len(out) < 50_000

@@ -223,7 +223,7 @@ def test_a_newer_state_is_refused_naming_the_clinder_that_wrote_it(folder: State
 def test_a_state_that_is_a_folder_cannot_be_read(folder: StateFolder) -> None:
     folder.prepare()
     folder.file.mkdir()
-    with pytest.raises(StateError, match="cannot be read: Is a directory"):
+    with pytest.raises(StateError, match="cannot be read: it is a folder"):
         folder.read()
 
 
@@ -256,10 +256,10 @@ except StateError as error:
 
 def test_a_folder_that_is_a_file_cannot_be_written(folder: StateFolder) -> None:
     folder.path.touch()
-    with pytest.raises(StateError, match=r"cannot be written: File exists"):
+    with pytest.raises(StateError, match="cannot be written: it is not a folder"):
         folder.write(State())
     with (
-        pytest.raises(StateError, match=r"cannot be locked: File exists"),
+        pytest.raises(StateError, match="cannot be locked: it is not a folder"),
         folder.locked("up", timeout_s=0, on_wait=lambda holder: None),
     ):
         pass
@@ -270,7 +270,7 @@ def test_where_no_second_link_can_be_made_the_backup_is_a_copy(
 ) -> None:
     folder.write(State())
 
-    def refuse(*_paths: object) -> None:
+    def refuse(*_paths: object, **_options: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(os, "link", refuse)

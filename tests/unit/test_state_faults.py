@@ -151,20 +151,38 @@ def test_a_link_that_leads_nowhere_is_no_empty_state(folder: StateFolder, tmp_pa
 
 
 @needs_links
-def test_a_folder_may_be_a_link(folder: StateFolder, tmp_path: Path) -> None:
+def test_a_folder_that_is_named_may_be_a_link(folder: StateFolder, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     folder.path.symlink_to(tmp_path / "scratch")
-    folder.write(State(session=SESSION))
+    StateFolder(folder.path, is_named=True).write(State(session=SESSION))
     assert StateFolder(tmp_path / "scratch").read().session == SESSION
 
 
 @needs_links
-def test_a_folder_that_is_a_link_to_nowhere_is_no_empty_state(folder: StateFolder, tmp_path: Path) -> None:
-    folder.path.symlink_to(tmp_path / "unmounted")
-    assert "is a symbolic link that leads nowhere" in refusal(folder)
-    with pytest.raises(StateError, match="cannot be locked"):
+@pytest.mark.parametrize("leads_to", ["scratch", "nowhere"])
+def test_a_folder_that_is_found_may_not_be_a_link(folder: StateFolder, tmp_path: Path, leads_to: str) -> None:
+    (tmp_path / "scratch").mkdir()
+    folder.path.symlink_to(tmp_path / leads_to)
+    with pytest.raises(StateError, match=r"\.clinder cannot be read: it is a symbolic link") as caught:
+        folder.read()
+    assert "name it with --state-dir" in caught.value.hint
+    with pytest.raises(StateError, match=r"\.clinder cannot be written: it is a symbolic link"):
+        folder.write(State())
+    with pytest.raises(StateError, match="cannot be locked: it is a symbolic link"):
         lock(folder)
-    assert folder.is_there()
+    assert not folder.is_locked()
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not (tmp_path / "nowhere").exists()
+
+
+@needs_links
+def test_a_named_link_that_leads_nowhere_is_no_empty_state(folder: StateFolder, tmp_path: Path) -> None:
+    folder.path.symlink_to(tmp_path / "unmounted")
+    named = StateFolder(folder.path, is_named=True)
+    assert "cannot be read: it is a symbolic link that leads nowhere" in refusal(named)
+    with pytest.raises(StateError, match="cannot be locked: it is a symbolic link that leads nowhere"):
+        lock(named)
+    assert named.is_there()
 
 
 @needs_links
@@ -181,7 +199,7 @@ def test_no_file_is_written_through_a_link(folder: StateFolder, tmp_path: Path, 
 def test_a_state_that_is_a_pipe_is_refused_at_once(folder: StateFolder) -> None:
     folder.prepare()
     os.mkfifo(folder.file)
-    assert "cannot be read: it is no regular file" in refusal(folder)
+    assert "cannot be read: it is not a regular file" in refusal(folder)
 
 
 # Not clinder's, or not as it wrote it

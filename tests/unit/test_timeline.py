@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from clinder.folders import PrivateFolder
 from clinder.output.launches import PastLaunch, medians
 from clinder.output.timeline import bars, timeline_svg, timeline_text
 from clinder.repository import RepositorySpec
@@ -14,7 +15,7 @@ from clinder.repository import RepositorySpec
 
 def launched(name: str, *phases: tuple[str, float], repo: str = "org/name", outcome: str = "succeeded") -> PastLaunch:
     spec = RepositorySpec("gh", repo, "main")
-    return PastLaunch(name, Path(name), "https://mybinder.org", spec, outcome, phases)
+    return PastLaunch(name, PrivateFolder(Path("logs")), "https://mybinder.org", spec, outcome, phases)
 
 
 def test_bars_lie_end_to_end() -> None:
