@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from clinder.ci.github import main  # found only now
+from clinder.github_action.github import main  # found only now
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clinder.api import launch, session, stop
-    from clinder.errors import ClinderError
-    from clinder.sessions import Session
+    from clinder.model.errors import ClinderError
+    from clinder.model.session import Session
 
 __version__ = "0.1.0"
 
@@ -23,8 +23,8 @@ _HOMES = {
     "launch": "clinder.api",
     "session": "clinder.api",
     "stop": "clinder.api",
-    "ClinderError": "clinder.errors",
-    "Session": "clinder.sessions",
+    "ClinderError": "clinder.model.errors",
+    "Session": "clinder.model.session",
 }
 
 

@@ -13,22 +13,22 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from clinder.circumstances import Circumstances
-from clinder.config import load_config
-from clinder.errors import InterruptedBySignalError
-from clinder.events import Told, ignore
-from clinder.interrupts import Interrupts
-from clinder.outcomes import DownAction
-from clinder.unrecorded import start as start_session
-from clinder.unrecorded import stop as stop_session
+from clinder.config.loading import load_config
+from clinder.model.errors import InterruptedBySignalError
+from clinder.model.events import Told, ignore
+from clinder.operations.context import Circumstances
+from clinder.operations.oneshot import start as start_session
+from clinder.operations.oneshot import stop as stop_session
+from clinder.operations.results import DownAction
+from clinder.system.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from clinder.config import Config
-    from clinder.events import Listener
-    from clinder.sessions import Session
+    from clinder.config.loading import Config
+    from clinder.model.events import Listener
+    from clinder.model.session import Session
 
 
 def _configure(
@@ -61,7 +61,7 @@ def launch(
             arguments of their own win.
         file: a `clinder.toml` to read; the environment's `CLINDER_…` variables count as well.
         build_token: for hubs that ask for one; else `CLINDER_BUILD_TOKEN`.
-        on_event: called with every event of the hub and every notice of clinder (`clinder.events`).
+        on_event: called with every event of the hub and every notice of clinder (`clinder.model.events`).
 
     Returns:
         The session, answering with its token, its kernel proven.

@@ -18,15 +18,16 @@ from urllib.parse import quote
 import typer
 
 import clinder
-from clinder import errors, events
+from clinder.model import errors
+from clinder.model import events
 from clinder.cli.app import app
 from clinder.cli.plan import CHANGES_STATUS
 from clinder.cli.status import DRIFT_STATUS
-from clinder.errors import ClinderError
+from clinder.model.errors import ClinderError
 from clinder.output import formats
 from clinder.output.result import FORMAT_VERSION
-from clinder.schema import config_schema, written
-from clinder.settings import Settings, option_name, setting_keys, variable_name
+from clinder.config.schema import config_schema, written
+from clinder.config.settings import Settings, option_name, setting_keys, variable_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -323,13 +324,13 @@ def _python() -> str:
         [
             "# Python\n",
             _GENERATED,
-            "How to use it: [from Python](../how-to/python.md). What these functions raise is in `clinder.errors`, and "
+            "How to use it: [from Python](../how-to/python.md). What these functions raise is in `clinder.model.errors`, and "
             "[by kind](exit-statuses.md#kinds).\n",
             *(_function(function) for function in (clinder.session, clinder.launch, clinder.stop)),
             f"## Session\n\n`clinder.Session`. {_described(clinder.Session)}",
             f"- `uri`: {_said(clinder.Session.uri)}\n",
             "## Events\n",
-            "What `on_event` is called with, from `clinder.events`: an `Event` for all that the hub says, and a notice "
+            "What `on_event` is called with, from `clinder.model.events`: an `Event` for all that the hub says, and a notice "
             "for what clinder does.\n",
             f"### Event\n\n{_described(events.Event)}\n",
             f"`Phase` is one of {', '.join(f'`{phase.name}`' for phase in events.Phase)}.\n",

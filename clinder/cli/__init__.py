@@ -9,10 +9,13 @@ import sys
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
+from clinder import HOME_PAGE
+from clinder.cli.app import app
+from clinder.model.errors import ClinderError, UsageError
+from clinder.output.result import show_error
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from clinder.errors import ClinderError
 
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -68,9 +71,6 @@ def invoke(arguments: Sequence[str]) -> int:
     """Run a command and return its exit status; whatever goes wrong is shown here, without a traceback."""
     from typer import Abort, Exit, TyperException
 
-    from clinder.cli.app import app
-    from clinder.errors import ClinderError, UsageError
-
     try:
         return int(app(list(arguments), prog_name="clinder", standalone_mode=False) or 0)
     except Exit as leaving:
@@ -92,7 +92,6 @@ def invoke(arguments: Sequence[str]) -> int:
 
 
 def _fail(error: ClinderError, arguments: Sequence[str]) -> int:
-    from clinder.output.result import show_error
 
     show_error(error, as_json=_wants_json(arguments), is_one_of_many="--watch" in arguments)
     return error.exit_status
@@ -108,9 +107,6 @@ def _internal(error: Exception) -> ClinderError:
     import tempfile
     import traceback
     from pathlib import Path
-
-    from clinder import HOME_PAGE
-    from clinder.errors import ClinderError
 
     try:
         descriptor, name = tempfile.mkstemp(prefix="clinder-", suffix=".txt")

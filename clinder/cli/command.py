@@ -19,15 +19,21 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from clinder.cli.parsing import Command as ParsedCommand
-from clinder.display import show_value
-from clinder.duration import format_duration, parse_duration
-from clinder.errors import UsageError
-from clinder.output.result import Result, show
+from clinder.config.loading import load_config, load_config_despite_file
+from clinder.config.settings import option_name, setting_default, setting_kind, setting_meaning
+from clinder.model.display import show_value
+from clinder.model.duration import format_duration, parse_duration
+from clinder.model.errors import UsageError
+from clinder.operations.context import DEFAULT_LOCK_TIMEOUT_S, Circumstances, recall_nothing
+from clinder.output.launches import last_launches_left
+from clinder.output.progress import progress
+from clinder.output.result import Result, say_warning, show
+from clinder.state import StateFolder
+from clinder.system.interrupts import Interrupts
+from clinder.system.places import find_file, find_state_dir_despite_file, is_state_dir_named, named_file
 
 if TYPE_CHECKING:
-    from clinder.circumstances import Circumstances
-    from clinder.config import Config
-    from clinder.state import StateFolder
+    from clinder.config.loading import Config
 
 Verb: TypeAlias = Callable[..., Result]
 
@@ -82,8 +88,6 @@ class Invocation:
             ConfigFileError: `--config` names none that is there; or the nearest belongs to another user.
             UsageError: the current folder was deleted.
         """
-        from clinder.places import find_file, named_file
-
         named = self.config_file or os.environ.get("CLINDER_CONFIG")
         return named_file(Path(named)) if named else find_file()
 
@@ -105,9 +109,6 @@ class Invocation:
             ConfigError: with every error.
             UsageError: the current folder was deleted.
         """
-        from clinder.config import load_config, load_config_despite_file
-        from clinder.output.result import say_warning
-
         options = {**(self.settings or {}), **(settings or {})}
         if needs_file:
             file = self.find_file() if looks_for_file or self.config_file else None
@@ -125,9 +126,6 @@ class Invocation:
             ConfigFileError: the file cannot be used, and there is no state folder.
             UsageError: the current folder was deleted.
         """
-        from clinder.places import find_state_dir_despite_file, is_state_dir_named
-        from clinder.state import StateFolder
-
         folder = find_state_dir_despite_file(self.find_file, self.state_dir)
         return StateFolder(folder, is_named=is_state_dir_named(self.state_dir))
 
@@ -138,12 +136,6 @@ class Invocation:
         Raises:
             UsageError: `--lock-timeout` is no duration.
         """
-        from clinder.circumstances import Circumstances, recall_nothing
-        from clinder.interrupts import Interrupts
-        from clinder.output.launches import last_launches_left
-        from clinder.output.progress import progress
-        from clinder.state import StateFolder
-
         logs = StateFolder.of(config).logs if config else None
         with (
             Interrupts().installed() as interrupts,
@@ -158,7 +150,6 @@ class Invocation:
             )
 
     def _lock_timeout_s(self) -> float:
-        from clinder.circumstances import DEFAULT_LOCK_TIMEOUT_S
 
         given = self.lock_timeout or os.environ.get("CLINDER_LOCK_TIMEOUT")
         if not given:
@@ -273,8 +264,6 @@ def command(
 
 def _settings_options(keys: Sequence[str]) -> dict[str, tuple[str, Any]]:
     """Make options of settings: by parameter name, the dotted key and the type as Typer wants it."""
-    from clinder.settings import option_name, setting_default, setting_kind, setting_meaning
-
     options = {}
     for key in keys:
         help_text = _SETTINGS_HELP.get(key) or f"{setting_meaning(key)} [default: {_show(setting_default(key))}]"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from clinder.cli.command import Invocation, command
+from clinder.operations.lifecycle import down as bring_down
+from clinder.output.documents import down_document
 from clinder.output.result import Result
 
 
 @command("down", progress=True, settings=("timeouts.connect", "timeouts.stop"))
 def down(invocation: Invocation) -> Result:
     """Stop the recorded session, wait until it is seen to be gone, and forget it."""
-    from clinder.lifecycle import down as bring_down
-    from clinder.output.documents import down_document
-
     config = invocation.load_config(needs_file=False)
     with invocation.circumstances(config) as circumstances:
         result = bring_down(config, circumstances)

@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clinder.cli.command import Invocation, command
+from clinder.github_action.commands import mask_commands
 from clinder.output.result import Result, say
 from clinder.output.shells import Shell, how_to, set_variables, unset_variables
+from clinder.run.environment import (
+    BASE_URL_VARIABLE,
+    TOKEN_VARIABLE,
+    recorded_session,
+    running_session,
+    session_variables,
+)
 
 if TYPE_CHECKING:
-    from clinder.sessions import Session
+    from clinder.model.session import Session
 
 
 @command("env", json=False)
@@ -23,16 +31,12 @@ def env(
     check: Annotated[bool, typer.Option("--check/--no-check", help="See that the session runs.")] = True,
 ) -> Result:
     """Print JUPYTER_BASE_URL and JUPYTER_TOKEN of the recorded session, for a shell or a tool to read."""
-    from clinder.use import BASE_URL_VARIABLE, TOKEN_VARIABLE, session_variables
-
     if unset:
         text = unset_variables([BASE_URL_VARIABLE, TOKEN_VARIABLE], shell)
         hint = "--unset "
     else:
         session = _checked(invocation) if check else _recorded(invocation)
         if shell is Shell.GITHUB:
-            from clinder.ci.commands import mask_commands
-
             say("\n".join(mask_commands(session.token)))
         text = set_variables(session_variables(session), shell)
         hint = ""
@@ -43,12 +47,10 @@ def env(
 
 
 def _recorded(invocation: Invocation) -> Session:
-    from clinder.use import recorded_session
 
     return recorded_session(invocation.state_folder())
 
 
 def _checked(invocation: Invocation) -> Session:
-    from clinder.use import running_session
 
     return running_session(invocation.load_config())

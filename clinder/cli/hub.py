@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clinder.cli.command import Invocation, command, read_interval_s
-from clinder.display import show_text, show_value
-from clinder.output.result import Result
+from clinder.config.settings import LOCAL_HUB
+from clinder.model.display import show_text, show_value
+from clinder.model.errors import ClinderError, UsageError
+from clinder.output.documents import hub_document
+from clinder.output.launches import last_launches_left
+from clinder.output.result import Result, say
+from clinder.output.text import hub_text
 
 if TYPE_CHECKING:
-    from clinder.events import LaunchesLeft
+    from clinder.model.events import LaunchesLeft
 
 _UNWELL_STATUS = 8
 
@@ -34,11 +39,7 @@ def check(
     ] = None,
 ) -> Result:
     """Say whether a hub is a BinderHub, is well, which providers it has and how many launches are left."""
-    from clinder.errors import UsageError
     from clinder.hubs.binderhub import BinderHub
-    from clinder.output.documents import hub_document
-    from clinder.output.text import hub_text
-    from clinder.settings import LOCAL_HUB
 
     # A hub that is named is looked at whatever else is declared.
     config = invocation.load_config(looks_for_file=url is None, settings={"hub": url, "repo": None})
@@ -59,9 +60,6 @@ def check(
 
 def _recall(invocation: Invocation, hub: str) -> LaunchesLeft | None:
     """Look up what the hub said at the last launch; without a state folder, nothing is known."""
-    from clinder.errors import ClinderError
-    from clinder.output.launches import last_launches_left
-
     try:
         return last_launches_left(invocation.state_folder().logs, hub)
     except ClinderError:
@@ -97,9 +95,8 @@ def serve(
     """
     import os
 
-    from clinder.hubs.serve import ServeOptions
-    from clinder.hubs.serve import serve as run
-    from clinder.output.result import say
+    from clinder.localhub.http import ServeOptions
+    from clinder.localhub.http import serve as run
 
     options = ServeOptions(
         port=port,
@@ -118,7 +115,6 @@ def serve(
 
 
 def _read_pattern(option: str, given: str) -> re.Pattern[str]:
-    from clinder.errors import UsageError
 
     try:
         return re.compile(given, re.IGNORECASE)

@@ -7,7 +7,11 @@ from typing import Annotated
 import typer
 
 from clinder.cli.command import Invocation, command
+from clinder.config.discovery import discover
+from clinder.config.scaffold import check_folder, write_config
+from clinder.model.display import show_path, show_text
 from clinder.output.result import Result
+from clinder.system.places import current_folder
 
 
 @command("init", json=False, config=False, state=False)
@@ -19,11 +23,6 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a clinder.toml that is there.")] = False,
 ) -> Result:
     """Write clinder.toml into this folder, from its git remote and branch, myst.yml, or an old book's _config.yml."""
-    from clinder.discovery import discover
-    from clinder.display import show_path, show_text
-    from clinder.places import current_folder
-    from clinder.scaffold import check_folder, write_config
-
     folder = current_folder()
     check_folder(folder)
     found = discover(folder, hub=hub, repo=repo, ref=ref)

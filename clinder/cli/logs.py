@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clinder.cli.command import Invocation, command
+from clinder.model.errors import UsageError
+from clinder.output.documents import launch_document
+from clinder.output.launches import LogReader, medians, past_launches, read_log
 from clinder.output.result import Result
+from clinder.output.timeline import timeline_svg, timeline_text
+from clinder.system.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from clinder.output.launches import PastLaunch
@@ -29,11 +34,6 @@ def logs(
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the timeline as a picture.")] = None,
 ) -> Result:
     """Show the hub's log of the last launch, or where its time went beside the median of earlier launches."""
-    from clinder.errors import UsageError
-    from clinder.output.documents import launch_document
-    from clinder.output.launches import medians, past_launches, read_log
-    from clinder.output.timeline import timeline_svg, timeline_text
-
     state = invocation.state_folder()
     launches = past_launches(state.logs)
     if launch >= len(launches):
@@ -58,7 +58,6 @@ def logs(
 
 
 def _write(path: Path, text: str) -> None:
-    from clinder.errors import UsageError
 
     try:
         path.write_text(text, encoding="utf-8")
@@ -68,9 +67,6 @@ def _write(path: Path, text: str) -> None:
 
 def _follow(launch: PastLaunch, state: StateFolder) -> None:
     """Print the log as it grows, until the launch has ended: then its facts stand beside it, or its lock is free."""
-    from clinder.interrupts import Interrupts
-    from clinder.output.launches import LogReader
-
     with Interrupts().installed() as interrupts, LogReader(launch) as log:
         while True:
             has_ended = log.has_ended() or not state.is_locked()

@@ -7,7 +7,11 @@ from typing import Annotated
 import typer
 
 from clinder.cli.command import Invocation, command
+from clinder.config.settings import read_path
+from clinder.model.errors import UsageError
 from clinder.output.result import Result
+from clinder.run.browser import open_link, session_link
+from clinder.run.environment import running_session
 
 
 @command("open", json=False)
@@ -22,11 +26,6 @@ def open_session(
     ] = False,
 ) -> Result:
     """Open the recorded session in the browser; where there is none, print the link."""
-    from clinder.browser import open_link, session_link
-    from clinder.errors import UsageError
-    from clinder.settings import read_path
-    from clinder.use import running_session
-
     config = invocation.load_config()
     try:
         wanted = config.settings.session.path if path is None else read_path(path)

@@ -8,7 +8,10 @@ import typer
 
 from clinder.cli.command import Invocation, command
 from clinder.cli.up import LatestOption, RefCheckOption
+from clinder.operations.inspect import Wishes, preview
+from clinder.output.documents import plan_document
 from clinder.output.result import Result
+from clinder.output.text import plan_text
 
 CHANGES_STATUS = 10
 
@@ -24,10 +27,6 @@ def plan(
     latest: LatestOption = False,
 ) -> Result:
     """Say what `up` would do, and why; changes nothing."""
-    from clinder.looking import Wishes, preview
-    from clinder.output.documents import plan_document
-    from clinder.output.text import plan_text
-
     decided = preview(invocation.load_config(), Wishes(replace, ref_check, latest))
     return Result(
         plan_document(decided),

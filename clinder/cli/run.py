@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from clinder.cli.command import Invocation, command
+from clinder.config.settings import setting_keys
 from clinder.output.result import Result
-from clinder.settings import setting_keys
 
 
 @command("run", json=False, progress=True, settings=tuple(setting_keys()), passes_arguments=True)
@@ -30,8 +30,8 @@ def run(
     The session is the recorded one, if it runs as declared, and then stays; else one is launched, and stopped
     whatever ends the command. The exit status is the command's; 6 if its session was lost.
     """
-    from clinder.runner import RunOptions
-    from clinder.runner import run as run_under_session
+    from clinder.run.runner import RunOptions
+    from clinder.run.runner import run as run_under_session
 
     config = invocation.load_config()
     options = RunOptions(cmd, fresh=fresh, keep=keep, keeps_alive=keep_alive, retries=retry)

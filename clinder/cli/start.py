@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clinder.cli.command import Invocation, command
-from clinder.output.result import Result
-from clinder.settings import setting_keys
+from clinder.config.settings import setting_keys
+from clinder.model.errors import ClinderError
+from clinder.operations.oneshot import start as launch
+from clinder.operations.oneshot import stop
+from clinder.output.documents import start_document
+from clinder.output.result import FORMAT_VERSION, Result
+from clinder.output.shells import Shell, set_variables
+from clinder.output.text import describe_origin
+from clinder.run.environment import session_variables
 
 if TYPE_CHECKING:
-    from clinder.config import Config
-    from clinder.sessions import Session
+    from clinder.config.loading import Config
+    from clinder.model.session import Session
 
 
 class Format(StrEnum):
@@ -40,10 +47,6 @@ def start(
     from dataclasses import replace
     from functools import partial
 
-    from clinder.output.documents import start_document
-    from clinder.output.text import describe_origin
-    from clinder.unrecorded import start as launch
-
     config = invocation.load_config(looks_for_file=False, settings={"repo": repository} if repository else None)
     with invocation.circumstances(None) as circumstances:
         session = launch(config, circumstances)
@@ -56,17 +59,12 @@ def start(
     if format is Format.JSON and not invocation.as_json:
         import json
 
-        from clinder.output.result import FORMAT_VERSION
-
         return replace(result, text=json.dumps({"format_version": FORMAT_VERSION, **result.document}, indent=2))
     return result
 
 
 def _take_back(invocation: Invocation, config: Config, session: Session) -> None:
     """Stop a session that nobody can be told of."""
-    from clinder.errors import ClinderError
-    from clinder.unrecorded import stop
-
     try:
         with invocation.circumstances(None) as circumstances:
             stop(session, config, circumstances)
@@ -77,8 +75,5 @@ def _take_back(invocation: Invocation, config: Config, session: Session) -> None
 
 def _text(session: Session, format: Format) -> str:
     if format is Format.ENV:
-        from clinder.output.shells import Shell, set_variables
-        from clinder.use import session_variables
-
         return set_variables(session_variables(session), Shell.SH)
     return session.uri

@@ -8,7 +8,12 @@ import typer
 
 from clinder.cli.command import Invocation, command
 from clinder.cli.uri import UriArgument, read_session
+from clinder.model.errors import UsageError
+from clinder.operations.lifecycle import adopt as take_in
+from clinder.operations.lifecycle import forget as drop
+from clinder.output.documents import state_document
 from clinder.output.result import Result
+from clinder.output.text import describe_origin, state_text
 
 
 @command("show")
@@ -17,9 +22,6 @@ def show(
     show_token: Annotated[bool, typer.Option("--show-token", help="Include tokens and URIs in the JSON.")] = False,
 ) -> Result:
     """Show what is recorded, without asking any hub."""
-    from clinder.output.documents import state_document
-    from clinder.output.text import state_text
-
     state = invocation.state_folder().read()
     return Result(state_document(state, with_token=show_token), text=state_text(state))
 
@@ -32,9 +34,6 @@ def forget(
 ) -> Result:
     """Drop what is recorded, without stopping anything. The session's URI is printed: only its holder can stop it."""
     import sys
-
-    from clinder.errors import UsageError
-    from clinder.lifecycle import forget as drop
 
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
@@ -50,9 +49,6 @@ def forget(
 @command("adopt", json=False, progress=True, settings=("hub", "repo", "ref", "timeouts.connect"))
 def adopt(invocation: Invocation, uri: UriArgument = None) -> Result:
     """Take in a session that was started elsewhere; it counts as launched from what clinder.toml declares."""
-    from clinder.lifecycle import adopt as take_in
-    from clinder.output.text import describe_origin
-
     session = read_session(uri)
     config = invocation.load_config()
     with invocation.circumstances(config) as circumstances:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clinder.cli.command import Invocation, command, read_interval_s
-from clinder.output.result import Result
+from clinder.operations.inspect import status as look
+from clinder.output.documents import status_document
+from clinder.output.result import Result, show
+from clinder.output.text import status_text
+from clinder.system.interrupts import Interrupts
 
 if TYPE_CHECKING:
-    from clinder.looking import StatusResult
+    from clinder.operations.inspect import StatusResult
 
 DRIFT_STATUS = 10
 _STATUSES = {"running": 0, "gone": 6, "none": 6, "unreachable": 8}
@@ -30,15 +34,10 @@ def status(
     every: Annotated[str, typer.Option(metavar="TIME", help="How often --watch looks.")] = "5s",
 ) -> Result:
     """Look at the recorded session: does it run, is it idle, is it as declared."""
-    from clinder.looking import status as look
-    from clinder.output.result import show
-
     pause_s = read_interval_s("--every", every)
     config = invocation.load_config()
     result = look(config)
     if watch:
-        from clinder.interrupts import Interrupts
-
         with Interrupts().installed() as interrupts:
             while result.seen and result.seen.condition.value != "gone":
                 looked = _result(result, show_token, exit_code, is_one_of_many=True)
@@ -50,8 +49,6 @@ def status(
 
 
 def _result(result: StatusResult, show_token: bool, exit_code: bool, *, is_one_of_many: bool) -> Result:
-    from clinder.output.documents import status_document
-    from clinder.output.text import status_text
 
     exit_status = _STATUSES[result.seen.condition.value if result.seen else "none"]
     if exit_status == 0 and exit_code and result.drift:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from clinder.cli.command import Invocation, command
 from clinder.cli.uri import UriArgument, read_session
+from clinder.operations.oneshot import stop as end
+from clinder.output.documents import down_document
 from clinder.output.result import Result
 
 
 @command("stop", progress=True, config=False, state=False, settings=("timeouts.connect", "timeouts.stop"))
 def stop(invocation: Invocation, uri: UriArgument = None) -> Result:
     """Stop a session that `start` (or anyone) launched, and wait until it is seen to be gone."""
-    from clinder.output.documents import down_document
-    from clinder.unrecorded import stop as end
-
     session = read_session(uri)
     config = invocation.load_config(looks_for_file=False)
     with invocation.circumstances(None) as circumstances:

@@ -7,8 +7,12 @@ from typing import Annotated
 import typer
 
 from clinder.cli.command import Invocation, command
+from clinder.config.settings import setting_keys
+from clinder.operations.inspect import Wishes
+from clinder.operations.lifecycle import up as bring_up
+from clinder.output.documents import up_document
 from clinder.output.result import Result
-from clinder.settings import setting_keys
+from clinder.output.text import describe_origin
 
 RefCheckOption = Annotated[
     bool,
@@ -29,11 +33,6 @@ def up(
     latest: LatestOption = False,
 ) -> Result:
     """Make the declared session run: keep it if it does, else launch or replace it. Prints its URL."""
-    from clinder.lifecycle import up as bring_up
-    from clinder.looking import Wishes
-    from clinder.output.documents import up_document
-    from clinder.output.text import describe_origin
-
     config = invocation.load_config()
     with invocation.circumstances(config) as circumstances:
         result = bring_up(config, circumstances, Wishes(replace, ref_check, latest))

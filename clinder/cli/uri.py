@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clinder.errors import UsageError
+from clinder.model.errors import UsageError
+from clinder.model.session import session_from_document, session_from_uri
 
 if TYPE_CHECKING:
-    from clinder.sessions import Session
+    from clinder.model.session import Session
 
 UriArgument = Annotated[
     str | None,
@@ -26,8 +27,6 @@ def read_session(uri: str | None) -> Session:
     Raises:
         UsageError: there is none, or it cannot be read.
     """
-    from clinder.sessions import session_from_document, session_from_uri
-
     text = sys.stdin.read(_MOST_CHARACTERS) if uri == "-" else uri or os.environ.get("CLINDER_SESSION", "")
     if not text.strip():
         raise UsageError(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from clinder.settings import LOCAL_HUB
+from clinder.config.settings import LOCAL_HUB
 
 if TYPE_CHECKING:
-    from clinder.events import LaunchesLeft
-    from clinder.hubs.stream import EventStream
-    from clinder.repository import RepositorySpec
-    from clinder.settings import Timeouts
+    from clinder.config.settings import Timeouts
+    from clinder.hubs.event_stream import EventStream
+    from clinder.model.events import LaunchesLeft
+    from clinder.model.repository import RepositorySpec
 
 
 class Hub(Protocol):

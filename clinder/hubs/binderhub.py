@@ -16,25 +16,25 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
-from clinder.errors import (
+from clinder.hubs.event_stream import EventStream
+from clinder.hubs.http_body import read_as_it_comes
+from clinder.hubs.sse import EventDecoder, EventTooLargeError
+from clinder.model.errors import (
     HubError,
     LaunchRetryError,
     RateLimitedError,
     RefusedError,
     UnreachableError,
 )
-from clinder.events import Event, LaunchesLeft, read_events
-from clinder.hubs.body import read_as_it_comes
-from clinder.hubs.sse import EventDecoder, EventTooLargeError
-from clinder.hubs.stream import EventStream
-from clinder.transport import ask, new_client, translated
+from clinder.model.events import Event, LaunchesLeft, read_events
+from clinder.net.http import ask, new_client, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import requests
 
-    from clinder.repository import RepositorySpec
+    from clinder.model.repository import RepositorySpec
 
 _MOST_REDIRECTS = 5
 _MOST_DIGITS = 10

@@ -5,17 +5,17 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from clinder.hubs.local.hub import LocalHub
-from clinder.hubs.stream import EventStream
-from clinder.settings import LOCAL_HUB
+from clinder.config.settings import LOCAL_HUB
+from clinder.hubs.event_stream import EventStream
+from clinder.localhub.hub import LocalHub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from clinder.events import Event
-    from clinder.hubs.local.hub import Steps
-    from clinder.repository import RepositorySpec
+    from clinder.localhub.hub import Steps
+    from clinder.model.events import Event
+    from clinder.model.repository import RepositorySpec
 
 
 _CLOSING_S = 10.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from clinder.errors import BuildError, ClinderError, HubError, LaunchRetryError, RateLimitedError, RefusedError
+from clinder.model.errors import BuildError, ClinderError, HubError, LaunchRetryError, RateLimitedError, RefusedError
 
 if TYPE_CHECKING:
-    from clinder.events import Event
+    from clinder.model.events import Event
 
 _TRY_AGAIN = re.compile(r"try again in (\d+) (second|minute)", re.IGNORECASE)
 

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from clinder.events import LaunchesLeft
     from clinder.hubs.binderhub import HubReport
-    from clinder.looking import StatusResult
-    from clinder.outcomes import DownResult, UpResult
+    from clinder.model.events import LaunchesLeft
+    from clinder.model.session import Session
+    from clinder.operations.inspect import StatusResult
+    from clinder.operations.plan import Plan
+    from clinder.operations.results import DownResult, UpResult
     from clinder.output.launches import PastLaunch
-    from clinder.plan import Plan
-    from clinder.sessions import Session
     from clinder.state import Pending, State
 
 

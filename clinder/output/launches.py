@@ -10,18 +10,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from clinder.errors import ClinderError, StateError
-from clinder.events import LaunchesLeft
-from clinder.folders import UntrustedFolderError, trust_hint
+from clinder.model.errors import ClinderError, StateError
+from clinder.model.events import LaunchesLeft
+from clinder.model.repository import RepositorySpec
 from clinder.output.clean import clean, clean_value
 from clinder.output.log import KEPT, log_names
-from clinder.repository import RepositorySpec
+from clinder.system.folders import UntrustedFolderError, trust_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from clinder.folders import OpenFolder, PrivateFolder
+    from clinder.system.folders import OpenFolder, PrivateFolder
 
 _FACTS_BYTES = 256 * 1024
 _MOST_PHASES = 20

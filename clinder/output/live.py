@@ -15,19 +15,19 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from clinder.duration import format_duration
-from clinder.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase, Proven
+from clinder.model.duration import format_duration
+from clinder.model.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase, Proven
+from clinder.model.phases import PhaseClock
 from clinder.output.clean import clean, is_passing
 from clinder.output.plain import describe
 from clinder.output.result import give_up
-from clinder.phases import PhaseClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.console import RenderableType
 
-    from clinder.events import Notice
+    from clinder.model.events import Notice
 
 _LOG_LINES = 8
 _FAILURE_LINES = 20

@@ -10,16 +10,16 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from clinder.events import Attempt, CaughtUp, Checking, Event, LaunchesLeft, Retrying, Told
+from clinder.model.events import Attempt, CaughtUp, Checking, Event, LaunchesLeft, Retrying, Told
+from clinder.model.phases import PhaseClock
 from clinder.output.clean import clean
-from clinder.phases import PhaseClock
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-    from clinder.events import Notice
-    from clinder.folders import OpenFolder, PrivateFolder
+    from clinder.model.events import Notice
+    from clinder.system.folders import OpenFolder, PrivateFolder
 
 KEPT = 20
 _NAME = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9]+)\.(log|json)")

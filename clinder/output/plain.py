@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from clinder.duration import format_duration
-from clinder.events import Attempt, Checking, Event, LaunchesLeft, Retrying, Told
+from clinder.model.duration import format_duration
+from clinder.model.events import Attempt, Checking, Event, LaunchesLeft, Retrying, Told
 from clinder.output.clean import MOST_OF_A_MESSAGE, clean_value
 from clinder.output.color import colored
-from clinder.output.lines import PhaseLines
+from clinder.output.phase_log import PhaseLines
 from clinder.output.result import say
 
 if TYPE_CHECKING:
-    from clinder.events import Notice
+    from clinder.model.events import Notice
 
 
 class PlainProgress:

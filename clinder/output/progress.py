@@ -7,19 +7,20 @@ import os
 import sys
 from typing import TYPE_CHECKING, Protocol
 
-from clinder.display import show_path
-from clinder.errors import ClinderError
-from clinder.events import Event, Told
+from clinder.model.display import show_path
+from clinder.model.errors import ClinderError
+from clinder.model.events import Event, Told
 from clinder.output.clean import clean_value
 from clinder.output.color import colored
+from clinder.output.log import LaunchLog
 from clinder.output.plain import PlainProgress, describe
 from clinder.output.result import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clinder.events import Listener, Notice
-    from clinder.folders import PrivateFolder
+    from clinder.model.events import Listener, Notice
+    from clinder.system.folders import PrivateFolder
 
 
 class Progress(Protocol):
@@ -69,8 +70,6 @@ def progress(*, quiet: bool, verbose: bool, logs: PrivateFolder | None) -> Itera
         shown = PlainProgress(verbose=verbose)
     log = None
     if logs is not None:
-        from clinder.output.log import LaunchLog
-
         log = LaunchLog(logs)
 
     def listen(item: Event | Notice) -> None:

@@ -9,9 +9,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from clinder.errors import ClinderError
+from clinder.model.errors import ClinderError
 from clinder.output.clean import MOST_OF_A_MESSAGE, clean_message, clean_value
 from clinder.output.color import colored
+from clinder.output.documents import session_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,8 +101,6 @@ def show_error(error: ClinderError, *, as_json: bool, is_one_of_many: bool = Fal
     if error.hint:
         say(f"  {clean_value(error.hint, MOST_OF_A_MESSAGE)}")
     if as_json:
-        from clinder.output.documents import session_document
-
         document: dict[str, Any] = {
             "error": {
                 "kind": error.kind,

@@ -7,7 +7,7 @@ import shlex
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from clinder.errors import UsageError
+from clinder.model.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from clinder.duration import format_duration
-from clinder.errors import ClinderError
+from clinder.model.duration import format_duration
+from clinder.model.errors import ClinderError
 from clinder.output.clean import clean_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from clinder.events import LaunchesLeft
     from clinder.hubs.binderhub import HubReport
-    from clinder.looking import StatusResult
-    from clinder.plan import Plan
-    from clinder.sessions import Session
+    from clinder.model.events import LaunchesLeft
+    from clinder.model.session import Session
+    from clinder.operations.inspect import StatusResult
+    from clinder.operations.plan import Plan
     from clinder.state import State
 
 _SHORT_COMMIT = 12

@@ -6,7 +6,7 @@ import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clinder.duration import format_duration
+from clinder.model.duration import format_duration
 from clinder.output.clean import clean_line
 
 if TYPE_CHECKING:

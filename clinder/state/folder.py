@@ -13,19 +13,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clinder import __version__
-from clinder.errors import StateError
-from clinder.folders import PrivateFolder, UntrustedFolderError, partial_name, trust_hint
-from clinder.records import write_record
+from clinder.model.errors import StateError
+from clinder.model.records import write_record
 from clinder.state.lock import LOCK_FILE, StateLock
 from clinder.state.records import InvalidStateError, State, parse_state
+from clinder.system.folders import PrivateFolder, UntrustedFolderError, partial_name, trust_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from clinder.config import Config
-    from clinder.folders import OpenFolder
+    from clinder.config.loading import Config
     from clinder.state.records import Process
+    from clinder.system.folders import OpenFolder
 
 STATE_FILE = "state.json"
 BACKUP_FILE = "state.json.bak"

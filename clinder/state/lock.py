@@ -8,15 +8,15 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from clinder.errors import LockedError, StateError
-from clinder.folders import trust_hint
-from clinder.records import read_record, write_record
+from clinder.model.errors import LockedError, StateError
+from clinder.model.records import read_record, write_record
 from clinder.state.records import Process
+from clinder.system.folders import trust_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from clinder.folders import OpenFolder, PrivateFolder
+    from clinder.system.folders import OpenFolder, PrivateFolder
 
 LOCK_FILE = "state.lock"
 HOLDER_FILE = "state.holder.json"

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from clinder import __version__
-from clinder.records import read_record
-from clinder.sessions import Session, check_token, check_url
+from clinder.model.records import read_record
+from clinder.model.session import Session, check_token, check_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable

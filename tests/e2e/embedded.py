@@ -17,9 +17,9 @@ import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 import requests
 
-from clinder.events import Event, Phase
-from clinder.hubs.local.hub import LocalHub
-from clinder.repository import RepositorySpec
+from clinder.localhub.hub import LocalHub
+from clinder.model.events import Event, Phase
+from clinder.model.repository import RepositorySpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import requests
 from embedded import LIMIT_S, Session
 
-from clinder.events import Event, Phase
+from clinder.model.events import Event, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from clinder.repository import RepositorySpec
+    from clinder.model.repository import RepositorySpec
 
 SERVE = """
 import json, re, sys
-from clinder.hubs.serve import ServeOptions, serve
+from clinder.localhub.http import ServeOptions, serve
 options = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(sys.argv[1]).items()}
 options["banned"] = tuple(re.compile(pattern, re.IGNORECASE) for pattern in options.get("banned", ()))
 serve(ServeOptions(port=0, **options), ready=lambda url: print(url, flush=True))

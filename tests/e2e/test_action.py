@@ -13,9 +13,9 @@ from runner.events import EVENTS, HEAD, Event
 from runner.world import clinders, job, runner_temp
 from serving import Served, served
 
-from clinder.ci.event import read_source
-from clinder.git import newest_commit
-from clinder.repository import RepositorySpec
+from clinder.github_action.event import read_source
+from clinder.model.repository import RepositorySpec
+from clinder.system.git import newest_commit
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,10 +15,10 @@ from embedded import eventually
 from hub.servers import TOKEN, Connection, JupyterSession, Server, event, stream
 from runner.world import clinders, job, runner_temp
 
-from clinder.ci.keeping import Keeping
-from clinder.sessions import Session
-from clinder.settings import Timeouts
-from clinder.watch import Pace
+from clinder.config.settings import Timeouts
+from clinder.github_action.keeping import Keeping
+from clinder.model.session import Session
+from clinder.run.watch import Pace
 
 if TYPE_CHECKING:
     from runner.job import Job

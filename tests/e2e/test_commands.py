@@ -12,7 +12,7 @@ from commands import CLINDER, LIMIT_S, clinder
 from hub.servers import TOKEN, JupyterSession
 from unit.spoiled import each_spoiled_file
 
-from clinder.sessions import Session
+from clinder.model.session import Session
 from clinder.state import State, StateFolder
 
 if TYPE_CHECKING:

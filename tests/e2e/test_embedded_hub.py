@@ -29,11 +29,11 @@ from embedded import (
     surroundings,
 )
 
-from clinder.errors import HubError
-from clinder.events import Phase
-from clinder.hubs.local.hub import LocalHub
-from clinder.hubs.local.running import is_alive, stop
-from clinder.repository import RepositorySpec
+from clinder.localhub.hub import LocalHub
+from clinder.localhub.sessions import is_alive, stop
+from clinder.model.errors import HubError
+from clinder.model.events import Phase
+from clinder.model.repository import RepositorySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,7 +175,7 @@ def test_a_hostile_url_runs_no_command(tmp_path: Path) -> None:
 
 
 def test_a_submodule_of_a_repository_from_elsewhere_must_not_name_this_machines_folders() -> None:
-    from clinder.hubs.local.git import submodule_protocols
+    from clinder.localhub.repositories import submodule_protocols
 
     assert "file" not in submodule_protocols("https://example.org/a/b").split(":")
     assert "file" in submodule_protocols("file:///srv/repository").split(":")
@@ -249,8 +249,8 @@ def test_a_wrong_token_is_refused(seen: Seen) -> None:
 
 LAUNCH = """
 import json, sys
-from clinder.hubs.local.hub import LocalHub
-from clinder.repository import RepositorySpec
+from clinder.localhub.hub import LocalHub
+from clinder.model.repository import RepositorySpec
 for event in LocalHub().events(RepositorySpec("local", sys.argv[1])):
     last = event
 print(json.dumps(dict(last.details)))
@@ -366,7 +366,7 @@ def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_importing_the_hub_is_cheap() -> None:
-    code = "import clinder.hubs.local, clinder.hubs.serve, sys; print(*sys.modules)"
+    code = "import clinder.localhub, clinder.localhub.http, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     roots = {name.partition(".")[0] for name in done.stdout.split()}
     assert not roots & {"tornado", "jupyter_server", "ipykernel", "psutil", "requests", "asyncio"}

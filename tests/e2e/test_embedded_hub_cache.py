@@ -9,10 +9,10 @@ from commands import clinder
 from embedded import cache, checkout, cloned, local
 from hub_process import serving
 
-from clinder.errors import HubError
-from clinder.events import Event, Phase
 from clinder.hubs.embedded import EmbeddedHub
-from clinder.hubs.local.running import is_alive, stop
+from clinder.localhub.sessions import is_alive, stop
+from clinder.model.errors import HubError
+from clinder.model.events import Event, Phase
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ def test_a_disk_that_takes_no_record_fails_the_launch_in_words(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("clinder.hubs.local.records.write_private", full)
+    monkeypatch.setattr("clinder.localhub.records.write_private", full)
     stream = EmbeddedHub().launch(local(repository))
     with stream:
         events: list[Event] = []

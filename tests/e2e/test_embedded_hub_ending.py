@@ -14,21 +14,21 @@ from commands import CLINDER, clinder
 from embedded import cache, checkout, cloned, eventually, git, local, processes_of
 from hub_process import serving
 
-from clinder.events import Phase
 from clinder.hubs.embedded import EmbeddedHub
-from clinder.hubs.local import processes
-from clinder.hubs.local.cache import Cache
-from clinder.hubs.local.git import Remote, Repository
-from clinder.hubs.local.locks import lock_of
-from clinder.hubs.local.processes import Children
-from clinder.hubs.local.source import Tree
+from clinder.localhub import processes
+from clinder.localhub.cache import Cache
+from clinder.localhub.locks import lock_of
+from clinder.localhub.processes import Children
+from clinder.localhub.repositories import Remote, Repository
+from clinder.localhub.source import Tree
+from clinder.model.events import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from clinder.hubs.stream import EventStream
-    from clinder.repository import RepositorySpec
+    from clinder.hubs.event_stream import EventStream
+    from clinder.model.repository import RepositorySpec
 
 __all__ = ["cache"]
 

@@ -25,12 +25,12 @@ from embedded import (
     wheel,
 )
 
-from clinder.events import Event, Phase
-from clinder.hubs.local.hub import LocalHub
-from clinder.hubs.local.running import stop
+from clinder.localhub.hub import LocalHub
+from clinder.localhub.sessions import stop
+from clinder.model.events import Event, Phase
 
 if TYPE_CHECKING:
-    from clinder.hubs.local.environment import Installer
+    from clinder.localhub.environment import Installer
 
 __all__ = ["cache"]
 
@@ -105,8 +105,8 @@ def test_a_build_that_fails_ends_with_its_text_and_leaves_nothing(
 
 BUILD = """
 import sys
-from clinder.hubs.local.hub import LocalHub
-from clinder.repository import RepositorySpec
+from clinder.localhub.hub import LocalHub
+from clinder.model.repository import RepositorySpec
 for event in LocalHub(installer="pip").events(RepositorySpec("local", sys.argv[1])):
     print(event.message, flush=True)
 """

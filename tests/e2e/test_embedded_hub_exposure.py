@@ -14,8 +14,8 @@ import requests
 import websocket
 from embedded import LIMIT_S, Session, eventually, launched, processes_of, surroundings
 
-from clinder.hubs.local.running import stop
-from clinder.repository import LOCAL, RepositorySpec
+from clinder.localhub.sessions import stop
+from clinder.model.repository import LOCAL, RepositorySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

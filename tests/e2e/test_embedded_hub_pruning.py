@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 from embedded import cache, checkout, cloned, commit, git, launched, local
 
-from clinder.events import Phase
-from clinder.hubs.local.hub import LocalHub
-from clinder.hubs.local.locks import lock_of
-from clinder.hubs.local.pruning import prune
-from clinder.hubs.local.running import stop
+from clinder.localhub.hub import LocalHub
+from clinder.localhub.locks import lock_of
+from clinder.localhub.pruning import prune
+from clinder.localhub.sessions import stop
+from clinder.model.events import Phase
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clinder.repository import RepositorySpec
+    from clinder.model.repository import RepositorySpec
 
 __all__ = ["cache"]
 

@@ -13,16 +13,16 @@ from embedded import cache, checkout, eventually, failure, processes_of
 from git_server import git_server
 from hub_process import serving
 
-from clinder.events import Event, Phase
-from clinder.hubs.local.processes import Children, ChildTimeoutError, Limits
-from clinder.hubs.serve.workers import Worker
-from clinder.repository import RepositorySpec
+from clinder.localhub.http.workers import Worker
+from clinder.localhub.processes import Children, ChildTimeoutError, Limits
+from clinder.model.events import Event, Phase
+from clinder.model.repository import RepositorySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from clinder.hubs.local.hub import Steps
+    from clinder.localhub.hub import Steps
 
 __all__ = ["cache"]
 
@@ -40,7 +40,7 @@ def silent_remote() -> Iterator[str]:
 def test_a_ref_that_nobody_tells_fails_with_the_reason(
     silent_remote: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clinder.hubs.local.git._ASKING", Limits(total_s=0.5))
+    monkeypatch.setattr("clinder.localhub.repositories._ASKING", Limits(total_s=0.5))
     event = failure(RepositorySpec("git", f"{silent_remote}/x", "main"))
     assert event.message == (f"Error resolving ref for git:{silent_remote}/x/main: git did not finish within 0.5 s\n")
     assert not processes_of(cache)
@@ -50,7 +50,7 @@ def test_a_fetch_that_stands_still_fails_with_the_reason(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkout(tmp_path / "served")
-    monkeypatch.setattr("clinder.hubs.local.git._TRANSFERRING", Limits(silence_s=0.5))
+    monkeypatch.setattr("clinder.localhub.repositories._TRANSFERRING", Limits(silence_s=0.5))
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "protocol.version")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "0")  # so that listing the refs takes no POST

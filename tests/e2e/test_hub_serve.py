@@ -30,10 +30,10 @@ from embedded import (
 )
 from hub_process import HubProcess, serving, write_broken_server
 
-from clinder.errors import HubError
-from clinder.events import Phase
-from clinder.hubs.serve import ServeOptions, serve
-from clinder.repository import PROVIDERS, RepositorySpec
+from clinder.localhub.http import ServeOptions, serve
+from clinder.model.errors import HubError
+from clinder.model.events import Phase
+from clinder.model.repository import PROVIDERS, RepositorySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

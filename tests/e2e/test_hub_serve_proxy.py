@@ -14,8 +14,8 @@ from embedded import LIMIT_S, cache
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from clinder.hubs.serve import ServeOptions
-from clinder.hubs.serve.proxy import SessionHandler
+from clinder.localhub.http import ServeOptions
+from clinder.localhub.http.proxy import SessionHandler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

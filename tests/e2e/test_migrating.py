@@ -14,7 +14,7 @@ from embedded import cache, checkout, processes_of
 from pages import DOCS, ROOT, blocks_of
 from runner.job import LIMIT_S
 
-from clinder.settings import setting_keys
+from clinder.config.settings import setting_keys
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from commands import CLINDER, LIMIT_S
 
-from clinder.child import find_command
-from clinder.errors import CommandNotFoundError
+from clinder.model.errors import CommandNotFoundError
+from clinder.run.child import find_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,8 @@ from hub.servers import TOKEN, JupyterSession, Server
 from tools import python_packages
 
 import clinder
-from clinder.errors import BuildError, ConfigError, LaunchError, TimedOutError
-from clinder.events import Attempt, Event, Notice, Phase, Proven
+from clinder.model.errors import BuildError, ConfigError, LaunchError, TimedOutError
+from clinder.model.events import Attempt, Event, Notice, Phase, Proven
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,7 +182,7 @@ from collections.abc import Iterator
 from typing import assert_type
 
 import clinder
-from clinder.events import Event, Notice
+from clinder.model.events import Event, Notice
 
 
 def hear(item: Event | Notice) -> None: ...

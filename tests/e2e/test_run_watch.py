@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hub.servers import TOKEN, JupyterSession, eventually
 
-from clinder.sessions import Session
-from clinder.settings import Timeouts
-from clinder.watch import Pace, Watch
+from clinder.config.settings import Timeouts
+from clinder.model.session import Session
+from clinder.run.watch import Pace, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

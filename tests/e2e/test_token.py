@@ -21,11 +21,11 @@ from commands import Done, clinder
 from hub.servers import JupyterSession, Server, event, eventually, stream
 
 import clinder as api
-from clinder.circumstances import Circumstances
-from clinder.config import load_config
-from clinder.errors import ClinderError
-from clinder.lifecycle import down, up
-from clinder.looking import status
+from clinder.config.loading import load_config
+from clinder.model.errors import ClinderError
+from clinder.operations.context import Circumstances
+from clinder.operations.inspect import status
+from clinder.operations.lifecycle import down, up
 from clinder.state import StateFolder
 
 if sys.platform != "win32":

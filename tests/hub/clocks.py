@@ -22,6 +22,6 @@ def set_back(monkeypatch: pytest.MonkeyPatch, *, hours: float) -> None:
 
     monkeypatch.setattr(time, "time", lambda: real() - step.total_seconds())
     for name, module in list(sys.modules.items()):
-        reads_clock = name.startswith("clinder.") and name != "clinder.records"
+        reads_clock = name.startswith("clinder.") and name != "clinder.model.records"
         if reads_clock and getattr(module, "datetime", None) is datetime:
             monkeypatch.setattr(module, "datetime", SetBack)

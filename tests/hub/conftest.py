@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.circumstances import Circumstances
-from clinder.config import Config, load_config
-from clinder.events import Event, Notice
+from clinder.config.loading import Config, load_config
+from clinder.model.events import Event, Notice
+from clinder.operations.context import Circumstances
 from hub.cluster import Cluster
 from hub.forks import Forks
 
@@ -70,7 +70,7 @@ def circumstances(heard: Heard) -> Circumstances:
 @pytest.fixture
 def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask a session more often than a real one should be asked."""
-    monkeypatch.setattr("clinder.jupyter._POLL_S", 0.01)
+    monkeypatch.setattr("clinder.net.jupyter._POLL_S", 0.01)
 
 
 @pytest.fixture

@@ -132,13 +132,13 @@ def _fork(commands: list[list[str]], kill_at: int, folder: Path, scratch: Path) 
 
 def _warm_up(scratch: Path) -> None:
     """Import all that the commands need, and have the libraries make what they make but once."""
-    import clinder.hubs.local.running
-    import clinder.jupyter
+    import clinder.localhub.sessions
+    import clinder.net.jupyter
     import clinder.output.documents
     import clinder.output.text
     from clinder.cli import invoke
 
-    clinder.jupyter._POLL_S = 0.01  # nobody needs to be spared here
+    clinder.net.jupyter._POLL_S = 0.01  # nobody needs to be spared here
     os.chdir(scratch)
     for command in ("up", "status", "plan", "down"):
         invoke([command, "--repo", "org/name", "--hub", "http://127.0.0.1:9", "--retry-attempts", "1"])

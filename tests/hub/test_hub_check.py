@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.errors import UnreachableError
 from clinder.hubs.binderhub import BinderHub, HubReport
+from clinder.model.errors import UnreachableError
 from hub.servers import Connection, Handler, Request, Server, refused_url
 
 if TYPE_CHECKING:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.config import Config
-from clinder.errors import ClinderError
-from clinder.lifecycle import down, up
-from clinder.outcomes import DownAction
-from clinder.sessions import Session
+from clinder.config.loading import Config
+from clinder.model.errors import ClinderError
+from clinder.model.session import Session
+from clinder.operations.lifecycle import down, up
+from clinder.operations.results import DownAction
 from clinder.state import State, StateFolder
 from hub.servers import DEATHS, Connection, Handler, JupyterSession, Request, Server, in_turn, refused_url
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clinder.circumstances import Circumstances
+    from clinder.operations.context import Circumstances
     from hub.cluster import Cluster
     from hub.forks import Ended, Forks
 

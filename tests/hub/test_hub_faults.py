@@ -339,7 +339,7 @@ def test_ready_with_a_url_or_token_of_no_use_fails_the_launch_and_tells_what_is_
 @pytest.mark.parametrize(("field", "values"), [("url", URLS), ("token", TOKENS)])
 def test_no_such_url_or_token_is_believed(field: str, values: list[object]) -> None:
     """All of them, without a command for each."""
-    from clinder.sessions import check_token, check_url
+    from clinder.model.session import check_token, check_url
 
     for value in values:
         with pytest.raises(ValueError, match=r"it has no|its (URL|token)|[Pp]ort"):

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.circumstances import Circumstances
-from clinder.config import Config
-from clinder.errors import ClinderError, StateError, UnreachableError
-from clinder.events import Told
-from clinder.lifecycle import down, up
-from clinder.looking import preview, status
-from clinder.outcomes import DownAction, UpAction
-from clinder.sessions import Session
+from clinder.config.loading import Config
+from clinder.model.errors import ClinderError, StateError, UnreachableError
+from clinder.model.events import Told
+from clinder.model.session import Session
+from clinder.operations.context import Circumstances
+from clinder.operations.inspect import preview, status
+from clinder.operations.lifecycle import down, up
+from clinder.operations.results import DownAction, UpAction
 from clinder.state import State, StateFolder
 from hub.clocks import set_back
 from hub.disks import Disk, full_disk

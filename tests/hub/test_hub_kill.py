@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.circumstances import Circumstances
-from clinder.config import Config, load_config
-from clinder.events import Told
-from clinder.lifecycle import down, up
-from clinder.sessions import Session
+from clinder.config.loading import Config, load_config
+from clinder.model.events import Told
+from clinder.model.session import Session
+from clinder.operations.context import Circumstances
+from clinder.operations.lifecycle import down, up
 from clinder.state import Pending, Process, State, StateFolder
 from hub.cluster import Cluster, Launched
 from hub.forks import KILLED, Forks

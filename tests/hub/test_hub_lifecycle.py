@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clinder.circumstances import Circumstances
-from clinder.config import Config
-from clinder.errors import ClinderError, LockedError, NoSessionError, StateError, TimedOutError, UnreachableError
-from clinder.events import Told
-from clinder.lifecycle import adopt, down, forget, up
-from clinder.looking import Wishes, preview, status
-from clinder.observation import Condition
-from clinder.outcomes import DownAction, UpAction
-from clinder.sessions import Session
+from clinder.config.loading import Config
+from clinder.model.errors import ClinderError, LockedError, NoSessionError, StateError, TimedOutError, UnreachableError
+from clinder.model.events import Told
+from clinder.model.observation import Condition
+from clinder.model.session import Session
+from clinder.operations.context import Circumstances
+from clinder.operations.inspect import Wishes, preview, status
+from clinder.operations.lifecycle import adopt, down, forget, up
+from clinder.operations.results import DownAction, UpAction
 from clinder.state import Pending, Process, State, StateFolder
 from hub.servers import TOKEN, Connection, JupyterSession, Request, Server, event, play, stream
 

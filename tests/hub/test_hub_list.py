@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.circumstances import Circumstances
-from clinder.config import Config
-from clinder.errors import BuildError, ClinderError, HubError, LaunchRetryError, RateLimitedError, UnreachableError
-from clinder.events import Attempt, LaunchesLeft, Retrying, Told
+from clinder.config.loading import Config
 from clinder.hubs.embedded import EmbeddedHub
-from clinder.lifecycle import up
+from clinder.model.errors import (
+    BuildError,
+    ClinderError,
+    HubError,
+    LaunchRetryError,
+    RateLimitedError,
+    UnreachableError,
+)
+from clinder.model.events import Attempt, LaunchesLeft, Retrying, Told
+from clinder.operations.context import Circumstances
+from clinder.operations.lifecycle import up
+from clinder.operations.oneshot import start
 from clinder.state import StateFolder
-from clinder.unrecorded import start
 from hub.servers import (
     Connection,
     Handler,

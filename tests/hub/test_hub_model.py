@@ -20,17 +20,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from clinder.circumstances import Circumstances
-from clinder.config import Config, load_config
-from clinder.errors import ClinderError, InterruptedBySignalError, RefusedError, TimedOutError, UnreachableError
-from clinder.events import Event, Notice, Phase, Told
-from clinder.interrupts import Interrupts
-from clinder.lifecycle import down, forget, up
-from clinder.looking import Wishes, preview, status
-from clinder.observation import Condition
-from clinder.outcomes import DownAction, UpAction
-from clinder.sessions import Session
+from clinder.config.loading import Config, load_config
+from clinder.model.errors import ClinderError, InterruptedBySignalError, RefusedError, TimedOutError, UnreachableError
+from clinder.model.events import Event, Notice, Phase, Told
+from clinder.model.observation import Condition
+from clinder.model.session import Session
+from clinder.operations.context import Circumstances
+from clinder.operations.inspect import Wishes, preview, status
+from clinder.operations.lifecycle import down, forget, up
+from clinder.operations.results import DownAction, UpAction
 from clinder.state import State, StateFolder
+from clinder.system.interrupts import Interrupts
 from hub.cluster import Cluster, Launched, is_gone
 from hub.forks import KILLED, Forks
 from hub.servers import Connection, Handler, Request, event, stream

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from clinder.config import Config
-from clinder.errors import ClinderError, LaunchError, UnreachableError
-from clinder.events import Told
+from clinder.config.loading import Config
 from clinder.hubs.binderhub import BinderHub
-from clinder.lifecycle import adopt
-from clinder.sessions import Session
-from clinder.unrecorded import start, stop
+from clinder.model.errors import ClinderError, LaunchError, UnreachableError
+from clinder.model.events import Told
+from clinder.model.session import Session
+from clinder.operations.lifecycle import adopt
+from clinder.operations.oneshot import start, stop
 from hub.networks import HUB, SESSION, Proxy, TlsFront
 from hub.servers import TOKEN, JupyterSession, Server, refused_url
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clinder.circumstances import Circumstances
+    from clinder.operations.context import Circumstances
 
 Configure = Callable[..., Config]
 BUNDLE = "REQUESTS_CA_BUNDLE"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.sessions import Session
+from clinder.model.session import Session
 from clinder.state import State, StateFolder
 from hub.forks import Forks
 from hub.servers import LIMIT_S, event, stream

@@ -10,10 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from clinder import jupyter
-from clinder.circumstances import Circumstances
-from clinder.config import Config
-from clinder.errors import (
+from clinder.config.loading import Config
+from clinder.model.errors import (
     ClinderError,
     InterruptedBySignalError,
     LaunchError,
@@ -21,12 +19,14 @@ from clinder.errors import (
     TimedOutError,
     UnreachableError,
 )
-from clinder.interrupts import Interrupts
-from clinder.observation import Condition
-from clinder.outcomes import DownAction
-from clinder.sessions import Session
-from clinder.stopping import observe_session
-from clinder.unrecorded import start, stop
+from clinder.model.observation import Condition
+from clinder.model.session import Session
+from clinder.net import jupyter
+from clinder.operations.context import Circumstances
+from clinder.operations.oneshot import start, stop
+from clinder.operations.probe import observe_session
+from clinder.operations.results import DownAction
+from clinder.system.interrupts import Interrupts
 from hub.servers import (
     DEATHS,
     TOKEN,

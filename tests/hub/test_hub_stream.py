@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clinder import HOME_PAGE, __version__
-from clinder.circumstances import Circumstances
-from clinder.config import Config
-from clinder.errors import (
+from clinder.config.loading import Config
+from clinder.model.errors import (
     BuildError,
     ClinderError,
     HubError,
@@ -22,8 +21,9 @@ from clinder.errors import (
     TimedOutError,
     UnreachableError,
 )
-from clinder.events import LaunchesLeft, Phase, Retrying
-from clinder.unrecorded import start
+from clinder.model.events import LaunchesLeft, Phase, Retrying
+from clinder.operations.context import Circumstances
+from clinder.operations.oneshot import start
 from hub.servers import (
     KEEPALIVE,
     TOKEN,

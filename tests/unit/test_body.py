@@ -12,7 +12,7 @@ import pytest
 import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError
 
-from clinder.hubs.body import ChunkDecoder, read_as_it_comes
+from clinder.hubs.http_body import ChunkDecoder, read_as_it_comes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

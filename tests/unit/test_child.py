@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from clinder import child
-from clinder.child import Child
+from clinder.run import child
+from clinder.run.child import Child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ LIMIT_S = 30.0
 
 RUN = """
 import os, sys
-from clinder.child import Child
+from clinder.run.child import Child
 with Child([sys.executable, "-c", sys.argv[1]], env=dict(os.environ)) as command:
     status = command.wait(is_over=lambda: os.path.exists("over"))
 echo = os.tcgetpgrp(0) == os.getpgrp()

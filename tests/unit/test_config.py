@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clinder.config import Config, load_config
-from clinder.errors import ConfigError
-from clinder.places import find_file, find_state_dir
-from clinder.settings import option_name, setting_keys, variable_name
+from clinder.config.loading import Config, load_config
+from clinder.config.settings import option_name, setting_keys, variable_name
+from clinder.model.errors import ConfigError
+from clinder.system.places import find_file, find_state_dir
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.discovery import discover
-from clinder.errors import UsageError
-from clinder.scaffold import write_config
+from clinder.config.discovery import discover
+from clinder.config.scaffold import write_config
+from clinder.model.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,7 +160,7 @@ def test_a_remote_that_no_hub_can_reach_is_passed_over_and_said(
 def test_a_git_that_never_ends_is_given_up_and_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / ".git" / "config").unlink()
     os.mkfifo(folder / ".git" / "config")
-    monkeypatch.setattr("clinder.discovery._GIT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("clinder.config.discovery._GIT_TIMEOUT_S", 0.2)
     with pytest.raises(UsageError, match=r"git remotes are not known: git did not finish within 0\.2 s"):
         discover(folder)
 

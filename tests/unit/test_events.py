@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinder.events import Event, LayerProgress, Phase
+from clinder.model.events import Event, LayerProgress, Phase
 
 
 def read(**fields: object) -> Event:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder import files
+from clinder.system import files
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.folders import PrivateFolder, UntrustedFolderError
+from clinder.system.folders import PrivateFolder, UntrustedFolderError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,18 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.exceptions import ProtocolError
 
-from clinder.config import load_config
-from clinder.duration import format_duration, parse_duration
-from clinder.errors import ClinderError, UsageError
-from clinder.events import read_events
-from clinder.hubs.body import ChunkDecoder
+from clinder.config.loading import load_config
+from clinder.config.settings import setting_keys
+from clinder.hubs.http_body import ChunkDecoder
 from clinder.hubs.sse import EventDecoder, EventTooLargeError
-from clinder.looking import preview, status
+from clinder.model.duration import format_duration, parse_duration
+from clinder.model.errors import ClinderError, UsageError
+from clinder.model.events import read_events
+from clinder.model.repository import PROVIDERS, RepositorySpec, read_repository, takes_ref
+from clinder.model.session import PhaseTime, Session, session_from_uri
+from clinder.operations.inspect import preview, status
 from clinder.output.documents import state_document, status_document
 from clinder.output.text import state_text, status_text
-from clinder.repository import PROVIDERS, RepositorySpec, read_repository, takes_ref
-from clinder.sessions import PhaseTime, Session, session_from_uri
-from clinder.settings import setting_keys
 from clinder.state import Pending, Process, State, StateFolder
 
 if TYPE_CHECKING:

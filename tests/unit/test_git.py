@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from clinder.errors import UnreachableError
-from clinder.git import (
+from clinder.model.errors import UnreachableError
+from clinder.model.repository import RepositorySpec
+from clinder.system.git import (
     RefGoneError,
     clone_url,
     newest_commit,
@@ -24,7 +25,6 @@ from clinder.git import (
     run_git,
     without_repository,
 )
-from clinder.repository import RepositorySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,7 +172,7 @@ def silent_remote() -> Iterator[int]:
 def test_a_remote_that_never_answers_is_given_up(
     scheme: str, silent_remote: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clinder.git.REMOTE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("clinder.system.git.REMOTE_TIMEOUT_S", 0.5)
     with pytest.raises(UnreachableError, match=r"for main: git did not finish within 0\.5 s$"):
         newest_commit(RepositorySpec("git", f"{scheme}://127.0.0.1:{silent_remote}/x", "main"))
     wait_for(f"127.0.0.1:{silent_remote}", 0)
@@ -187,7 +187,7 @@ def test_git_that_is_left_early_is_killed_with_what_it_started(tmp_path: Path, m
         wait_for("sleep 61.0625", 2)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("clinder.git._Reader.join", interrupt)
+    monkeypatch.setattr("clinder.system.git._Reader.join", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_git(without_repository("version"), timeout_s=60)
     wait_for("sleep 61.0625", 0)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.discovery import discover
-from clinder.errors import UnreachableError, UsageError
-from clinder.git import GitCall, in_mirror, in_own_checkout, newest_commit, reading, run_git, without_repository
-from clinder.hubs.local.cache import Cache
-from clinder.hubs.local.git import Remote, Repository, UnresolvedError
-from clinder.hubs.local.processes import ChildFailedError, Children
-from clinder.hubs.local.source import Tree
-from clinder.repository import RepositorySpec
+from clinder.config.discovery import discover
+from clinder.localhub.cache import Cache
+from clinder.localhub.processes import ChildFailedError, Children
+from clinder.localhub.repositories import Remote, Repository, UnresolvedError
+from clinder.localhub.source import Tree
+from clinder.model.errors import UnreachableError, UsageError
+from clinder.model.repository import RepositorySpec
+from clinder.system.git import GitCall, in_mirror, in_own_checkout, newest_commit, reading, run_git, without_repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -376,7 +376,7 @@ def test_a_name_that_leads_out_of_the_folder_is_ignored(
     for outside in (folder.parent, tmp_path):
         (outside / "beside.txt").touch()
     listed = f"{name}\0{tmp_path}/beside.txt\0a.txt\0"
-    monkeypatch.setattr("clinder.hubs.local.source.git_output", lambda *_: listed)
+    monkeypatch.setattr("clinder.localhub.source.git_output", lambda *_: listed)
     assert [path.name for path in Tree(folder).files(Children(), tmp_path / "cache")] == ["a.txt"]
 
 

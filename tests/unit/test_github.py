@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.ci.commands import annotate, mask, say, set_outputs, set_variables, stopped
-from clinder.ci.event import read_source
-from clinder.ci.inputs import SETTINGS, read_inputs
-from clinder.ci.progress import ActionsProgress
-from clinder.ci.summary import Report, summarize
-from clinder.errors import BuildError, UsageError
-from clinder.events import Attempt, CaughtUp, Event, LayerProgress, Phase, Retrying, Told
-from clinder.folders import PrivateFolder
+from clinder.config.settings import setting_keys
+from clinder.github_action.commands import annotate, mask, say, set_outputs, set_variables, stopped
+from clinder.github_action.event import read_source
+from clinder.github_action.inputs import SETTINGS, read_inputs
+from clinder.github_action.progress import ActionsProgress
+from clinder.github_action.summary import Report, summarize
+from clinder.model.errors import BuildError, UsageError
+from clinder.model.events import Attempt, CaughtUp, Event, LayerProgress, Phase, Retrying, Told
+from clinder.model.repository import RepositorySpec
+from clinder.model.session import Session
 from clinder.output.launches import PastLaunch
-from clinder.repository import RepositorySpec
-from clinder.sessions import Session
-from clinder.settings import setting_keys
+from clinder.system.folders import PrivateFolder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hub.servers import TOKEN, JupyterSession, Server, event, eventually, stream
 
-from clinder.ci import github
+from clinder.github_action import github
 from unit.spoiled import each_spoiled_file
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.config import load_config
-from clinder.hosts import exposure, leads_to_loopback
+from clinder.config.loading import load_config
+from clinder.net.loopback import exposure, leads_to_loopback
 
 if TYPE_CHECKING:
     from pathlib import Path

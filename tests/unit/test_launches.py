@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinder.ci.summary import Report, summarize
-from clinder.errors import BuildError, StateError
-from clinder.folders import PrivateFolder
+from clinder.github_action.summary import Report, summarize
+from clinder.model.errors import BuildError, StateError
 from clinder.output.documents import launch_document
 from clinder.output.launches import LogReader, last_launches_left, medians, past_launches, read_log
 from clinder.output.timeline import timeline_svg, timeline_text
+from clinder.system.folders import PrivateFolder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ import re
 import pytest
 from rich.console import Console
 
-from clinder.events import Attempt, Checking, Event, LayerProgress, Phase, Proven, Told
+from clinder.model.events import Attempt, Checking, Event, LayerProgress, Phase, Proven, Told
+from clinder.model.repository import RepositorySpec
 from clinder.output.live import LiveProgress
-from clinder.repository import RepositorySpec
 
 SPEC = RepositorySpec("gh", "org/name", "main")
 ATTEMPT = Attempt("https://hub.example.org", SPEC, 1, 3)

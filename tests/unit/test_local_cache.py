@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.errors import HubError
-from clinder.hubs.local import records, running
-from clinder.hubs.local.cache import Cache
-from clinder.hubs.local.processes import identify
+from clinder.localhub import records
+from clinder.localhub import sessions as running
+from clinder.localhub.cache import Cache
+from clinder.localhub.processes import identify
+from clinder.model.errors import HubError
 from unit.owners import NAME, Owners, owners
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.hubs.local.environment import read_recipe
+from clinder.localhub.environment import read_recipe
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from clinder.errors import HubError
-from clinder.hubs.local.cache import Cache, default_cache_dir, digest, slug, write_private
-from clinder.hubs.local.git import Remote
-from clinder.hubs.local.processes import ProcessId, identify, is_running
-from clinder.hubs.local.surroundings import for_builds, for_server
-from clinder.repository import RepositorySpec
+from clinder.localhub.cache import Cache, default_cache_dir, digest, slug, write_private
+from clinder.localhub.environment_variables import for_builds, for_server
+from clinder.localhub.processes import ProcessId, identify, is_running
+from clinder.localhub.repositories import Remote
+from clinder.model.errors import HubError
+from clinder.model.repository import RepositorySpec
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from clinder.events import Attempt, LaunchesLeft
-from clinder.folders import PrivateFolder
+from clinder.model.events import Attempt, LaunchesLeft
+from clinder.model.repository import RepositorySpec
 from clinder.output.launches import last_launches_left
 from clinder.output.log import LaunchLog
-from clinder.repository import RepositorySpec
+from clinder.system.folders import PrivateFolder
 
 if TYPE_CHECKING:
     from pathlib import Path

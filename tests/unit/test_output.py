@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from clinder import errors
-from clinder.errors import BuildError, ClinderError, InterruptedBySignalError, LockedError
-from clinder.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase, Retrying, Told
 from clinder.hubs.binderhub import HubReport
-from clinder.looking import StatusResult
-from clinder.observation import Condition, Observation
-from clinder.outcomes import DownAction, DownResult, UpAction, UpResult
+from clinder.model import errors
+from clinder.model.errors import BuildError, ClinderError, InterruptedBySignalError, LockedError
+from clinder.model.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase, Retrying, Told
+from clinder.model.observation import Condition, Observation
+from clinder.model.repository import RepositorySpec
+from clinder.model.session import PhaseTime, Session
+from clinder.operations.inspect import StatusResult
+from clinder.operations.plan import Action, Desired, Drift, Plan, Step, find_drift, plan
+from clinder.operations.results import DownAction, DownResult, UpAction, UpResult
 from clinder.output.documents import (
     down_document,
     hub_document,
@@ -27,9 +30,6 @@ from clinder.output.documents import (
 from clinder.output.plain import PlainProgress
 from clinder.output.result import Result, show, show_error
 from clinder.output.text import describe_origin, plan_text, state_text, status_text
-from clinder.plan import Action, Desired, Drift, Plan, Step, find_drift, plan
-from clinder.repository import RepositorySpec
-from clinder.sessions import PhaseTime, Session
 from clinder.state import Pending, Process, State
 
 NOW = datetime(2026, 11, 22, 18, 0, 0, 123456, tzinfo=UTC)

@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from clinder.events import Attempt, Checking, Event, Phase, Proven, Retrying, Told
-from clinder.phases import PhaseClock
-from clinder.repository import RepositorySpec
+from clinder.model.events import Attempt, Checking, Event, Phase, Proven, Retrying, Told
+from clinder.model.phases import PhaseClock
+from clinder.model.repository import RepositorySpec
 
 ATTEMPT = Attempt("https://hub.example.org", RepositorySpec("gh", "org/name"), 1, 2)
 

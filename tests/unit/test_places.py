@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clinder.cli import invoke
-from clinder.config import load_config, load_config_despite_file
-from clinder.errors import ConfigError, ConfigFileError, UsageError
-from clinder.places import absolute, current_folder, find_file, find_state_dir, find_state_dir_despite_file, named_file
+from clinder.config.loading import load_config, load_config_despite_file
+from clinder.model.errors import ConfigError, ConfigFileError, UsageError
 from clinder.state import State, StateFolder
+from clinder.system.places import (
+    absolute,
+    current_folder,
+    find_file,
+    find_state_dir,
+    find_state_dir_despite_file,
+    named_file,
+)
 from unit.owners import NAME, Owners, owners
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from itertools import product
 
 import pytest
 
-from clinder.observation import Condition, Observation
+from clinder.model.observation import Condition, Observation
+from clinder.model.repository import RepositorySpec
+from clinder.model.session import Session
+from clinder.operations.plan import Action, Desired, plan
 from clinder.output.text import plan_text
-from clinder.plan import Action, Desired, plan
-from clinder.repository import RepositorySpec
-from clinder.sessions import Session
 from clinder.state import Pending, Process, State
 
 HUB = "https://mybinder.org"

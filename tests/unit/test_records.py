@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from clinder.records import read_record, write_record
+from clinder.model.records import read_record, write_record
 
 NOW = datetime(2026, 11, 22, 18, 0, 0, 123456, tzinfo=UTC)
 

@@ -15,11 +15,12 @@ import pytest
 import tomli_w
 
 import clinder
-from clinder import config, events
-from clinder.config import load_config
-from clinder.errors import ClinderError, ConfigError
-from clinder.schema import SCHEMA_URL, config_schema, written
-from clinder.settings import ENVIRONMENT_PREFIX, Settings, setting_keys, variable_name
+from clinder.config import loading as config
+from clinder.config.loading import load_config
+from clinder.config.schema import SCHEMA_URL, config_schema, written
+from clinder.config.settings import ENVIRONMENT_PREFIX, Settings, setting_keys, variable_name
+from clinder.model import events
+from clinder.model.errors import ClinderError, ConfigError
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "clinder.toml.example"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from clinder.errors import UsageError
-from clinder.repository import RepositorySpec, read_repository
+from clinder.model.errors import UsageError
+from clinder.model.repository import RepositorySpec, read_repository
 
 SHA = "e67fba914dc26d54ddd5ead705f9e792eb67d6a9"
 RESOURCE = "0123456789abcdef0123456789abcdef"

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from clinder.errors import UsageError
+from clinder.model.errors import UsageError
 from clinder.output.shells import Shell, how_to, set_variables, unset_variables
 
 NASTY = [

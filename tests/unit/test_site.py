@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from clinder.settings import TABLES, setting_keys
+from clinder.config.settings import TABLES, setting_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

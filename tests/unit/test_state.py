@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clinder import __version__
-from clinder.errors import LockedError, StateError
-from clinder.sessions import PhaseTime, Session
+from clinder.model.errors import LockedError, StateError
+from clinder.model.session import PhaseTime, Session
 from clinder.state import Pending, Process, State, StateFolder
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def test_a_write_that_runs_out_of_room_leaves_the_state_as_it_was(folder: StateF
     before = folder.file.read_bytes()
     script = """
 import pathlib, resource, signal, sys
-from clinder.errors import StateError
+from clinder.model.errors import StateError
 from clinder.state import State, StateFolder
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder = StateFolder(pathlib.Path(sys.argv[1]))

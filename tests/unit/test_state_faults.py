@@ -16,8 +16,8 @@ import filelock
 import pytest
 from hub.disks import Disk, full_disk
 
-from clinder.errors import LockedError, StateError
-from clinder.sessions import Session
+from clinder.model.errors import LockedError, StateError
+from clinder.model.session import Session
 from clinder.state import Process, State, StateFolder
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from clinder.folders import PrivateFolder
+from clinder.model.repository import RepositorySpec
 from clinder.output.launches import PastLaunch, medians
 from clinder.output.timeline import bars, timeline_svg, timeline_text
-from clinder.repository import RepositorySpec
+from clinder.system.folders import PrivateFolder
 
 
 def launched(name: str, *phases: tuple[str, float], repo: str = "org/name", outcome: str = "succeeded") -> PastLaunch:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clinder.trust import Distrust, find_distrust
+from clinder.system.trust import Distrust, find_distrust
 from unit.owners import ANYBODY, NAME, Owners, owners
 
 if TYPE_CHECKING:

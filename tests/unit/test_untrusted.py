@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinder.cli import invoke
-from clinder.config import load_config
-from clinder.discovery import discover
-from clinder.errors import ConfigError, UsageError
-from clinder.untrusted import UnreadableError, read_toml
-from clinder.untrusted_yaml import read_yaml
+from clinder.config.discovery import discover
+from clinder.config.loading import load_config
+from clinder.model.errors import ConfigError, UsageError
+from clinder.system.untrusted import UnreadableError, read_toml
+from clinder.system.untrusted_yaml import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from clinder.browser import session_link
-from clinder.config import Config, Value, load_config
-from clinder.errors import ConfigError, UsageError
-from clinder.scaffold import write_config
-from clinder.sessions import Session
+from clinder.config.loading import Config, Value, load_config
+from clinder.config.scaffold import write_config
+from clinder.model.errors import ConfigError, UsageError
+from clinder.model.session import Session
+from clinder.run.browser import session_link
 
 
 @pytest.fixture

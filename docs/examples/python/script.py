@@ -10,7 +10,7 @@ import sys
 import requests
 
 import clinder
-from clinder.events import Event, Notice
+from clinder.model.events import Event, Notice
 
 
 def show(item: Event | Notice) -> None:

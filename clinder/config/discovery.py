@@ -1,0 +1,223 @@
+"""What a folder shows of hub, repository and ref: its git remote and branch, `myst.yml`, an old `_config.yml`.
+
+Where several say something, the most particular wins: what a file says of Binder, then git, then what a file says of
+the repository in general.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from clinder.config.loading import Value
+from clinder.config.settings import LOCAL_HUB
+from clinder.model.display import show_path, show_value
+from clinder.model.errors import ClinderError, UsageError
+from clinder.model.repository import LOCAL, RepositoryLink, read_repository
+from clinder.system.git import reading, run_git
+from clinder.system.trust import find_distrust
+from clinder.system.untrusted import UnreadableError
+from clinder.system.untrusted_yaml import read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DEFAULT_HUB = "https://mybinder.org"
+BUILD_ON_BINDER_TAG = "cookbook:build-on-binder"
+_MYST_FILES = ("myst.yml", "myst.yaml")
+_JUPYTER_BOOK_1_FILE = "_config.yml"
+_GIT_TIMEOUT_S = 10
+_THEME_OPTIONS = ("sphinx", "config", "html_theme_options")
+_PROVIDERS = {"github": "gh", "gitlab": "gl", "git": "git", "gist": "gist"}
+
+
+@dataclass
+class Discovery:
+    """What was found, the most particular first.
+
+    Attributes:
+        values: by key (`hub`, `repo`, `ref`), with where it was found.
+        notes: what else a user should know, a sentence each.
+    """
+
+    values: dict[str, Value] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def offer(self, key: str, given: object, source: str) -> None:
+        """Take a value, unless a more particular one is there or it is no text."""
+        if isinstance(given, str) and given.strip() and key not in self.values:
+            self.values[key] = Value(given.strip(), source)
+
+    def offer_repository(self, given: object, source: str, provider: object = None) -> bool:
+        """Take a repository in whatever form a file has it, with the ref and hub that it may bear."""
+        if "repo" in self.values or not isinstance(given, str) or not given.strip():
+            return False
+        prefix = _PROVIDERS.get(provider.lower()) if isinstance(provider, str) else None
+        try:
+            link = read_repository(f"{prefix}:{given}" if prefix and "://" not in given else given)
+        except ClinderError as error:
+            self.notes.append(f"{source} is passed over: {error.message}")
+            return False
+        if link.provider == LOCAL:
+            self.notes.append(f"{source} is passed over: it is a folder, which no hub can reach")
+            return False
+        self.offer("repo", _short(link), source)
+        self.offer("ref", link.ref, source)
+        self.offer("hub", link.hub, source)
+        return True
+
+
+def _short(link: RepositoryLink) -> str:
+    return link.repo if link.provider in ("gh", "git") else f"{link.provider}:{link.repo}"
+
+
+def discover(folder: Path, *, hub: str | None = None, repo: str | None = None, ref: str | None = None) -> Discovery:
+    """Find hub, repository and ref for a folder.
+
+    Args:
+        folder: where to look.
+        hub: wins over what is found, as do `repo` and `ref`.
+        repo: see `hub`.
+        ref: see `hub`.
+
+    Raises:
+        UsageError: no repository is found, or a file cannot be read.
+    """
+    found = Discovery()
+    for key, given in (("hub", hub), ("repo", repo), ("ref", ref)):
+        found.offer(key, given, f"--{key}")
+    if hub == LOCAL_HUB:
+        found.offer("repo", ".", "this folder")
+    myst_name = next((name for name in _MYST_FILES if os.path.isfile(folder / name)), _MYST_FILES[0])  # noqa: PTH113
+    myst, book = _read(found, folder / myst_name), _read(found, folder / _JUPYTER_BOOK_1_FILE)
+    _read_myst_binder(found, myst, myst_name)
+    _read_book_binder(found, book, _JUPYTER_BOOK_1_FILE)
+    _read_git(found, folder)
+    found.offer_repository(_at(myst, "project", "github"), f"project.github, {myst_name}")
+    _read_book_repository(found, book, _JUPYTER_BOOK_1_FILE)
+    if "repo" not in found.values:
+        raise UsageError(
+            "\n  ".join(
+                [
+                    f"{show_path(folder)} shows no repository: "
+                    "neither a git remote nor myst.yml nor _config.yml names one",
+                    *found.notes,
+                ]
+            ),
+            hint="Give --repo org/name; or --hub local to use this folder itself.",
+        )
+    found.offer("hub", DEFAULT_HUB, "default")
+    return found
+
+
+def _read(found: Discovery, path: Path) -> dict[str, Any]:
+    """Read a YAML file; one that is not there, or that another user has put there, says nothing.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if not os.path.isfile(path):  # noqa: PTH113  # Path's raises where it may not look
+        return {}
+    try:
+        if distrust := find_distrust(path):
+            found.notes.append(distrust.reason)
+            return {}
+        document = read_yaml(path)
+    except OSError as error:
+        raise UsageError(f"{show_path(path)} cannot be read: {error.strerror}") from error
+    except UnreadableError as error:
+        raise UsageError(f"{show_path(path)} {error}") from error
+    return document if isinstance(document, dict) else {}
+
+
+def _at(document: object, *keys: str) -> Any:
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _read_myst_binder(found: Discovery, document: dict[str, Any], name: str) -> None:
+    """Read what `myst.yml` says of Binder: `project.jupyter.binder`, or as thebe has it, at three places."""
+    for keys in (("project", "jupyter"), ("project", "thebe"), ("site", "thebe"), ("thebe",)):
+        binder = _at(document, *keys, "binder")
+        source = f"{'.'.join(keys)}.binder, {name}"
+        if isinstance(binder, str):
+            found.offer_repository(binder, source)
+        elif isinstance(binder, dict):
+            if found.offer_repository(binder.get("repo"), source, binder.get("provider")):
+                found.offer("ref", binder.get("ref"), source)
+            found.offer("hub", binder.get("url"), source)
+    found.offer_repository(_at(document, "project", "binder"), f"project.binder, {name}")
+    tags = _at(document, "project", "tags")
+    if isinstance(tags, list) and BUILD_ON_BINDER_TAG in tags:
+        found.notes.append(f"the tag {BUILD_ON_BINDER_TAG} in {name} says that it is built on a hub: so it will be")
+
+
+def _read_book_binder(found: Discovery, document: dict[str, Any], name: str) -> None:
+    """Read an old Jupyter Book's `_config.yml`: the hub of its launch buttons, and how it was executed.
+
+    The cookbooks of Project Pythia had launch buttons and repository among the options of their theme.
+    """
+    for keys in ((), _THEME_OPTIONS):
+        place = (*keys, "launch_buttons", "binderhub_url")
+        found.offer("hub", _at(document, *place), f"{'.'.join(place)}, {name}")
+    executed = _at(document, "execute", "execute_notebooks")
+    if executed == "binder":
+        found.notes.append(f"execute_notebooks: binder in {name} is what `clinder run` does now")
+    elif executed == "off" or executed is False:
+        found.notes.append(f"execute_notebooks is off in {name}: nothing needs a session, unless that changes")
+    timeout = _at(document, "execute", "timeout")
+    if isinstance(timeout, int | float | str):
+        found.notes.append(
+            f"execute.timeout = {show_value(timeout)} in {name} is a limit for each cell, which clinder does not know: "
+            "give it to what executes the notebooks"
+        )
+
+
+def _read_book_repository(found: Discovery, document: dict[str, Any], name: str) -> None:
+    for url, branch in (
+        (("repository", "url"), ("repository", "branch")),
+        ((*_THEME_OPTIONS, "repository_url"), (*_THEME_OPTIONS, "repository_branch")),
+    ):
+        if found.offer_repository(_at(document, *url), f"{'.'.join(url)}, {name}"):
+            found.offer("ref", _at(document, *branch), f"{'.'.join(branch)}, {name}")
+
+
+def _read_git(found: Discovery, folder: Path) -> None:
+    """Take the remote that the branch follows, else `origin`, else the first one; and the branch."""
+    try:
+        for name, url, branch in _remotes(folder):
+            if found.offer_repository(url, f"git remote {name}"):
+                found.offer("ref", branch, "git branch")
+                return
+    except OSError as error:
+        found.notes.append(f"the folder's git remotes are not known: {error}")
+
+
+def _remotes(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield name, URL and branch of each remote, those that count most first.
+
+    Raises:
+        OSError: git is not there, or does not answer.
+    """
+    names = _git(folder, "remote").split()
+    branch = _git(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
+    followed = _git(folder, "config", "--get", f"branch.{branch}.remote") if branch else ""
+    for name in _unique([followed, "origin", *names]):
+        if name in names:
+            # A password in a remote, as CI services have it, is theirs: it must not come into a file that is committed.
+            url = re.sub(r"^(https?://)[^/]*@", r"\1", _git(folder, "remote", "get-url", "--", name))
+            yield name, url, branch
+
+
+def _unique(names: list[str]) -> Iterator[str]:
+    return iter(dict.fromkeys(name for name in names if name))
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Ask git; empty where it has no answer."""
+    answer = run_git(reading(folder, *arguments), timeout_s=_GIT_TIMEOUT_S)
+    return answer.printed.strip() if answer.status == 0 else ""

@@ -1,0 +1,105 @@
+"""Builds, shared by all who ask for the same image, and the way of events to those who listen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from clinder.localhub.http.workers import Worker
+    from clinder.localhub.hub import Image, LocalHub, Resolved
+    from clinder.model.events import Event
+
+_TAIL = 100
+
+
+class Channel:
+    """Events on their way from a task to one stream."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+
+    def tell(self, event: Event) -> None:
+        """Send an event."""
+        self._queue.put_nowait(event)
+
+    def close(self, _future: object = None) -> None:
+        """Send the end."""
+        self._queue.put_nowait(None)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What is sent, until the end."""
+        while (event := await self._queue.get()) is not None:
+            yield event
+
+
+class Build:
+    """One build under way; it goes on whoever listens."""
+
+    def __init__(self, run: Callable[[Callable[[Event], None]], Awaitable[Image]]) -> None:
+        self._tail: deque[Event] = deque(maxlen=_TAIL)
+        self._channels: set[Channel] = set()
+        self.task: asyncio.Future[Image] = asyncio.ensure_future(run(self._tell))
+        self.task.add_done_callback(self._close)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """The build's last hundred events, and then each as it comes, until the build ends."""
+        channel = Channel()
+        for event in self._tail:
+            channel.tell(event)
+        if self.task.done():
+            channel.close()
+        self._channels.add(channel)
+        try:
+            async for event in channel.events():
+                yield event
+        finally:
+            self._channels.discard(channel)
+
+    async def image(self) -> Image:
+        """What comes of it.
+
+        Raises:
+            FailedError: the build failed.
+            ClosedError: the hub was closed.
+        """
+        return await asyncio.shield(self.task)
+
+    def _tell(self, event: Event) -> None:
+        self._tail.append(event)
+        for channel in self._channels:
+            channel.tell(event)
+
+    def _close(self, task: asyncio.Future[Image]) -> None:
+        # Asked for here, so that a failure that no stream waits for is not reported as forgotten.
+        task.exception()
+        for channel in self._channels:
+            channel.close()
+
+
+class Builds:
+    """All builds under way, by image."""
+
+    def __init__(self, hub: LocalHub, worker: Worker) -> None:
+        self._hub = hub
+        self._worker = worker
+        self._running: dict[str, Build] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def get(self, resolved: Resolved) -> Build:
+        """The build of this image; it is started unless it is under way."""
+        build = self._running.get(resolved.image)
+        if build is None:
+            build = Build(lambda tell: self._worker.run(self._hub.build(resolved), tell))
+            self._running[resolved.image] = build
+            build.task.add_done_callback(lambda _: self._running.pop(resolved.image, None))
+        return build
+
+    async def wait(self) -> None:
+        """Wait until all builds have ended, however they do."""
+        await asyncio.gather(*(build.task for build in self._running.values()), return_exceptions=True)

@@ -1,0 +1,62 @@
+"""The recorded session, for those who use it: is it there, does it run, what does a tool need of it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from clinder.model.errors import NoSessionError, UnreachableError
+from clinder.model.observation import Condition
+from clinder.operations.probe import observe_session
+from clinder.state import StateFolder
+from clinder.system.redact import OWN_VARIABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clinder.config.loading import Config
+    from clinder.model.session import Session
+
+BASE_URL_VARIABLE = "JUPYTER_BASE_URL"
+TOKEN_VARIABLE = "JUPYTER_TOKEN"  # noqa: S105  # a name, no secret
+
+
+def session_variables(session: Session) -> dict[str, str]:
+    """Name the variables in which tools look for a session; the URL is bare, since some tools choke on `//`."""
+    return {BASE_URL_VARIABLE: session.url.rstrip("/"), TOKEN_VARIABLE: session.token}
+
+
+def session_environment(session: Session, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Make the environment in which tools find a session, without what they have no business to know."""
+    base = os.environ if environment is None else environment
+    return {name: value for name, value in base.items() if name not in OWN_VARIABLES} | session_variables(session)
+
+
+def recorded_session(folder: StateFolder) -> Session:
+    """Read which session is recorded, without a look at it.
+
+    Raises:
+        NoSessionError: none is.
+        StateError: the state cannot be read.
+    """
+    session = folder.read().session
+    if session is None:
+        raise NoSessionError("no session is recorded", hint="`clinder up` launches one.")
+    return session
+
+
+def running_session(config: Config) -> Session:
+    """Read which session is recorded, and see that it runs.
+
+    Raises:
+        NoSessionError: none is recorded, or it is gone.
+        UnreachableError: it cannot be reached.
+        StateError: the state cannot be read.
+    """
+    session = recorded_session(StateFolder.of(config))
+    seen = observe_session(session, timeouts=config.timeouts)
+    if seen.condition is Condition.GONE:
+        raise NoSessionError(f"the session {session.url} is gone: {seen.reason}", hint="`clinder up` launches another.")
+    if seen.condition is Condition.UNREACHABLE:
+        raise UnreachableError(f"the session {session.url} cannot be used: {seen.reason}")
+    return session
