@@ -1,12 +1,14 @@
-"""Draws the map of the code from its imports: which part holds which modules, and what each part imports.
+"""Draws the map of the code from its imports: which folder holds which modules, and what each folder imports.
 
-`docs/generate.py` writes the page and the picture; `tests/unit/test_import_rules.py` keeps the rules.
+`docs/generate.py` writes the page and the picture. The layers themselves stand in `pyproject.toml`, where import-linter
+checks them.
 """
 
 from __future__ import annotations
 
 import ast
 import html
+import tomllib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,123 +21,34 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(clinder.__file__).parent
 DOCS = Path(__file__).parent
+PROJECT = DOCS.parent / "pyproject.toml"
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some modules that belong together.
+    """One layer of the package: a folder, or a module that lies directly in it.
 
     Attributes:
-        name: what the part is called.
-        purpose: what it is for.
-        modules: their names within `clinder`; a package stands for all that it holds.
-        may_import: the parts that it may import.
+        name: the folder's name, or the module's.
+        purpose: what it is for: the first sentence of its docstring.
     """
 
     name: str
     purpose: str
-    modules: tuple[str, ...]
-    may_import: tuple[str, ...]
 
 
-PARTS = (
-    Part(
-        "commands",
-        "Reads options, calls one function, hands the result to the output.",
-        ("cli", "__main__"),
-        (
-            "GitHub Actions",
-            "output",
-            "using",
-            "Python",
-            "keeping",
-            "launching",
-            "hubs",
-            "declaring",
-            "remembering",
-            "words",
-        ),
-    ),
-    Part(
-        "GitHub Actions",
-        "What the action's step does and says.",
-        ("ci",),
-        ("output", "using", "keeping", "launching", "declaring", "remembering", "words"),
-    ),
-    Part(
-        "output",
-        "Progress, tables, JSON, the log; the one place that cleans what a hub says.",
-        ("output",),
-        ("declaring", "words"),
-    ),
-    Part(
-        "using",
-        "A command under a session, the session's environment, the browser.",
-        ("runner", "child", "watch", "use", "browser"),
-        ("keeping", "launching", "remembering", "talking", "words"),
-    ),
-    Part(
-        "Python",
-        "Sessions without files and without a record.",
-        ("api", "unrecorded"),
-        ("keeping", "launching", "declaring", "words"),
-    ),
-    Part(
-        "keeping",
-        "Reads everything, decides, acts: `up`, `down`, `status`, `plan`.",
-        ("lifecycle", "acting", "looking", "plan", "outcomes"),
-        ("launching", "declaring", "remembering", "words"),
-    ),
-    Part(
-        "launching",
-        "From a request to a session that works, and from a session to none.",
-        ("launching", "stopping", "circumstances", "interrupts"),
-        ("hubs", "talking", "remembering", "words"),
-    ),
-    Part(
-        "hubs",
-        "BinderHub over HTTP, the embedded hub, and the embedded hub over HTTP.",
-        ("hubs",),
-        ("talking", "declaring", "words"),
-    ),
-    Part(
-        "talking",
-        "HTTP: one client for all, and a Jupyter Server's REST API.",
-        ("transport", "jupyter"),
-        ("words",),
-    ),
-    Part(
-        "remembering",
-        "The session, and the record of it in `.clinder`.",
-        ("state", "sessions", "records"),
-        ("declaring", "words"),
-    ),
-    Part(
-        "declaring",
-        "`clinder.toml`, options, variables; whose files count; repositories and links; what a folder says of itself.",
-        (
-            "config",
-            "settings",
-            "schema",
-            "places",
-            "trust",
-            "untrusted",
-            "untrusted_yaml",
-            "discovery",
-            "scaffold",
-            "repository",
-            "git",
-        ),
-        ("words",),
-    ),
-    Part(
-        "words",
-        "Errors, what a hub says, what was seen of a session, times, hosts, what is hidden, files, values shown.",
-        ("errors", "events", "phases", "observation", "duration", "hosts", "hidden", "files", "folders", "display"),
-        (),
-    ),
-)
-"""From the top to the bottom: a part imports only what stands below it."""
+def _parts() -> tuple[Part, ...]:
+    """Read the layers from import-linter's contract, from the top to the bottom."""
+    settings = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers = next(each["layers"] for each in settings["contracts"] if each["type"] == "layers")
+    names = [layer.removeprefix("clinder.") for layer in layers]
+    return tuple(Part(name, _purpose(name)) for name in names)
+
+
+def _purpose(name: str) -> str:
+    folder = PACKAGE / name
+    return _summary(folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")) + "."
+
 
 Graph = dict[str, set[str]]
 
@@ -152,13 +65,13 @@ def module_files(package: Path = PACKAGE) -> dict[str, Path]:
 
 
 def import_graph(package: Path = PACKAGE) -> Graph:
-    """Find what each module imports of the package when it runs, also late; imports for types alone do not count."""
+    """Find what each module imports of the package, late imports and those for types included."""
     files = module_files(package)
     return {name: set(_imported(file, package.name, files)) - {name} for name, file in files.items()}
 
 
 def _imported(file: Path, package: str, known: Iterable[str]) -> Iterator[str]:
-    for node in _running(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -170,17 +83,9 @@ def _imported(file: Path, package: str, known: Iterable[str]) -> Iterator[str]:
                 yield name.removeprefix(f"{package}.")
 
 
-def _running(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk a tree, but for what stands under `if TYPE_CHECKING`."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
-            yield from _running(child)
-
-
 def part_of(module: str) -> str:
-    """Name the part that a module belongs to; none where nobody has said."""
-    return next((part.name for part in PARTS for name in part.modules if f"{module}.".startswith(f"{name}.")), "")
+    """Name the part that a module belongs to."""
+    return module.partition(".")[0]
 
 
 def imports_between_parts(graph: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
@@ -203,25 +108,27 @@ def _page() -> str:
         "",
         "<!-- Written by docs/generate.py from the code: change it there. -->",
         "",
-        "From top to bottom: a part imports only what stands below it, and nothing imports in circles. Where a part",
-        "imports many others, the picture leaves out what can be reached through another. Types do not count.",
+        "Each folder of the package is a layer. A layer imports only from the layers below it, type imports included,",
+        "and there are no import cycles; `lint-imports` checks both (`[tool.importlinter]` in `pyproject.toml`). The",
+        "picture leaves out arrows that follow from others.",
         "",
-        "![The parts of clinder from commands down to words, with arrows for imports](pictures/code-map.svg)",
+        "![The layers of clinder, from the command line down to the model, and their imports](pictures/code-map.svg)",
     ]
     files = module_files()
     for part in PARTS:
-        allowed = ", ".join(part.may_import) or "nothing"
-        lines += ["", f"## {part.name}", "", part.purpose, "", f"May import: {allowed}.", ""]
-        lines += ["| module | what it is for |", "| --- | --- |"]
-        lines += [f"| `{name}` | {_said(file)} |" for name, file in files.items() if part_of(name) == part.name]
+        lines += ["", f"## {part.name}", "", part.purpose, "", "| module | what it is for |", "| --- | --- |"]
+        lines += [f"| `{name}` | {_summary(file)} |" for name, file in files.items() if part_of(name) == part.name]
     return "\n".join(lines) + "\n"
 
 
-def _said(file: Path) -> str:
-    """Take the first sentence of a module's docstring."""
+def _summary(file: Path) -> str:
+    """Get the first sentence of a module's docstring."""
     text = " ".join((ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split())
     return text.split(". ")[0].rstrip(".").replace("|", "\\|")
 
+
+PARTS = _parts()
+"""From the top to the bottom: a part imports only what stands below it."""
 
 _STYLE = (
     "rect.paper{fill:#fff}text{font:13px system-ui,sans-serif;fill:#24292f}.name{font-weight:bold}"
@@ -273,7 +180,7 @@ def _arrow(upper: int, lower: int, lane: int) -> str:
 
 def _box(part: Part, row: int) -> str:
     top = row * _ROW_PX + 6
-    modules = html.escape(", ".join(part.modules))
+    modules = html.escape(part.purpose)
     return (
         f'<rect class="box" x="{_LEFT_PX}" y="{top}" width="{_WIDTH_PX}" height="{_ROW_PX - 10}" rx="5"/>'
         f'<text class="name" x="{_LEFT_PX + 10}" y="{top + 18}">{html.escape(part.name)}</text>'

@@ -1,1 +1,1 @@
-"""clinder under a continuous integration service: GitHub Actions."""
+"""The GitHub Action: what its steps do, and what they write to the job's log and summary."""

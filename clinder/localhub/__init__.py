@@ -1,1 +1,1 @@
-"""The embedded hub: a real Jupyter Server for a folder or whatever git can clone, without a network or a cluster."""
+"""The embedded hub: builds environments and runs Jupyter Servers on this machine."""

@@ -1,0 +1,1 @@
+"""What the commands do: plan, apply, launch, inspect and stop."""

@@ -1,1 +1,1 @@
-"""Everything that a person or a program sees of clinder; the one place that cleans what hubs say."""
+"""Everything that is shown or kept for people: progress, text, JSON, logs."""

@@ -1,0 +1,1 @@
+"""The machine that clinder runs on: files, git, signals."""
