@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from clinder.config.loading import load_config
 from clinder.model.errors import InterruptedBySignalError
-from clinder.model.events import Told, ignore
-from clinder.operations.context import Circumstances
+from clinder.model.events import Message, discard
+from clinder.operations.context import RunContext
 from clinder.operations.oneshot import start as start_session
 from clinder.operations.oneshot import stop as stop_session
 from clinder.operations.results import DownAction
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 def _configure(
-    tell: Listener, settings: Mapping[str, object] | None, file: Path | None = None, **given: str | None
+    on_event: Listener, settings: Mapping[str, object] | None, file: Path | None = None, **given: str | None
 ) -> Config:
     named = {key: value for key, value in given.items() if value is not None}
     config = load_config(options={**(settings or {}), **named}, file=file)
     for warning in config.warnings:
-        tell(Told(warning, warning=True))
+        on_event(Message(warning, warning=True))
     return config
 
 
@@ -49,7 +49,7 @@ def launch(
     settings: Mapping[str, object] | None = None,
     file: Path | None = None,
     build_token: str | None = None,
-    on_event: Listener = ignore,
+    on_event: Listener = discard,
 ) -> Session:
     """Launch a session; who calls this stops it again (`stop`).
 
@@ -77,11 +77,11 @@ def launch(
 
 
 def _launch(config: Config, on_event: Listener, build_token: str | None) -> Session:
-    with _circumstances(on_event, build_token) as circumstances:
-        return start_session(config, circumstances)
+    with _context(on_event, build_token) as context:
+        return start_session(config, context)
 
 
-def stop(session: Session, *, settings: Mapping[str, object] | None = None, on_event: Listener = ignore) -> bool:
+def stop(session: Session, *, settings: Mapping[str, object] | None = None, on_event: Listener = discard) -> bool:
     """Stop a session and wait until it is seen to be gone.
 
     Returns:
@@ -95,8 +95,8 @@ def stop(session: Session, *, settings: Mapping[str, object] | None = None, on_e
 
 
 def _stop(session: Session, config: Config, on_event: Listener) -> bool:
-    with _circumstances(on_event, None) as circumstances:
-        return stop_session(session, config, circumstances).action is DownAction.STOPPED
+    with _context(on_event, None) as context:
+        return stop_session(session, config, context).action is DownAction.STOPPED
 
 
 @contextlib.contextmanager
@@ -108,7 +108,7 @@ def session(
     settings: Mapping[str, object] | None = None,
     file: Path | None = None,
     build_token: str | None = None,
-    on_event: Listener = ignore,
+    on_event: Listener = discard,
 ) -> Iterator[Session]:
     """Launch a session for the time of a `with` block, and stop it whatever ends the block.
 
@@ -123,12 +123,12 @@ def session(
 
 
 @contextlib.contextmanager
-def _circumstances(on_event: Listener, build_token: str | None) -> Iterator[Circumstances]:
+def _context(on_event: Listener, build_token: str | None) -> Iterator[RunContext]:
     """Take Ctrl-C over while clinder works, where Python's own handler has it, so that no session is left behind."""
     token = build_token or os.environ.get("CLINDER_BUILD_TOKEN") or None
     is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     try:
         with Interrupts((signal.SIGINT,) if is_ours else ()).installed() as interrupts:
-            yield Circumstances(tell=on_event, interrupts=interrupts, build_token=token)
+            yield RunContext(on_event=on_event, interrupts=interrupts, build_token=token)
     except InterruptedBySignalError as error:
         raise KeyboardInterrupt(error.message) from error

@@ -18,16 +18,15 @@ from urllib.parse import quote
 import typer
 
 import clinder
-from clinder.model import errors
-from clinder.model import events
 from clinder.cli.app import app
 from clinder.cli.plan import CHANGES_STATUS
 from clinder.cli.status import DRIFT_STATUS
+from clinder.config.schema import config_schema, written
+from clinder.config.settings import Settings, option_name, setting_keys, variable_name
+from clinder.model import errors, events
 from clinder.model.errors import ClinderError
 from clinder.output import formats
 from clinder.output.result import FORMAT_VERSION
-from clinder.config.schema import config_schema, written
-from clinder.config.settings import Settings, option_name, setting_keys, variable_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -106,7 +105,7 @@ def _form(kind: Any) -> dict[str, Any]:
     origin, arguments = get_origin(kind), get_args(kind)
     if is_typeddict(kind):
         types = get_type_hints(kind)
-        properties = {name: _form(its) for name, its in types.items()}
+        properties = {name: _form(item) for name, item in types.items()}
         required = [name for name in types if name in kind.__required_keys__]
         return {"description": _said(kind), "type": "object", "properties": properties, "required": required}
     if origin is UnionType:
@@ -319,7 +318,7 @@ def _error_row(kind: type[ClinderError]) -> tuple[str, ...]:
 
 
 def _python() -> str:
-    notices = [(f"`{kind.__name__}`", _fields(kind), _said(kind)) for kind in get_args(events.Notice)]
+    notices = [(f"`{kind.__name__}`", _fields(kind), _said(kind)) for kind in get_args(events.Progress)]
     return "\n".join(
         [
             "# Python\n",

@@ -49,7 +49,7 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(autouse=True)
-def plain_surroundings(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def plain_environment(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Take away what would change clinder's behaviour from outside."""
     if request.path.parent.name in NOT_MEASURED or request.path.stem.startswith(NOT_MEASURED):
         for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):

@@ -93,7 +93,7 @@ def invoke(arguments: Sequence[str]) -> int:
 
 def _fail(error: ClinderError, arguments: Sequence[str]) -> int:
 
-    show_error(error, as_json=_wants_json(arguments), is_one_of_many="--watch" in arguments)
+    show_error(error, as_json=_wants_json(arguments), json_lines="--watch" in arguments)
     return error.exit_status
 
 

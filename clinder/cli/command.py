@@ -20,12 +20,12 @@ import typer
 
 from clinder.cli.parsing import Command as ParsedCommand
 from clinder.config.loading import load_config, load_config_despite_file
-from clinder.config.settings import option_name, setting_default, setting_kind, setting_meaning
+from clinder.config.settings import option_name, setting_default, setting_description, setting_type
 from clinder.model.display import show_value
 from clinder.model.duration import format_duration, parse_duration
 from clinder.model.errors import UsageError
-from clinder.operations.context import DEFAULT_LOCK_TIMEOUT_S, Circumstances, recall_nothing
-from clinder.output.launches import last_launches_left
+from clinder.operations.context import DEFAULT_LOCK_TIMEOUT_S, RunContext, recall_nothing
+from clinder.output.launches import last_rate_limit
 from clinder.output.progress import progress
 from clinder.output.result import Result, say_warning, show
 from clinder.state import StateFolder
@@ -94,14 +94,14 @@ class Invocation:
     def load_config(
         self,
         *,
-        looks_for_file: bool = True,
+        discover_file: bool = True,
         needs_file: bool = True,
         settings: dict[str, str | None] | None = None,
     ) -> Config:
         """Read options, environment and file; warnings are said at once.
 
         Args:
-            looks_for_file: false: read a file only where `--config` names one.
+            discover_file: false: read a file only where `--config` names one.
             needs_file: false: ignore a file that cannot be used, as what is to be done is recorded elsewhere.
             settings: options that win over the shared ones.
 
@@ -111,7 +111,7 @@ class Invocation:
         """
         options = {**(self.settings or {}), **(settings or {})}
         if needs_file:
-            file = self.find_file() if looks_for_file or self.config_file else None
+            file = self.find_file() if discover_file or self.config_file else None
             config = load_config(options=options, file=file, state_dir=self.state_dir)
         else:
             config = load_config_despite_file(self.find_file, options=options, state_dir=self.state_dir)
@@ -130,7 +130,7 @@ class Invocation:
         return StateFolder(folder, is_named=is_state_dir_named(self.state_dir))
 
     @contextlib.contextmanager
-    def circumstances(self, config: Config | None) -> Iterator[Circumstances]:
+    def context(self, config: Config | None) -> Iterator[RunContext]:
         """Show progress and listen to signals while the block runs; with a `config`, keep logs in its state folder.
 
         Raises:
@@ -139,14 +139,14 @@ class Invocation:
         logs = StateFolder.of(config).logs if config else None
         with (
             Interrupts().installed() as interrupts,
-            progress(quiet=self.quiet, verbose=self.verbose, logs=logs) as tell,
+            progress(quiet=self.quiet, verbose=self.verbose, logs=logs) as on_event,
         ):
-            yield Circumstances(
-                tell=tell,
+            yield RunContext(
+                on_event=on_event,
                 interrupts=interrupts,
                 lock_timeout_s=self._lock_timeout_s(),
                 build_token=os.environ.get("CLINDER_BUILD_TOKEN") or None,
-                recall=partial(last_launches_left, logs) if logs else recall_nothing,
+                recall=partial(last_rate_limit, logs) if logs else recall_nothing,
             )
 
     def _lock_timeout_s(self) -> float:
@@ -266,8 +266,8 @@ def _settings_options(keys: Sequence[str]) -> dict[str, tuple[str, Any]]:
     """Make options of settings: by parameter name, the dotted key and the type as Typer wants it."""
     options = {}
     for key in keys:
-        help_text = _SETTINGS_HELP.get(key) or f"{setting_meaning(key)} [default: {_show(setting_default(key))}]"
-        option = typer.Option(option_name(key), metavar=setting_kind(key).metavar, help=help_text)
+        help_text = _SETTINGS_HELP.get(key) or f"{setting_description(key)} [default: {_show(setting_default(key))}]"
+        option = typer.Option(option_name(key), metavar=setting_type(key).metavar, help=help_text)
         options[key.replace(".", "_")] = (key, Annotated[str | None, option])
     return options
 

@@ -12,7 +12,7 @@ from clinder.output.result import Result
 def down(invocation: Invocation) -> Result:
     """Stop the recorded session, wait until it is seen to be gone, and forget it."""
     config = invocation.load_config(needs_file=False)
-    with invocation.circumstances(config) as circumstances:
-        result = bring_down(config, circumstances)
+    with invocation.context(config) as context:
+        result = bring_down(config, context)
     url = f": {result.session.url}" if result.session else ""
     return Result(down_document(result), messages=(f"{result.action.value}{url}",))

@@ -9,7 +9,7 @@ import typer
 
 from clinder.cli.command import Invocation, command
 from clinder.github_action.commands import mask_commands
-from clinder.output.result import Result, say
+from clinder.output.result import Result, print_stderr
 from clinder.output.shells import Shell, how_to, set_variables, unset_variables
 from clinder.run.environment import (
     BASE_URL_VARIABLE,
@@ -37,7 +37,7 @@ def env(
     else:
         session = _checked(invocation) if check else _recorded(invocation)
         if shell is Shell.GITHUB:
-            say("\n".join(mask_commands(session.token)))
+            print_stderr("\n".join(mask_commands(session.token)))
         text = set_variables(session_variables(session), shell)
         hint = ""
     said = how_to(

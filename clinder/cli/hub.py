@@ -14,17 +14,17 @@ from clinder.config.settings import LOCAL_HUB
 from clinder.model.display import show_text, show_value
 from clinder.model.errors import ClinderError, UsageError
 from clinder.output.documents import hub_document
-from clinder.output.launches import last_launches_left
-from clinder.output.result import Result, say
+from clinder.output.launches import last_rate_limit
+from clinder.output.result import Result, print_stderr
 from clinder.output.text import hub_text
 
 if TYPE_CHECKING:
-    from clinder.model.events import LaunchesLeft
+    from clinder.model.events import RateLimit
 
 _UNWELL_STATUS = 8
 
 
-class GoneAs(StrEnum):
+class GoneStyle(StrEnum):
     """Whose ways a session that has ended follows."""
 
     JUPYTERHUB = "jupyterhub"
@@ -42,14 +42,14 @@ def check(
     from clinder.hubs.binderhub import BinderHub
 
     # A hub that is named is looked at whatever else is declared.
-    config = invocation.load_config(looks_for_file=url is None, settings={"hub": url, "repo": None})
+    config = invocation.load_config(discover_file=url is None, settings={"hub": url, "repo": None})
     name = config.hubs[0]
     if name == LOCAL_HUB:
         raise UsageError(
             "the embedded hub answers no requests by itself", hint="`clinder hub serve` makes it speak HTTP."
         )
     report = BinderHub(name, connect_s=config.timeouts.connect.total_seconds()).report()
-    left = report.launches_left or _recall(invocation, name)
+    left = report.rate_limit or _recall(invocation, name)
     return Result(
         hub_document(name, report, left),
         text=hub_text(name, report, left),
@@ -58,10 +58,10 @@ def check(
     )
 
 
-def _recall(invocation: Invocation, hub: str) -> LaunchesLeft | None:
+def _recall(invocation: Invocation, hub: str) -> RateLimit | None:
     """Look up what the hub said at the last launch; without a state folder, nothing is known."""
     try:
-        return last_launches_left(invocation.state_folder().logs, hub)
+        return last_rate_limit(invocation.state_folder().logs, hub)
     except ClinderError:
         return None
 
@@ -82,7 +82,7 @@ def serve(
     ban: Annotated[
         list[str] | None, typer.Option(metavar="REGEX", help="A regular expression of specs to refuse; repeatable.")
     ] = None,
-    gone_as: Annotated[GoneAs, typer.Option(help="What a session that has ended answers.")] = GoneAs.JUPYTERHUB,
+    gone_as: Annotated[GoneStyle, typer.Option(help="What a session that has ended answers.")] = GoneStyle.JUPYTERHUB,
     keepalive: Annotated[
         str, typer.Option(metavar="TIME", help="Between the comments that keep streams open.")
     ] = "25s",
@@ -110,7 +110,7 @@ def serve(
         cache_dir=cache_dir,
         build_token=os.environ.get("CLINDER_BUILD_TOKEN") or None,
     )
-    run(options, ready=lambda url: say(f"serving a BinderHub at {url} (Ctrl-C stops it and its sessions)"))
+    run(options, ready=lambda url: print_stderr(f"serving a BinderHub at {url} (Ctrl-C stops it and its sessions)"))
     return Result({}, messages=("stopped",))
 
 

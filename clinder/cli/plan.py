@@ -8,7 +8,7 @@ import typer
 
 from clinder.cli.command import Invocation, command
 from clinder.cli.up import LatestOption, RefCheckOption
-from clinder.operations.inspect import Wishes, preview
+from clinder.operations.inspect import UpOptions, preview
 from clinder.output.documents import plan_document
 from clinder.output.result import Result
 from clinder.output.text import plan_text
@@ -27,7 +27,7 @@ def plan(
     latest: LatestOption = False,
 ) -> Result:
     """Say what `up` would do, and why; changes nothing."""
-    decided = preview(invocation.load_config(), Wishes(replace, ref_check, latest))
+    decided = preview(invocation.load_config(), UpOptions(replace, ref_check, latest))
     return Result(
         plan_document(decided),
         text=plan_text(decided),

@@ -35,5 +35,5 @@ def run(
 
     config = invocation.load_config()
     options = RunOptions(cmd, fresh=fresh, keep=keep, keeps_alive=keep_alive, retries=retry)
-    status = run_under_session(config, options, circumstances=partial(invocation.circumstances, config))
+    status = run_under_session(config, options, context=partial(invocation.context, config))
     return Result({}, exit_status=status)

@@ -47,14 +47,14 @@ def start(
     from dataclasses import replace
     from functools import partial
 
-    config = invocation.load_config(looks_for_file=False, settings={"repo": repository} if repository else None)
-    with invocation.circumstances(None) as circumstances:
-        session = launch(config, circumstances)
+    config = invocation.load_config(discover_file=False, settings={"repo": repository} if repository else None)
+    with invocation.context(None) as context:
+        session = launch(config, context)
     result = Result(
         start_document(session),
         text=_text(session, format),
         messages=(f"launched: {describe_origin(session)}",),
-        take_back=partial(_take_back, invocation, config, session),
+        on_write_failure=partial(_take_back, invocation, config, session),
     )
     if format is Format.JSON and not invocation.as_json:
         import json
@@ -66,8 +66,8 @@ def start(
 def _take_back(invocation: Invocation, config: Config, session: Session) -> None:
     """Stop a session that nobody can be told of."""
     try:
-        with invocation.circumstances(None) as circumstances:
-            stop(session, config, circumstances)
+        with invocation.context(None) as context:
+            stop(session, config, context)
     except ClinderError as error:
         error.session = session
         raise

@@ -41,8 +41,8 @@ def forget(
         if not typer.confirm(f"Forget {url or 'what is recorded'}, without stopping it?", err=True):
             return Result({}, messages=("nothing was forgotten",))
     config = invocation.load_config(needs_file=False)
-    with invocation.circumstances(config) as circumstances:
-        dropped = drop(config, circumstances, url)
+    with invocation.context(config) as context:
+        dropped = drop(config, context, url)
     return Result({}, text="\n".join(session.uri for session in dropped), messages=(f"forgotten: {len(dropped)}",))
 
 
@@ -51,6 +51,6 @@ def adopt(invocation: Invocation, uri: UriArgument = None) -> Result:
     """Take in a session that was started elsewhere; it counts as launched from what clinder.toml declares."""
     session = read_session(uri)
     config = invocation.load_config()
-    with invocation.circumstances(config) as circumstances:
-        session = take_in(config, circumstances, session)
+    with invocation.context(config) as context:
+        session = take_in(config, context, session)
     return Result({}, text=session.url, messages=(f"adopted: {describe_origin(session)}",))

@@ -40,15 +40,15 @@ def status(
     if watch:
         with Interrupts().installed() as interrupts:
             while result.seen and result.seen.condition.value != "gone":
-                looked = _result(result, show_token, exit_code, is_one_of_many=True)
+                looked = _result(result, show_token, exit_code, json_lines=True)
                 if not show(looked, as_json=invocation.as_json, quiet=True):
                     break
                 interrupts.sleep(pause_s)
                 result = look(config)
-    return _result(result, show_token, exit_code, is_one_of_many=watch)
+    return _result(result, show_token, exit_code, json_lines=watch)
 
 
-def _result(result: StatusResult, show_token: bool, exit_code: bool, *, is_one_of_many: bool) -> Result:
+def _result(result: StatusResult, show_token: bool, exit_code: bool, *, json_lines: bool) -> Result:
 
     exit_status = _STATUSES[result.seen.condition.value if result.seen else "none"]
     if exit_status == 0 and exit_code and result.drift:
@@ -58,7 +58,7 @@ def _result(result: StatusResult, show_token: bool, exit_code: bool, *, is_one_o
         text=status_text(result),
         messages=_next_steps(result),
         exit_status=exit_status,
-        is_one_of_many=is_one_of_many,
+        json_lines=json_lines,
     )
 
 

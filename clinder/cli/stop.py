@@ -13,7 +13,7 @@ from clinder.output.result import Result
 def stop(invocation: Invocation, uri: UriArgument = None) -> Result:
     """Stop a session that `start` (or anyone) launched, and wait until it is seen to be gone."""
     session = read_session(uri)
-    config = invocation.load_config(looks_for_file=False)
-    with invocation.circumstances(None) as circumstances:
-        result = end(session, config, circumstances)
+    config = invocation.load_config(discover_file=False)
+    with invocation.context(None) as context:
+        result = end(session, config, context)
     return Result(down_document(result), messages=(f"{result.action.value}: {session.url}",))

@@ -8,7 +8,7 @@ import typer
 
 from clinder.cli.command import Invocation, command
 from clinder.config.settings import setting_keys
-from clinder.operations.inspect import Wishes
+from clinder.operations.inspect import UpOptions
 from clinder.operations.lifecycle import up as bring_up
 from clinder.output.documents import up_document
 from clinder.output.result import Result
@@ -34,8 +34,8 @@ def up(
 ) -> Result:
     """Make the declared session run: keep it if it does, else launch or replace it. Prints its URL."""
     config = invocation.load_config()
-    with invocation.circumstances(config) as circumstances:
-        result = bring_up(config, circumstances, Wishes(replace, ref_check, latest))
+    with invocation.context(config) as context:
+        result = bring_up(config, context, UpOptions(replace, ref_check, latest))
     return Result(
         up_document(result),
         text=result.session.url,

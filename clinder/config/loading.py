@@ -21,7 +21,7 @@ from clinder.config.settings import (
     make_settings,
     option_name,
     setting_keys,
-    setting_kind,
+    setting_type,
     variable_name,
 )
 from clinder.model.display import show_path, show_text, show_value
@@ -328,7 +328,7 @@ def _check(values: Mapping[str, Value], faults: list[str]) -> Settings | None:
         if key not in values:
             continue
         try:
-            read[key] = setting_kind(key).read(values[key].given)
+            read[key] = setting_type(key).read(values[key].given)
         except ValueError as error:
             faults.append(f"{key}: {error} ({values[key].source})")
     return make_settings(read) if read.keys() == values.keys() else None

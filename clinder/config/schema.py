@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from clinder import HOME_PAGE
-from clinder.config.settings import TABLES, setting_default, setting_keys, setting_kind, setting_meaning
+from clinder.config.settings import TABLES, setting_default, setting_description, setting_keys, setting_type
 from clinder.model.duration import format_duration
 
 SCHEMA_URL = f"{HOME_PAGE}/raw/main/docs/clinder.schema.json"
@@ -26,8 +26,8 @@ def config_schema() -> dict[str, Any]:
         if table:
             properties = properties.setdefault(table, _table(inspect.getdoc(TABLES[table]) or ""))["properties"]
         properties[name] = {
-            "description": setting_meaning(key),
-            **setting_kind(key).schema,
+            "description": setting_description(key),
+            **setting_type(key).schema,
             "default": written(setting_default(key)),
         }
     return {

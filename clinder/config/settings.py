@@ -29,7 +29,7 @@ LONGEST_TEXT = 8192
 
 
 @dataclass(frozen=True)
-class Kind:
+class SettingType:
     """What a setting can be.
 
     Attributes:
@@ -133,16 +133,16 @@ _DURATION_SCHEMA = {
         {"minimum": 0, "type": "number"},
     ]
 }
-_TEXT = Kind(_read_text, {"type": "string"})
-_PATH = Kind(read_path, {"type": "string"})
-_DURATION = Kind(parse_duration, _DURATION_SCHEMA, "TIME")
-_TIMEOUT = Kind(_read_timeout, _DURATION_SCHEMA, "TIME")
-_ATTEMPTS = Kind(_read_attempts, {"maximum": _MOST_ATTEMPTS, "minimum": 1, "type": "integer"}, "NUMBER")
+_TEXT = SettingType(_read_text, {"type": "string"})
+_PATH = SettingType(read_path, {"type": "string"})
+_DURATION = SettingType(parse_duration, _DURATION_SCHEMA, "TIME")
+_TIMEOUT = SettingType(_read_timeout, _DURATION_SCHEMA, "TIME")
+_ATTEMPTS = SettingType(_read_attempts, {"maximum": _MOST_ATTEMPTS, "minimum": 1, "type": "integer"}, "NUMBER")
 _HUB_LIST = {"items": {"type": "string"}, "maxItems": _MOST_HUBS, "minItems": 1, "type": "array"}
-_HUBS = Kind(_read_hubs, {"anyOf": [{"type": "string"}, _HUB_LIST]})
+_HUBS = SettingType(_read_hubs, {"anyOf": [{"type": "string"}, _HUB_LIST]})
 
 
-def _setting(kind: Kind, default: Any, meaning: str) -> Any:
+def _setting(kind: SettingType, default: Any, meaning: str) -> Any:
     return field(default=default, metadata={"kind": kind, "meaning": meaning})
 
 
@@ -225,13 +225,13 @@ def setting_keys() -> Iterator[str]:
     return iter(_FIELDS)
 
 
-def setting_kind(key: str) -> Kind:
+def setting_type(key: str) -> SettingType:
     """Say what a setting can be."""
-    kind: Kind = _FIELDS[key].metadata["kind"]
+    kind: SettingType = _FIELDS[key].metadata["kind"]
     return kind
 
 
-def setting_meaning(key: str) -> str:
+def setting_description(key: str) -> str:
     """Say in words what a setting means."""
     return str(_FIELDS[key].metadata["meaning"])
 

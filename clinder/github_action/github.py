@@ -24,7 +24,7 @@ from clinder.github_action.summary import Report, summarize
 from clinder.model.display import show_path
 from clinder.model.duration import format_duration
 from clinder.model.errors import ClinderError, InterruptedBySignalError, LockedError, StateError
-from clinder.operations.context import Circumstances
+from clinder.operations.context import RunContext
 from clinder.operations.lifecycle import down, up
 from clinder.output.launches import past_launches
 from clinder.output.log import LaunchLog
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from clinder.config.loading import Config
     from clinder.github_action.event import Source
-    from clinder.model.events import Event, Notice
+    from clinder.model.events import Event, Progress
     from clinder.model.session import Session
 
 _MORE_PATIENCE_S = 30.0
@@ -150,7 +150,7 @@ def _launch(step: Step, inputs: Inputs, interrupts: Interrupts) -> Session:
     """Bring the session up; the log of the step, the kept log and the summary tell of it."""
     shown, log = ActionsProgress(), LaunchLog(step.state.logs)
 
-    def tell(item: Event | Notice) -> None:
+    def on_event(item: Event | Progress) -> None:
         shown(item)
         log(item)
 
@@ -158,7 +158,7 @@ def _launch(step: Step, inputs: Inputs, interrupts: Interrupts) -> Session:
     try:
         config, source = configure(inputs, step.state_dir)
         why = _say_what_was_chosen(config, source)
-        session = up(config, Circumstances(tell, interrupts, build_token=inputs.build_token)).session
+        session = up(config, RunContext(on_event, interrupts, build_token=inputs.build_token)).session
     except ClinderError as error:
         failure = error
         raise
@@ -216,7 +216,7 @@ def _down(step: Step) -> int:
             say(f"warning: {warning}")
         # A launch that was cancelled is heard out, so that its server can be stopped: wait for that.
         patience_s = 2 * config.timeouts.stop.total_seconds() + _MORE_PATIENCE_S
-        result = down(config, Circumstances(shown, lock_timeout_s=patience_s))
+        result = down(config, RunContext(shown, lock_timeout_s=patience_s))
         say(f"{result.action.value}{f': {result.session.url}' if result.session else ''}")
     except ClinderError as error:
         _annotate("warning", "clinder: the session may be left running", error)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clinder.github_action.commands import annotate, escape_data, mask, stopped, write
-from clinder.model.events import Attempt, CaughtUp, Event, Phase, Told
+from clinder.model.events import Attempt, BatchEnd, Event, Message, Phase
 from clinder.model.session import check_token
 from clinder.output.clean import clean
 from clinder.output.phase_log import PhaseLines
 from clinder.output.plain import describe
 
 if TYPE_CHECKING:
-    from clinder.model.events import Notice
+    from clinder.model.events import Progress
 
 
 class ActionsProgress:
@@ -25,19 +25,19 @@ class ActionsProgress:
         self._lines = PhaseLines(self._print_phase)
         self._group = ""
 
-    def __call__(self, item: Event | Notice) -> None:
+    def __call__(self, item: Event | Progress) -> None:
         """Print an item."""
         if isinstance(item, Event):
             if item.phase is Phase.READY:
                 _mask(item.details.get("token"))
             self._lines.add(item)
-        elif isinstance(item, CaughtUp):
+        elif isinstance(item, BatchEnd):
             self._lines.flush()
         else:
             self._notice(item)
 
-    def _notice(self, item: Notice) -> None:
-        if isinstance(item, Told) and item.warning:
+    def _notice(self, item: Progress) -> None:
+        if isinstance(item, Message) and item.warning:
             self.close()
             annotate("warning", "clinder", item.text)
         elif (line := describe(item, verbose=False)) is not None:

@@ -9,7 +9,7 @@ from clinder.config.settings import LOCAL_HUB
 if TYPE_CHECKING:
     from clinder.config.settings import Timeouts
     from clinder.hubs.event_stream import EventStream
-    from clinder.model.events import LaunchesLeft
+    from clinder.model.events import RateLimit
     from clinder.model.repository import RepositorySpec
 
 
@@ -21,17 +21,17 @@ class Hub(Protocol):
         """The hub, as declared."""
 
     @property
-    def launches_on_its_own(self) -> bool:
+    def continues_after_disconnect(self) -> bool:
         """Whether a launch goes on when nobody listens any more, and leaves a session that nobody has the token of."""
 
     @property
-    def launches_left(self) -> LaunchesLeft | None:
+    def rate_limit(self) -> RateLimit | None:
         """How many launches it still allows, where it has told."""
 
     def launch(self, spec: RepositorySpec) -> EventStream:
         """Ask for a launch and hear of it."""
 
-    def trouble(self) -> str:
+    def health_problem(self) -> str:
         """Say in a few words why a launch would fail now, where it is known; else nothing.
 
         Raises:

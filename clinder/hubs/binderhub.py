@@ -26,7 +26,7 @@ from clinder.model.errors import (
     RefusedError,
     UnreachableError,
 )
-from clinder.model.events import Event, LaunchesLeft, read_events
+from clinder.model.events import Event, RateLimit, read_events
 from clinder.net.http import ask, new_client, translated
 
 if TYPE_CHECKING:
@@ -50,20 +50,20 @@ class HubReport:
 
     Attributes:
         is_binderhub: whether `/versions` answers as a BinderHub does.
-        is_well: whether `/health` says so.
+        healthy: whether `/health` says so.
         versions: the answer of `/versions`.
         checks: the checks of `/health`, each with `service` and `ok`.
         providers: the ids of the repository providers, empty where the hub does not tell.
-        launches_left: how many launches are left, where the hub tells (most tell only when they launch).
+        rate_limit: how many launches are left, where the hub tells (most tell only when they launch).
         problem: what is wrong, in one sentence; empty if nothing is.
     """
 
     is_binderhub: bool
-    is_well: bool
+    healthy: bool
     versions: dict[str, Any]
     checks: list[dict[str, Any]]
     providers: list[str]
-    launches_left: LaunchesLeft | None
+    rate_limit: RateLimit | None
     problem: str
 
 
@@ -77,11 +77,11 @@ class BinderHub:
         build_token: goes into the request where the hub asks for one; never into a message.
     """
 
-    launches_on_its_own = True
+    continues_after_disconnect = True
 
     def __init__(self, url: str, *, connect_s: float, silence_s: float = 90.0, build_token: str | None = None) -> None:
         self.url = url
-        self.launches_left: LaunchesLeft | None = None
+        self.rate_limit: RateLimit | None = None
         self._connect_s = connect_s
         self._longest_read_s = max(connect_s, silence_s) + _MORE_SILENCE_S
         self._build_token = build_token
@@ -137,7 +137,7 @@ class BinderHub:
         Raises:
             ClinderError: of the kind that the HTTP status, or the lack of a stream, stands for.
         """
-        self.launches_left = self._launches_left(response) or self.launches_left
+        self.rate_limit = self._rate_limit(response) or self.rate_limit
         status = response.status_code
         if status == 429:  # noqa: PLR2004
             raise RateLimitedError(
@@ -169,7 +169,7 @@ class BinderHub:
             with connection:
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def trouble(self) -> str:
+    def health_problem(self) -> str:
         """Say in a few words what its `/health` finds wrong; empty if nothing, or if it does not tell.
 
         Raises:
@@ -204,20 +204,20 @@ class BinderHub:
             problem = f"{self.url} is unwell" + (f": {', '.join(failing)}" if failing else "")
         return HubReport(
             is_binderhub=is_binderhub,
-            is_well=health.get("ok") is True,
+            healthy=health.get("ok") is True,
             versions=versions if is_binderhub else {},
             checks=checks,
             providers=[str(entry["id"]) for entry in _list(listed) if isinstance(entry, dict) and _is_offered(entry)],
-            launches_left=self._launches_left(response),
+            rate_limit=self._rate_limit(response),
             problem=problem,
         )
 
-    def _launches_left(self, response: requests.Response) -> LaunchesLeft | None:
+    def _rate_limit(self, response: requests.Response) -> RateLimit | None:
         values = [response.headers.get(f"X-Ratelimit-{name}", "") for name in ("Remaining", "Limit", "Reset")]
         if not all(value.isdecimal() and len(value) <= _MOST_DIGITS for value in values):
             return None
         remaining, limit, reset_at = map(int, values)
-        return LaunchesLeft(self.url, remaining, limit, reset_at)
+        return RateLimit(self.url, remaining, limit, reset_at)
 
     def _json(self, client: requests.Session, path: str) -> tuple[Any, requests.Response]:
         headers = {"Accept": "application/json"}

@@ -26,8 +26,8 @@ class EmbeddedHub:
     """The embedded hub, launching on this machine."""
 
     url = LOCAL_HUB
-    launches_left = None
-    launches_on_its_own = False
+    rate_limit = None
+    continues_after_disconnect = False
 
     def __init__(self, cache_dir: Path | None = None) -> None:
         self._hub = LocalHub(cache_dir)
@@ -36,10 +36,10 @@ class EmbeddedHub:
         """Build and start, and hear of it; nothing is done before the stream is entered."""
         events = self._hub.events(spec)
         return EventStream(
-            lambda _stream: _one_by_one(events), close=self._hub.close, closing_s=_CLOSING_S, is_the_hub=True
+            lambda _stream: _one_by_one(events), close=self._hub.close, closing_s=_CLOSING_S, in_process=True
         )
 
-    def trouble(self) -> str:
+    def health_problem(self) -> str:
         """See that something can be kept in the cache folder.
 
         Raises:

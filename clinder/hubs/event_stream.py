@@ -37,7 +37,7 @@ class EventStream:
         *,
         close: Callable[[], None],
         closing_s: float = 1.0,
-        is_the_hub: bool = False,
+        in_process: bool = False,
     ) -> None:
         """Prepare to read.
 
@@ -46,14 +46,14 @@ class EventStream:
                 soon after `is_closed`.
             close: called from another thread, makes a `read` that is blocked return.
             closing_s: how long that may take, in seconds.
-            is_the_hub: whether `read` is the hub at work, not one who listens to it: it is then a sign of life that
+            in_process: whether `read` is the hub at work, not one who listens to it: it is then a sign of life that
                 its thread lives.
         """
         self.is_closed = False
         self._read = read
         self._close = close
         self._closing_s = closing_s
-        self._is_the_hub = is_the_hub
+        self._in_process = in_process
         self._last_sign_at: float | None = None
         self._batches: deque[list[Event]] = deque()
         self._error: BaseException | None = None
@@ -64,7 +64,7 @@ class EventStream:
     @property
     def last_sign_at(self) -> float | None:
         """When the hub last gave a sign of life, be it a keepalive, on the monotonic clock; `None` before the first."""
-        if self._is_the_hub and self._thread.is_alive():
+        if self._in_process and self._thread.is_alive():
             self._last_sign_at = time.monotonic()
         return self._last_sign_at
 
@@ -98,7 +98,7 @@ class EventStream:
                 self._has_ended = True
                 self._changed.notify_all()
 
-    def take(self, timeout_s: float) -> Iterator[Event] | None:
+    def receive(self, timeout_s: float) -> Iterator[Event] | None:
         """Take all events that have come, waiting for some at most so many seconds; `None` at the stream's end.
 
         Raises:

@@ -12,14 +12,14 @@ import time
 from typing import TYPE_CHECKING
 
 from clinder.model.errors import ClinderError, InterruptedBySignalError
-from clinder.model.events import Told
+from clinder.model.events import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from clinder.config.settings import Retry
     from clinder.hubs import Hub
-    from clinder.model.events import LaunchesLeft, Listener
+    from clinder.model.events import Listener, RateLimit
     from clinder.system.interrupts import Interrupts
 
 _LONGEST_LOOK_S = 3.0
@@ -33,7 +33,7 @@ class HubList:
         open_hub: makes a hub for one of them.
         recall: says what a hub told of its limit when it was last asked, by whomever.
         look_s: how long a look at a hub's health may take, in seconds.
-        tell: hears which hub is passed over, and why.
+        on_event: hears which hub is passed over, and why.
         interrupts: asked while a hub is looked at.
 
     Attributes:
@@ -45,19 +45,19 @@ class HubList:
         urls: Sequence[str],
         *,
         open_hub: Callable[[str], Hub],
-        recall: Callable[[str], LaunchesLeft | None],
+        recall: Callable[[str], RateLimit | None],
         look_s: float,
-        tell: Listener,
+        on_event: Listener,
         interrupts: Interrupts,
     ) -> None:
         self._urls = tuple(dict.fromkeys(urls))
         self._open_hub = open_hub
         self._recall = recall
         self._look_s = min(look_s, _LONGEST_LOOK_S)
-        self._tell = tell
+        self._report = on_event
         self._interrupts = interrupts
         self._turn = 0
-        self._told: dict[str, LaunchesLeft] = {}
+        self._told: dict[str, RateLimit] = {}
         self._asked_to_wait_until: dict[str, float] = {}
         self.passed_over: dict[str, str] = {}
 
@@ -89,13 +89,15 @@ class HubList:
             if url != chosen.url:
                 self._pass_over(url, reason, is_told=not is_unwell)
         if is_unwell:
-            self._tell(Told(f"no hub of the list is better off, so {chosen.url} is asked though {against[chosen.url]}"))
+            self._report(
+                Message(f"no hub of the list is better off, so {chosen.url} is asked though {against[chosen.url]}")
+            )
         self._turn = self._urls.index(chosen.url) + 1
         return chosen
 
     def _pass_over(self, url: str, reason: str, *, is_told: bool) -> None:
         if is_told and self.passed_over.get(url) != reason:
-            self._tell(Told(f"{url} is passed over: {reason}"))
+            self._report(Message(f"{url} is passed over: {reason}"))
         self.passed_over[url] = reason
 
     def _reason_against(self, url: str, hub: Hub) -> str:
@@ -109,7 +111,7 @@ class HubList:
 
         def look() -> None:
             try:
-                found.append(hub.trouble())
+                found.append(hub.health_problem())
             except ClinderError as error:
                 found.append(error.message.replace(f"{hub.url} ", "it ", 1))
 
@@ -123,8 +125,8 @@ class HubList:
 
     def note(self, hub: Hub, error: ClinderError) -> None:
         """Remember what a hub said of its limit when a launch failed on it."""
-        if hub.launches_left:
-            self._told[hub.url] = hub.launches_left
+        if hub.rate_limit:
+            self._told[hub.url] = hub.rate_limit
         self._asked_to_wait_until.pop(hub.url, None)
         if error.retry_after_s is not None:
             self._asked_to_wait_until[hub.url] = time.time() + error.retry_after_s
@@ -154,10 +156,10 @@ def combine(failures: list[tuple[str, ClinderError]], passed_over: Mapping[str, 
     last = failures[-1][1]
     left: dict[str, int] = {}
     for hub, error in failures:
-        left[hub] = left.get(hub, 0) + error.sessions_left
-    last.sessions_left = sum(left.values())
-    if last.sessions_left:
-        last.hint = f"{last.hint.replace(left_on(left), '')} {left_on(left)}".strip()
+        left[hub] = left.get(hub, 0) + error.orphaned_sessions
+    last.orphaned_sessions = sum(left.values())
+    if last.orphaned_sessions:
+        last.hint = f"{last.hint.replace(describe_orphans(left), '')} {describe_orphans(left)}".strip()
     if isinstance(last, InterruptedBySignalError):
         return
     lines = [last.message]
@@ -169,7 +171,7 @@ def combine(failures: list[tuple[str, ClinderError]], passed_over: Mapping[str, 
     last.message = "\n".join([*lines, *([f"  {limit}"] if limit else [])])
 
 
-def left_on(hubs: Mapping[str, int]) -> str:
+def describe_orphans(hubs: Mapping[str, int]) -> str:
     """Say how many sessions may be left on which hubs."""
     names = ", ".join(hub for hub, count in hubs.items() if count)
     if (count := sum(hubs.values())) == 1:

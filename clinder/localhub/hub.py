@@ -244,21 +244,21 @@ class LocalHub:
         return Image(resolved, tree, recipe, environment)
 
     def launch(
-        self, image: Image, *, then: Callable[[Server], None] | None = None, announce: bool = True
+        self, image: Image, *, on_started: Callable[[Server], None] | None = None, show_preamble: bool = True
     ) -> Steps[None]:
         """Start a server; the last event is `ready`.
 
         Args:
             image: what to launch.
-            then: told of the server before anyone else hears of it.
-            announce: begin with what is said once for all tries of a launch.
+            on_started: told of the server before anyone else hears of it.
+            show_preamble: begin with what is said once for all tries of a launch.
 
         Raises:
             FailedError: the server does not come up; its log's last lines are in the message.
             ClosedError: the hub was closed.
             HubError: nothing can be kept in the cache folder.
         """
-        if announce:
+        if show_preamble:
             yield Event(Phase.LAUNCHING, "Launching server...\n")
             yield Event(Phase.LAUNCHING, _NO_ISOLATION)
             yield from _warned(Phase.LAUNCHING, image.recipe)
@@ -276,8 +276,8 @@ class LocalHub:
         known = False
         try:
             self._children.raise_if_closed()
-            if then is not None:
-                then(server)
+            if on_started is not None:
+                on_started(server)
             yield Event(Phase.LAUNCHING, f"Server ready at /user/{server.name}/\n")
             known = True
         finally:

@@ -23,14 +23,14 @@ class ClinderError(Exception):
         exit_status: the status that the command ends with.
         retryable: whether launching again, maybe on another hub, can help.
         retry_after_s: how long the hub asks to be left alone, in seconds, where it says.
-        sessions_left: how many sessions may be left on hubs, that nobody has the token of.
+        orphaned_sessions: how many sessions may be left on hubs, that nobody has the token of.
     """
 
     kind: str = "internal"
     exit_status: int = 1
     retryable: bool = False
     retry_after_s: float | None = None
-    sessions_left: int = 0
+    orphaned_sessions: int = 0
 
     def __init__(self, message: str, *, hint: str = "", session: Session | None = None) -> None:
         super().__init__(message)
@@ -145,14 +145,14 @@ class UnreachableError(HubError):
     """The hub or the session did not answer, or not in a way that says anything about the session.
 
     Attributes:
-        nobody_listens: whether the connection was refused.
-        is_untrusted: whether its certificate was; time does not mend that.
+        connection_refused: whether the connection was refused.
+        certificate_untrusted: whether its certificate was; time does not mend that.
     """
 
     kind = "unreachable"
     retryable = True
-    nobody_listens: bool = False
-    is_untrusted: bool = False
+    connection_refused: bool = False
+    certificate_untrusted: bool = False
 
 
 class RateLimitedError(HubError):

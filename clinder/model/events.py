@@ -220,19 +220,19 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
-class Checking:
+class Verifying:
     """The hub said `ready`; the server is asked whether it answers, then whether this kernel starts."""
 
     kernel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
+class Verified:
     """The session answers and its kernel starts: it counts as up."""
 
 
 @dataclass(frozen=True, slots=True)
-class LaunchesLeft:
+class RateLimit:
     """How many launches a hub still allows this address (`X-Ratelimit-*`); `reset_at` in seconds since the epoch."""
 
     hub: str
@@ -242,22 +242,22 @@ class LaunchesLeft:
 
 
 @dataclass(frozen=True, slots=True)
-class CaughtUp:
+class BatchEnd:
     """All that has come from the hub so far was told; now is the time to show it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Message:
     """Something that a user should know, in one sentence; `warning` where it asks for attention."""
 
     text: str
     warning: bool = False
 
 
-Notice = Attempt | Retrying | Checking | Proven | LaunchesLeft | CaughtUp | Told
-Listener: TypeAlias = Callable[["Event | Notice"], None]
+Progress = Attempt | Retrying | Verifying | Verified | RateLimit | BatchEnd | Message
+Listener: TypeAlias = Callable[["Event | Progress"], None]
 """Who is told: called with every event of the hub and every notice of clinder, in order."""
 
 
-def ignore(_item: Event | Notice) -> None:
+def discard(_item: Event | Progress) -> None:
     """Be the listener of those who want to hear nothing."""

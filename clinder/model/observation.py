@@ -22,8 +22,8 @@ class Cause(StrEnum):
     """Why a session counts as out of reach, where that makes a difference."""
 
     TOKEN_REFUSED = "token refused"  # noqa: S105  # words, no secret
-    UNTRUSTED = "certificate not trusted"
-    NOBODY_LISTENS = "connection refused"
+    CERTIFICATE_UNTRUSTED = "certificate not trusted"
+    CONNECTION_REFUSED = "connection refused"
     UNAVAILABLE = "HTTP 503"
     OTHER_ANSWER = "another answer"
     NO_ANSWER = "no answer"
@@ -54,4 +54,4 @@ class Observation:
     @property
     def is_final(self) -> bool:
         """Whether time does not mend it."""
-        return self.condition is Condition.GONE or self.cause in (Cause.TOKEN_REFUSED, Cause.UNTRUSTED)
+        return self.condition is Condition.GONE or self.cause in (Cause.TOKEN_REFUSED, Cause.CERTIFICATE_UNTRUSTED)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from clinder.model.events import Attempt, Checking, Event, Phase, Proven
+from clinder.model.events import Attempt, Event, Phase, Verified, Verifying
 
 if TYPE_CHECKING:
-    from clinder.model.events import Notice
+    from clinder.model.events import Progress
 
 _WARMING = "warming"
 _TAKES_NO_TIME = ("", Phase.READY.value, Phase.FAILED.value)
@@ -32,16 +32,16 @@ class PhaseClock:
         self._since = time.monotonic()
         self._seconds = {self.phase: 0.0}
 
-    def __call__(self, item: Event | Notice) -> None:
+    def __call__(self, item: Event | Progress) -> None:
         """Hear an item, at the moment at which it comes."""
         if isinstance(item, Event):
             if item.phase and item.phase is not Phase.UNKNOWN:
                 self._enter(item.phase.value)
         elif isinstance(item, Attempt):
             self._begin()
-        elif isinstance(item, Checking):
+        elif isinstance(item, Verifying):
             self._enter(_WARMING)
-        elif isinstance(item, Proven):
+        elif isinstance(item, Verified):
             self._enter("")
 
     def _enter(self, phase: str) -> None:

@@ -58,18 +58,18 @@ def _read(kind: Any, value: object, where: str) -> Any:
         return _read_fields(kind, value, where)
     if origin is tuple:
         if not isinstance(value, list):
-            raise _fault(where, "a list is expected")
+            raise _invalid(where, "a list is expected")
         return tuple(_read(get_args(kind)[0], item, f"{where}[{index}]") for index, item in enumerate(value))
     if origin is Literal:
         if value not in get_args(kind):
-            raise _fault(where, f"{get_args(kind)[0]!r} is expected")
+            raise _invalid(where, f"{get_args(kind)[0]!r} is expected")
         return value
     if kind is datetime:
         return _read_moment(value, where)
     if kind is float:
         return _read_number(value, where)
     if type(value) is not kind or (type(value) is int and abs(value) > _LARGEST):
-        raise _fault(where, _EXPECTED[kind])
+        raise _invalid(where, _EXPECTED[kind])
     return value
 
 
@@ -81,18 +81,18 @@ _EXPECTED = {str: "text is expected", int: "a whole number is expected"}
 
 def _read_fields(kind: Any, value: object, where: str) -> Any:
     if not isinstance(value, dict):
-        raise _fault(where, "an object is expected")
+        raise _invalid(where, "an object is expected")
     types = _types(kind)
     known = {field.name: field for field in fields(kind)}
     if unknown := [name for name in value if name not in known]:
-        raise _fault(_inside(where, unknown[0][:_MOST_OF_A_NAME]), "this key is unknown")
+        raise _invalid(_path(where, unknown[0][:_MOST_OF_A_NAME]), "this key is unknown")
     for name, field in known.items():
         if name not in value and field.default is MISSING and field.default_factory is MISSING:
-            raise _fault(_inside(where, name), "this key is missing")
-    return kind(**{name: _read(types[name], its, _inside(where, name)) for name, its in value.items()})
+            raise _invalid(_path(where, name), "this key is missing")
+    return kind(**{name: _read(types[name], item, _path(where, name)) for name, item in value.items()})
 
 
-def _inside(where: str, name: str) -> str:
+def _path(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
 
 
@@ -102,7 +102,7 @@ def _read_number(value: object, where: str) -> float:
     except OverflowError:  # an integer beyond all floats
         number = math.inf
     if not math.isfinite(number):
-        raise _fault(where, "a number is expected")
+        raise _invalid(where, "a number is expected")
     return number
 
 
@@ -113,9 +113,9 @@ def _read_moment(value: object, where: str) -> datetime:
         moment = None
     is_tellable = moment is not None and MINYEAR < moment.year < MAXYEAR  # in every time zone
     if moment is None or moment.tzinfo is None or not is_tellable:
-        raise _fault(where, "a moment with its time zone is expected")
+        raise _invalid(where, "a moment with its time zone is expected")
     return moment
 
 
-def _fault(where: str, what: str) -> ValueError:
+def _invalid(where: str, what: str) -> ValueError:
     return ValueError(f"{where}: {what}" if where else what)

@@ -142,7 +142,7 @@ def translated(who: str) -> Iterator[None]:
             f"{who}: its certificate cannot be trusted ({_cause(error)})",
             hint="If your network has a certificate authority of its own, name it in REQUESTS_CA_BUNDLE.",
         )
-        untrusted.is_untrusted, untrusted.retryable = True, False
+        untrusted.certificate_untrusted, untrusted.retryable = True, False
         raise untrusted from None
     except (requests.exceptions.InvalidSchema, urllib3.exceptions.ProxySchemeUnknown):
         raise UnreachableError(
@@ -164,7 +164,7 @@ def translated(who: str) -> Iterator[None]:
         if type(error) is OSError and "certificate" in str(error):
             raise UnreachableError(f"{who} cannot be reached: {error}", hint="Look at REQUESTS_CA_BUNDLE.") from None
         unreachable = UnreachableError(f"{who} cannot be reached: {_cause(error)}")
-        unreachable.nobody_listens = any(isinstance(each, ConnectionRefusedError) for each in _chain(error))
+        unreachable.connection_refused = any(isinstance(each, ConnectionRefusedError) for each in _chain(error))
         raise unreachable from None
 
 

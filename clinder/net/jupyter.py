@@ -109,7 +109,7 @@ class JupyterServer:
         cause = Cause.UNAVAILABLE if code == 503 else Cause.OTHER_ANSWER  # noqa: PLR2004
         return Observation(Condition.UNREACHABLE, f"HTTP {code} in place of the server", now, cause=cause)
 
-    def stir(self) -> None:
+    def report_activity(self) -> None:
         """Give a sign of activity, so that the hub does not take the server for idle.
 
         Raises:
@@ -263,15 +263,15 @@ class JupyterServer:
 
     def _counts_as_gone(self, seen: Observation, unavailable_s: float) -> bool:
         """After our own shutdown: a port of this machine that nobody listens on, or 503 for a minute."""
-        if self._is_local and seen.cause is Cause.NOBODY_LISTENS:
+        if self._is_local and seen.cause is Cause.CONNECTION_REFUSED:
             return True
         return unavailable_s >= _UNAVAILABLE_MEANS_GONE_S
 
 
 def _cause(error: UnreachableError) -> Cause:
-    if error.is_untrusted:
-        return Cause.UNTRUSTED
-    return Cause.NOBODY_LISTENS if error.nobody_listens else Cause.NO_ANSWER
+    if error.certificate_untrusted:
+        return Cause.CERTIFICATE_UNTRUSTED
+    return Cause.CONNECTION_REFUSED if error.connection_refused else Cause.NO_ANSWER
 
 
 def _not_stopped(seen: Observation, *, was_asked: bool) -> ClinderError:

@@ -19,7 +19,7 @@ from clinder.model.errors import (
     TimedOutError,
     UnreachableError,
 )
-from clinder.model.events import Told
+from clinder.model.events import Message
 from clinder.operations.launch import launch
 from clinder.operations.plan import Action
 from clinder.operations.probe import stop_session
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
     from clinder.config.loading import Config
     from clinder.model.session import Session
-    from clinder.operations.context import Circumstances
+    from clinder.operations.context import RunContext
     from clinder.operations.plan import Plan, Step
 
 
 class Work:
     """One command's hold on the state: the lock, the state as it is, and the steps that change it."""
 
-    def __init__(self, config: Config, circumstances: Circumstances, operation: str) -> None:
+    def __init__(self, config: Config, context: RunContext, operation: str) -> None:
         self._config = config
-        self._with = circumstances
+        self._with = context
         self._operation = operation
         self._folder = StateFolder.of(config)
         self._exit = contextlib.ExitStack()
@@ -74,7 +74,7 @@ class Work:
         self._exit.close()
 
     def _tell_of_holder(self, holder: Process | None) -> None:
-        self._with.tell(Told(f"waiting for {holder or 'another clinder'} to release {self._folder.path}"))
+        self._with.on_event(Message(f"waiting for {holder or 'another clinder'} to release {self._folder.path}"))
 
     def write(self, **changes: Any) -> None:
         """Write the state with these fields changed.
@@ -146,7 +146,7 @@ class Work:
         try:
             session = launch(config, self._with, self)
         except ClinderError as error:
-            if self.state.pending and not error.sessions_left:  # else the next command tells of it once more
+            if self.state.pending and not error.orphaned_sessions:  # else the next command tells of it once more
                 with contextlib.suppress(StateError):  # the first error tells more, and may bear a session
                     self.write(pending=None)
             raise
@@ -161,7 +161,7 @@ class Work:
                 error.session = session
                 raise
             self.state = replace(self.state, session=session)
-            self._with.tell(Told(f"{error.message}; the session is on record all the same", warning=True))
+            self._with.on_event(Message(f"{error.message}; the session is on record all the same", warning=True))
 
     def _is_on_record(self, session: Session) -> bool:
         try:
@@ -190,7 +190,7 @@ class Work:
         return not is_gone
 
     def _forget(self, session: Session | None, cause: str) -> None:
-        self._with.tell(Told(cause, warning=session is None))
+        self._with.on_event(Message(cause, warning=session is None))
         if session is None:
             self.write(pending=None)
         else:
@@ -207,8 +207,8 @@ class Work:
         except ClinderError as error:
             if isinstance(error, InterruptedBySignalError):
                 raise
-            self._with.tell(
-                Told(f"{session.url} could not be stopped: {error.message}; it will be tried again", warning=True)
+            self._with.on_event(
+                Message(f"{session.url} could not be stopped: {error.message}; it will be tried again", warning=True)
             )
 
     def stop(self, session: Session, *, waits: bool = True) -> bool:
@@ -224,7 +224,7 @@ class Work:
         if self.state.session == session:
             with contextlib.suppress(StateError):  # what is wrong will show again below
                 self.write(session=None, retired=(*self.state.retired, session))
-        self._with.tell(Told(f"stopping {session.url}"))
+        self._with.on_event(Message(f"stopping {session.url}"))
         try:
             was_there = stop_session(
                 session, timeouts=self._config.timeouts, pause=self._with.interrupts.sleep, waits=waits

@@ -37,7 +37,7 @@ class StatusResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class UpOptions:
     """What is wanted of `up` beyond what is declared.
 
     Attributes:
@@ -51,15 +51,15 @@ class Wishes:
     latest: bool = False
 
 
-def desire(config: Config, wishes: Wishes) -> Desired:
+def desired_state(config: Config, options: UpOptions) -> Desired:
     """Say what the configuration declares, with the ref's newest commit where that is asked for.
 
     Raises:
         ConfigError: no repository is declared.
         UnreachableError: the repository was to be asked, and does not answer.
     """
-    desired = Desired(config.hubs, config.spec(), wishes.replace, wants_newest=wishes.latest)
-    if not (wishes.ref_check or wishes.latest):
+    desired = Desired(config.hubs, config.spec(), options.replace, wants_newest=options.latest)
+    if not (options.ref_check or options.latest):
         return desired
 
     try:
@@ -68,11 +68,11 @@ def desire(config: Config, wishes: Wishes) -> Desired:
         return replace(desired, ref_is_gone=True)
 
 
-def preview(config: Config, wishes: Wishes = Wishes()) -> Plan:
+def preview(config: Config, options: UpOptions = UpOptions()) -> Plan:
     """Say what `up` would do, and why; changes nothing and needs no lock."""
     folder = StateFolder.of(config)
     state = _without_live_launch(folder.read(), folder)
-    return plan(desire(config, wishes), state, observe_all(state, config))
+    return plan(desired_state(config, options), state, observe_all(state, config))
 
 
 def _without_live_launch(state: State, folder: StateFolder) -> State:
@@ -105,5 +105,5 @@ def status(config: Config) -> StatusResult:
     if session is None:
         return StatusResult(None, None, (), state)
     seen = observe_session(session, timeouts=config.timeouts)
-    drift = find_drift(desire(config, Wishes()), session) if config.link else []
+    drift = find_drift(desired_state(config, UpOptions()), session) if config.link else []
     return StatusResult(session, seen, tuple(drift), state)

@@ -1,6 +1,6 @@
 """From a request to a session that works: asks the hubs of the list, keeps the deadlines, tries again.
 
-What becomes of a session is for the caller to record; it is told through a `Ledger` before anything else is done
+What becomes of a session is for the caller to record; it is told through a `SessionRecorder` before anything else is done
 with the session.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from clinder.hubs import open_hub
 from clinder.hubs.failures import failure
-from clinder.hubs.selection import HubList, combine, left_on
+from clinder.hubs.selection import HubList, combine, describe_orphans
 from clinder.model.errors import (
     ClinderError,
     LaunchError,
@@ -23,7 +23,7 @@ from clinder.model.errors import (
     TimedOutError,
     UnreachableError,
 )
-from clinder.model.events import Attempt, CaughtUp, Checking, Event, Phase, Proven, Retrying, Told
+from clinder.model.events import Attempt, BatchEnd, Event, Message, Phase, Retrying, Verified, Verifying
 from clinder.model.phases import PhaseClock
 from clinder.model.session import PhaseTime, Session, session_from_ready
 from clinder.net.loopback import exposure
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from clinder.config.loading import Config
     from clinder.hubs import Hub
     from clinder.hubs.event_stream import EventStream
-    from clinder.model.events import Listener, Notice
+    from clinder.model.events import Listener, Progress
     from clinder.model.repository import RepositorySpec
-    from clinder.operations.context import Circumstances
+    from clinder.operations.context import RunContext
     from clinder.system.interrupts import Interrupts
 
 _TAKE_S = 0.1
@@ -46,7 +46,7 @@ _FAILED_TEXT_S = 1.0
 """How long the text of a failure may take to arrive after a bare `failed` (measured: at once, or never)."""
 
 
-class Ledger(Protocol):
+class SessionRecorder(Protocol):
     """Who remembers sessions while they are launched."""
 
     def begin(self, hub: str) -> None:
@@ -74,7 +74,7 @@ class Ledger(Protocol):
         """
 
 
-class NoLedger:
+class NullRecorder:
     """Remembers nothing: for sessions that their caller alone looks after."""
 
     def begin(self, hub: str) -> None:
@@ -88,13 +88,13 @@ class NoLedger:
         return False
 
 
-def launch(config: Config, circumstances: Circumstances, ledger: Ledger) -> Session:
+def launch(config: Config, context: RunContext, recorder: SessionRecorder) -> Session:
     """Launch a session on the first hub of the list that gives one.
 
     Args:
         config: declares hubs, repository spec, timeouts, retries and the kernel to warm.
-        circumstances: who hears events and notices, which signals count, what is known of the hubs.
-        ledger: records the session as soon as it is there.
+        context: who hears events and notices, which signals count, what is known of the hubs.
+        recorder: records the session as soon as it is there.
 
     Returns:
         The session, answering with its token, its kernel proven.
@@ -104,26 +104,26 @@ def launch(config: Config, circumstances: Circumstances, ledger: Ledger) -> Sess
         InterruptedBySignalError: a signal came; a session that was already on its way has been stopped.
     """
     spec, retry, timeouts = config.spec(), config.settings.retry, config.timeouts
-    tell, interrupts, build_token = circumstances.tell, circumstances.interrupts, circumstances.build_token
+    on_event, interrupts, build_token = context.on_event, context.interrupts, context.build_token
     built_by = time.monotonic() + timeouts.build.total_seconds()
     hubs = HubList(
         config.hubs,
         open_hub=lambda url: open_hub(url, timeouts, build_token=build_token),
-        recall=circumstances.recall,
+        recall=context.recall,
         look_s=timeouts.connect.total_seconds() / 2,
-        tell=tell,
+        on_event=on_event,
         interrupts=interrupts,
     )
     failures: list[tuple[str, ClinderError]] = []
     hub = hubs.choose()
     while True:
-        ledger.begin(hub.url)
-        tell(Attempt(hub.url, spec, len(failures) + 1, retry.attempts))
-        attempt = _Launch(hub, config, ledger, tell, interrupts, built_by=built_by)
+        recorder.begin(hub.url)
+        on_event(Attempt(hub.url, spec, len(failures) + 1, retry.attempts))
+        attempt = _Launch(hub, config, recorder, on_event, interrupts, built_by=built_by)
         try:
             return attempt.run(spec)
         except ClinderError as error:
-            error.sessions_left = attempt.sessions_left
+            error.orphaned_sessions = attempt.orphaned_sessions
             failures.append((hub.url, error))
             hubs.note(hub, error)
             if not error.retryable or len(failures) >= retry.attempts:
@@ -135,9 +135,9 @@ def launch(config: Config, circumstances: Circumstances, ledger: Ledger) -> Sess
                 limit = f"no time is left for another try: {config.describe('timeouts.build')}"
                 combine(failures, hubs.passed_over, limit)
                 raise
-            if error.sessions_left:
-                tell(Told(left_on({failures[-1][0]: 1}), warning=True))
-            tell(Retrying(error.message, hub.url, pause_s))
+            if error.orphaned_sessions:
+                on_event(Message(describe_orphans({failures[-1][0]: 1}), warning=True))
+            on_event(Retrying(error.message, hub.url, pause_s))
         interrupts.sleep(pause_s)
 
 
@@ -152,25 +152,32 @@ class _Launch:
     """One try on one hub.
 
     Attributes:
-        sessions_left: how many sessions (none or one) it may have left on the hub, that nobody has the token of.
+        orphaned_sessions: how many sessions (none or one) it may have left on the hub, that nobody has the token of.
     """
 
     def __init__(
-        self, hub: Hub, config: Config, ledger: Ledger, tell: Listener, interrupts: Interrupts, *, built_by: float
+        self,
+        hub: Hub,
+        config: Config,
+        recorder: SessionRecorder,
+        on_event: Listener,
+        interrupts: Interrupts,
+        *,
+        built_by: float,
     ) -> None:
         self._hub = hub
         self._config = config
         self._timeouts = config.timeouts
         self._kernel = config.settings.session.warm
-        self._ledger = ledger
-        self._listener = tell
+        self._recorder = recorder
+        self._listener = on_event
         self._interrupts = interrupts
         self._clock = PhaseClock()
         self._started = time.monotonic()
         self._deadline = built_by
         self._is_built = False
         self._is_decided = False
-        self.sessions_left = 0
+        self.orphaned_sessions = 0
 
     def run(self, spec: RepositorySpec) -> Session:
         launched_at = datetime.now(UTC)
@@ -185,15 +192,15 @@ class _Launch:
             if late := stream.late_ready():
                 with suppress(LaunchError):  # it cannot be used, nor stopped
                     session = self._session(late, spec, launched_at)
-                    self.sessions_left = 0
+                    self.orphaned_sessions = 0
                     self._discard(session, error)
             raise
         finally:
-            self._interrupts.left_behind = ""
-            if self._hub.launches_left:
-                self._tell(self._hub.launches_left)
+            self._interrupts.possible_orphan = ""
+            if self._hub.rate_limit:
+                self._report(self._hub.rate_limit)
 
-    def _tell(self, item: Event | Notice) -> None:
+    def _report(self, item: Event | Progress) -> None:
         self._clock(item)
         self._listener(item)
 
@@ -207,22 +214,22 @@ class _Launch:
         session = session_from_ready(
             event, hub=self._hub.url, spec=spec, launched_at=launched_at, phases=self._phases()
         )
-        self.sessions_left = 0
+        self.orphaned_sessions = 0
         return session
 
     def _may_leave_one(self) -> None:
         """Count the session that the hub launches though nobody listens any more."""
-        self.sessions_left = 1 if self._hub.launches_on_its_own else 0
+        self.orphaned_sessions = 1 if self._hub.continues_after_disconnect else 0
 
     def _await_ready(self, stream: EventStream) -> Event:
         """Hear the stream out to `ready`, by the deadlines."""
         while True:
-            events = stream.take(_TAKE_S)
+            events = stream.receive(_TAKE_S)
             if events is None:
                 raise LaunchRetryError(f"{self._hub.url} ended the stream before the session was ready")
             has_told = False
             for event in events:
-                self._tell(_shown(event))
+                self._report(_shown(event))
                 has_told = True
                 self._is_decided = event.phase in (Phase.READY, Phase.FAILED)
                 if event.phase is Phase.READY:
@@ -231,15 +238,15 @@ class _Launch:
                     raise self._failure(event, events, stream)
                 self._note_phase(event.phase)
             if has_told:
-                self._tell(CaughtUp())
+                self._report(BatchEnd())
             self._check_time(stream)
 
     def _note_phase(self, phase: Phase | None) -> None:
         if phase in (Phase.BUILT, Phase.LAUNCHING) and not self._is_built:
             self._is_built = True
             self._deadline = time.monotonic() + self._timeouts.launch.total_seconds()
-            if self._hub.launches_on_its_own:
-                self._interrupts.left_behind = left_on({self._hub.url: 1})
+            if self._hub.continues_after_disconnect:
+                self._interrupts.possible_orphan = describe_orphans({self._hub.url: 1})
 
     def _check_time(self, stream: EventStream) -> None:
         now = time.monotonic()
@@ -270,14 +277,14 @@ class _Launch:
         until = time.monotonic() + _FAILED_TEXT_S
         while following is not None:
             for item in following:
-                self._tell(item)
+                self._report(item)
                 if item.phase is Phase.FAILED and item.message and not event.message:
                     event = item
             left = until - time.monotonic()
             if event.message or left <= 0:
                 break
             try:
-                following = stream.take(left)
+                following = stream.receive(left)
             except ClinderError:
                 break
         return failure(event, hub=self._hub.url, is_built=self._is_built)
@@ -286,19 +293,19 @@ class _Launch:
         """Record the session, then see that it answers and that its kernel starts; else stop it again."""
         from clinder.net.jupyter import JupyterServer
 
-        self._interrupts.left_behind = f"The session {session.url} may be left running."
+        self._interrupts.possible_orphan = f"The session {session.url} may be left running."
         try:
-            self._ledger.keep(session)
+            self._recorder.keep(session)
             if danger := exposure(session.url):
-                self._tell(Told(danger, warning=True))
+                self._report(Message(danger, warning=True))
             with JupyterServer(session, connect=self._timeouts.connect) as server:
                 self._interrupts.check()
-                self._tell(Checking())
+                self._report(Verifying())
                 server.await_answer(deadline=self._deadline, pause=self._interrupts.sleep)
                 if self._kernel != "off":
-                    self._tell(Checking(self._kernel))
+                    self._report(Verifying(self._kernel))
                     server.warm(self._kernel, deadline=self._deadline, pause=self._interrupts.sleep)
-            self._tell(Proven())
+            self._report(Verified())
         except BaseException as error:  # also what a listener raises: a session in hand is not left behind
             self._discard(session, error)
             raise
@@ -316,7 +323,7 @@ class _Launch:
             failure = second
         is_kept = False
         with suppress(StateError):  # the error under way tells what happened, and bears the session
-            is_kept = self._ledger.drop(session, is_gone=failure is None)
+            is_kept = self._recorder.drop(session, is_gone=failure is None)
         if failure:
             how = "`clinder down` tries again." if is_kept else "Stop it with `clinder stop`."
             said = f"The session {session.url} may still run: {failure.message}. {how}"

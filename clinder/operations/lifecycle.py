@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clinder.model.errors import NoSessionError, StateError, UnreachableError
-from clinder.model.events import Told
+from clinder.model.events import Message
 from clinder.model.observation import Condition
 from clinder.net.loopback import exposure
 from clinder.operations.apply import Work
-from clinder.operations.inspect import Wishes, desire, observe_all
+from clinder.operations.inspect import UpOptions, desired_state, observe_all
 from clinder.operations.plan import plan
 from clinder.operations.probe import observe_session
 from clinder.operations.results import DownAction, DownResult
@@ -19,21 +19,21 @@ from clinder.state import StateFolder
 if TYPE_CHECKING:
     from clinder.config.loading import Config
     from clinder.model.session import Session
-    from clinder.operations.context import Circumstances
+    from clinder.operations.context import RunContext
     from clinder.operations.results import UpResult
 
 
-def up(config: Config, circumstances: Circumstances, wishes: Wishes = Wishes()) -> UpResult:
+def up(config: Config, context: RunContext, options: UpOptions = UpOptions()) -> UpResult:
     """Make the declared session run: keep it, launch it, or replace what runs instead.
 
     Raises:
         ClinderError: nothing was lost; what runs is recorded, or borne by the error.
     """
-    desired = desire(config, wishes)
+    desired = desired_state(config, options)
     if desired.ref_is_gone:
-        circumstances.tell(Told(f"the repository has no branch or tag {desired.spec.ref} any more", warning=True))
-    with Work(config, circumstances, "up") as work:
-        decided = plan(desired, work.state, observe_all(work.state, config, pause=circumstances.interrupts.sleep))
+        context.on_event(Message(f"the repository has no branch or tag {desired.spec.ref} any more", warning=True))
+    with Work(config, context, "up") as work:
+        decided = plan(desired, work.state, observe_all(work.state, config, pause=context.interrupts.sleep))
         if decided.obstacle:
             work.carry_out(decided.steps)
             raise UnreachableError(
@@ -44,7 +44,7 @@ def up(config: Config, circumstances: Circumstances, wishes: Wishes = Wishes()) 
         return work.carry_out_up(decided)
 
 
-def down(config: Config, circumstances: Circumstances) -> DownResult:
+def down(config: Config, context: RunContext) -> DownResult:
     """Stop the recorded session and those retired, wait until they are seen to be gone, and forget them.
 
     Raises:
@@ -52,19 +52,19 @@ def down(config: Config, circumstances: Circumstances) -> DownResult:
     """
     if not StateFolder.of(config).is_there():
         return DownResult(DownAction.NOTHING, None)
-    with Work(config, circumstances, "down") as work:
+    with Work(config, context, "down") as work:
         return work.carry_out_down(
-            plan(None, work.state, observe_all(work.state, config, pause=circumstances.interrupts.sleep))
+            plan(None, work.state, observe_all(work.state, config, pause=context.interrupts.sleep))
         )
 
 
-def forget(config: Config, circumstances: Circumstances, url: str | None = None) -> list[Session]:
+def forget(config: Config, context: RunContext, url: str | None = None) -> list[Session]:
     """Drop every record of sessions without touching them, or that of one; returns what was recorded.
 
     Raises:
         NoSessionError: none is recorded at that URL.
     """
-    with Work(config, circumstances, "state forget") as work:
+    with Work(config, context, "state forget") as work:
         session, retired = work.state.session, work.state.retired
         known = [*retired, *([session] if session else [])]
         if url is None:
@@ -80,22 +80,22 @@ def forget(config: Config, circumstances: Circumstances, url: str | None = None)
         return dropped
 
 
-def adopt(config: Config, circumstances: Circumstances, session: Session) -> Session:
+def adopt(config: Config, context: RunContext, session: Session) -> Session:
     """Take in a session that was started elsewhere, after a look at it; what it was built from is as declared.
 
     Raises:
         StateError: another session is recorded already.
         UnreachableError, NoSessionError: it does not run.
     """
-    with Work(config, circumstances, "state adopt") as work:
+    with Work(config, context, "state adopt") as work:
         if work.state.session and work.state.session.url != session.url:
             raise StateError(
                 f"a session is recorded already: {work.state.session.url}",
                 hint="`clinder down` stops it, `clinder state forget` drops it.",
             )
         if danger := exposure(session.url):
-            circumstances.tell(Told(danger, warning=True))
-        seen = observe_session(session, timeouts=config.timeouts, pause=circumstances.interrupts.sleep)
+            context.on_event(Message(danger, warning=True))
+        seen = observe_session(session, timeouts=config.timeouts, pause=context.interrupts.sleep)
         if seen.condition is Condition.GONE:
             raise NoSessionError(f"{session.url} does not run: {seen.reason}")
         if seen.condition is Condition.UNREACHABLE:
@@ -108,13 +108,13 @@ def adopt(config: Config, circumstances: Circumstances, session: Session) -> Ses
         return session
 
 
-def release(config: Config, circumstances: Circumstances, session: Session) -> None:
+def release(config: Config, context: RunContext, session: Session) -> None:
     """Stop a session that this process made `up` launch, and forget it; nothing if it is recorded no more.
 
     Raises:
         ClinderError: it could not be stopped; it stays recorded.
     """
-    with Work(config, circumstances, "run") as work:
+    with Work(config, context, "run") as work:
         for recorded in (work.state.session, *work.state.retired):
             if recorded and recorded.url == session.url:
                 work.stop(recorded)

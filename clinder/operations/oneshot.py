@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clinder.model.events import Told
+from clinder.model.events import Message
 from clinder.net.loopback import exposure
-from clinder.operations.launch import NoLedger, launch
+from clinder.operations.launch import NullRecorder, launch
 from clinder.operations.probe import stop_session
 from clinder.operations.results import DownAction, DownResult
 
 if TYPE_CHECKING:
     from clinder.config.loading import Config
     from clinder.model.session import Session
-    from clinder.operations.context import Circumstances
+    from clinder.operations.context import RunContext
 
 
-def start(config: Config, circumstances: Circumstances) -> Session:
+def start(config: Config, context: RunContext) -> Session:
     """Launch a session that nobody records but the caller.
 
     Raises:
         ClinderError: no session came of it, or the error bears it.
     """
-    return launch(config, circumstances, NoLedger())
+    return launch(config, context, NullRecorder())
 
 
-def stop(session: Session, config: Config, circumstances: Circumstances) -> DownResult:
+def stop(session: Session, config: Config, context: RunContext) -> DownResult:
     """Stop a session that is not recorded, and wait until it is seen to be gone.
 
     Raises:
@@ -33,6 +33,6 @@ def stop(session: Session, config: Config, circumstances: Circumstances) -> Down
         UnreachableError: it could not even be asked.
     """
     if danger := exposure(session.url):
-        circumstances.tell(Told(danger, warning=True))
-    was_there = stop_session(session, timeouts=config.timeouts, pause=circumstances.interrupts.sleep)
+        context.on_event(Message(danger, warning=True))
+    was_there = stop_session(session, timeouts=config.timeouts, pause=context.interrupts.sleep)
     return DownResult(DownAction.STOPPED if was_there else DownAction.ALREADY_GONE, session)

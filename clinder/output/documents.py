@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from clinder.hubs.binderhub import HubReport
-    from clinder.model.events import LaunchesLeft
+    from clinder.model.events import RateLimit
     from clinder.model.session import Session
     from clinder.operations.inspect import StatusResult
     from clinder.operations.plan import Plan
@@ -167,21 +167,21 @@ def launch_document(launch: PastLaunch, medians: Mapping[str, float], log: str) 
     }
 
 
-def hub_document(hub: str, report: HubReport, launches_left: LaunchesLeft | None) -> dict[str, Any]:
+def hub_document(hub: str, report: HubReport, rate_limit: RateLimit | None) -> dict[str, Any]:
     """Describe a hub."""
     return {
         "hub": hub,
         "is_binderhub": report.is_binderhub,
-        "is_well": report.is_well,
+        "healthy": report.healthy,
         "versions": report.versions,
         "checks": report.checks,
         "providers": report.providers,
-        "launches_left": {
-            "remaining": launches_left.remaining,
-            "limit": launches_left.limit,
-            "reset_at": launches_left.reset_at,
+        "rate_limit": {
+            "remaining": rate_limit.remaining,
+            "limit": rate_limit.limit,
+            "reset_at": rate_limit.reset_at,
         }
-        if launches_left
+        if rate_limit
         else None,
         "problem": report.problem or None,
     }

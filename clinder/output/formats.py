@@ -162,11 +162,11 @@ class HubDocument(TypedDict):
 
     hub: str
     is_binderhub: bool
-    is_well: bool
+    healthy: bool
     versions: dict[str, Any]
     checks: list[dict[str, Any]]
     providers: list[str]
-    launches_left: LaunchesLeftDocument | None
+    rate_limit: LaunchesLeftDocument | None
     problem: str | None
 
 

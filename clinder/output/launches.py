@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from clinder.model.errors import ClinderError, StateError
-from clinder.model.events import LaunchesLeft
+from clinder.model.events import RateLimit
 from clinder.model.repository import RepositorySpec
 from clinder.output.clean import clean, clean_value
 from clinder.output.log import KEPT, log_names
@@ -220,18 +220,18 @@ def read_log(launch: PastLaunch) -> str:
         return "".join(log.lines(is_all=True))
 
 
-def last_launches_left(logs: PrivateFolder, hub: str) -> LaunchesLeft | None:
+def last_rate_limit(logs: PrivateFolder, hub: str) -> RateLimit | None:
     """Find what a hub told at the last launch that is logged here, if its window is still open."""
     try:
         with logs.open() as folder:
-            return next(_launches_left(folder, hub), None)
+            return next(_rate_limit(folder, hub), None)
     except OSError:
         return None
 
 
-def _launches_left(folder: OpenFolder, hub: str) -> Iterator[LaunchesLeft]:
+def _rate_limit(folder: OpenFolder, hub: str) -> Iterator[RateLimit]:
     for name in log_names(folder)[:KEPT]:
-        by_hub = _facts(folder, name).get("launches_left")
+        by_hub = _facts(folder, name).get("rate_limit")
         left = by_hub.get(hub) if isinstance(by_hub, dict) else None
         if not isinstance(left, dict):
             continue
@@ -239,7 +239,7 @@ def _launches_left(folder: OpenFolder, hub: str) -> Iterator[LaunchesLeft]:
         if remaining is None or limit is None or reset_at is None:
             continue
         if 0 < reset_at - time.time() <= _LONGEST_LIMIT_S:
-            yield LaunchesLeft(hub, remaining, limit, reset_at)
+            yield RateLimit(hub, remaining, limit, reset_at)
 
 
 def _count(value: object) -> int | None:

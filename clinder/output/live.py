@@ -16,18 +16,18 @@ from rich.table import Table
 from rich.text import Text
 
 from clinder.model.duration import format_duration
-from clinder.model.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase, Proven
+from clinder.model.events import Attempt, BatchEnd, Event, LayerProgress, Phase, Verified, Verifying
 from clinder.model.phases import PhaseClock
 from clinder.output.clean import clean, is_passing
 from clinder.output.plain import describe
-from clinder.output.result import give_up
+from clinder.output.result import detach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.console import RenderableType
 
-    from clinder.model.events import Notice
+    from clinder.model.events import Progress
 
 _LOG_LINES = 8
 _FAILURE_LINES = 20
@@ -62,7 +62,7 @@ class _Screen:
 
     def _give_up(self) -> None:
         self.is_gone = True
-        give_up(cast("TextIO", self._file))
+        detach(cast("TextIO", self._file))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
@@ -91,7 +91,7 @@ class LiveProgress:
         self._spinner = Spinner("dots")
         self._live: Live | None = None
 
-    def __call__(self, item: Event | Notice) -> None:
+    def __call__(self, item: Event | Progress) -> None:
         """Take an item into the view."""
         self._clock(item)
         if self._screen.is_gone:
@@ -112,9 +112,9 @@ class LiveProgress:
                 redirect_stderr=False,
             )
             self._live.start()
-        elif isinstance(item, Proven):
+        elif isinstance(item, Verified):
             self.close(succeeded=True)
-        elif not isinstance(item, CaughtUp | Checking) and (line := describe(item, verbose=self._verbose)) is not None:
+        elif not isinstance(item, BatchEnd | Verifying) and (line := describe(item, verbose=self._verbose)) is not None:
             self._console.print(Text(line))
 
     def _event(self, event: Event) -> None:

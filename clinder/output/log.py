@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from clinder.model.events import Attempt, CaughtUp, Checking, Event, LaunchesLeft, Retrying, Told
+from clinder.model.events import Attempt, BatchEnd, Event, Message, RateLimit, Retrying, Verifying
 from clinder.model.phases import PhaseClock
 from clinder.output.clean import clean
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-    from clinder.model.events import Notice
+    from clinder.model.events import Progress
     from clinder.system.folders import OpenFolder, PrivateFolder
 
 KEPT = 20
@@ -49,7 +49,7 @@ class LaunchLog:
         self._clock = PhaseClock()
         self._began = time.monotonic()
 
-    def __call__(self, item: Event | Notice) -> None:
+    def __call__(self, item: Event | Progress) -> None:
         """Write an item down; a log that cannot be written stops no launch."""
         self._clock(item)
         try:
@@ -58,28 +58,28 @@ class LaunchLog:
             self.problem = f"{self._folder.path}: {error.strerror or error}"
             self._file = None
 
-    def _write(self, item: Event | Notice) -> None:
+    def _write(self, item: Event | Progress) -> None:
         if isinstance(item, Event):
             if self._file and item.message:
                 self._write_event(item, self._file)
-        elif isinstance(item, CaughtUp):
+        elif isinstance(item, BatchEnd):
             if self._file:
                 self._file.flush()
         else:
             self._write_notice(item)
 
-    def _write_notice(self, notice: Notice) -> None:
+    def _write_notice(self, notice: Progress) -> None:
         match notice:
             case Attempt():
                 self._begin(notice)
             case Retrying(reason=reason):
                 self._line(f"failed: {reason}")
-            case Checking(kernel=kernel):
+            case Verifying(kernel=kernel):
                 self._line("checking the server" if kernel is None else f"starting a kernel ({kernel})")
-            case LaunchesLeft(hub=hub, remaining=remaining, limit=limit, reset_at=reset_at):
+            case RateLimit(hub=hub, remaining=remaining, limit=limit, reset_at=reset_at):
                 told = {"remaining": remaining, "limit": limit, "reset_at": reset_at}
-                self._facts.setdefault("launches_left", {})[hub] = told
-            case Told(text=text):
+                self._facts.setdefault("rate_limit", {})[hub] = told
+            case Message(text=text):
                 self._line(text)
 
     def _write_event(self, event: Event, file: TextIO) -> None:

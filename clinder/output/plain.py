@@ -6,14 +6,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from clinder.model.duration import format_duration
-from clinder.model.events import Attempt, Checking, Event, LaunchesLeft, Retrying, Told
+from clinder.model.events import Attempt, Event, Message, RateLimit, Retrying, Verifying
 from clinder.output.clean import MOST_OF_A_MESSAGE, clean_value
 from clinder.output.color import colored
 from clinder.output.phase_log import PhaseLines
-from clinder.output.result import say
+from clinder.output.result import print_stderr
 
 if TYPE_CHECKING:
-    from clinder.model.events import Notice
+    from clinder.model.events import Progress
 
 
 class PlainProgress:
@@ -30,7 +30,7 @@ class PlainProgress:
         self._verbose = verbose
         self._lines = PhaseLines(_print_phase, verbose=verbose)
 
-    def __call__(self, item: Event | Notice) -> None:
+    def __call__(self, item: Event | Progress) -> None:
         """Print an item."""
         if isinstance(item, Event):
             self._lines.add(item)
@@ -39,7 +39,7 @@ class PlainProgress:
         if isinstance(item, Attempt):
             self._lines.begin()
         if (line := describe(item, verbose=self._verbose)) is not None:
-            say(line)
+            print_stderr(line)
 
     def close(self, *, succeeded: bool) -> None:
         """Write what still waits."""
@@ -48,10 +48,10 @@ class PlainProgress:
 
 def _print_phase(phase: str, lines: str) -> None:
     prefix = colored(f"{phase:<9} |", "dim", sys.stderr) + " "
-    say(prefix + lines.replace("\n", f"\n{prefix}"))
+    print_stderr(prefix + lines.replace("\n", f"\n{prefix}"))
 
 
-def describe(item: Notice, *, verbose: bool) -> str | None:
+def describe(item: Progress, *, verbose: bool) -> str | None:
     """Put a notice into a line of words; `None` for one that is shown to nobody, or to the verbose alone."""
     match item:
         case Attempt(hub=hub, spec=spec, number=number, of=of):
@@ -59,13 +59,13 @@ def describe(item: Notice, *, verbose: bool) -> str | None:
             return f"launching {clean_value(str(spec))} on {hub}{tries}"
         case Retrying(reason=reason, hub=hub, delay_s=delay_s):
             return f"failed: {clean_value(reason)}; trying again on {hub} in {format_duration(delay_s)}"
-        case Checking(kernel=None):
+        case Verifying(kernel=None):
             return "checking that the server answers"
-        case Checking(kernel=kernel):
+        case Verifying(kernel=kernel):
             return "starting a kernel once" + ("" if kernel == "auto" else f" ({kernel})")
-        case LaunchesLeft(hub=hub, remaining=remaining, limit=limit) if verbose:
+        case RateLimit(hub=hub, remaining=remaining, limit=limit) if verbose:
             return f"{hub} allows {remaining} more launches (of {limit}) for now"
-        case Told(text=text, warning=warning):
+        case Message(text=text, warning=warning):
             return (
                 f"{colored('warning:', 'yellow', sys.stderr)} {clean_value(text, MOST_OF_A_MESSAGE)}"
                 if warning

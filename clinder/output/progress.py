@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Protocol
 
 from clinder.model.display import show_path
 from clinder.model.errors import ClinderError
-from clinder.model.events import Event, Told
+from clinder.model.events import Event, Message
 from clinder.output.clean import clean_value
 from clinder.output.color import colored
 from clinder.output.log import LaunchLog
 from clinder.output.plain import PlainProgress, describe
-from clinder.output.result import say
+from clinder.output.result import print_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clinder.model.events import Listener, Notice
+    from clinder.model.events import Listener, Progress
     from clinder.system.folders import PrivateFolder
 
 
-class Progress(Protocol):
+class ProgressDisplay(Protocol):
     """A listener that shows what it hears, until it is closed."""
 
-    def __call__(self, item: Event | Notice) -> None:
+    def __call__(self, item: Event | Progress) -> None:
         """Show an item."""
 
     def close(self, *, succeeded: bool) -> None:
@@ -36,10 +36,10 @@ class Progress(Protocol):
 class QuietProgress:
     """A listener that shows warnings alone."""
 
-    def __call__(self, item: Event | Notice) -> None:
+    def __call__(self, item: Event | Progress) -> None:
         """Show a warning; keep quiet about all else."""
-        if isinstance(item, Told) and item.warning:
-            say(describe(item, verbose=False) or "")
+        if isinstance(item, Message) and item.warning:
+            print_stderr(describe(item, verbose=False) or "")
 
     def close(self, *, succeeded: bool) -> None:
         """Have nothing left to show."""
@@ -59,7 +59,7 @@ def progress(*, quiet: bool, verbose: bool, logs: PrivateFolder | None) -> Itera
         verbose: show more.
         logs: the folder in which the log is kept; `None` keeps none.
     """
-    shown: Progress
+    shown: ProgressDisplay
     if quiet:
         shown = QuietProgress()
     elif shows_live():
@@ -72,7 +72,7 @@ def progress(*, quiet: bool, verbose: bool, logs: PrivateFolder | None) -> Itera
     if logs is not None:
         log = LaunchLog(logs)
 
-    def listen(item: Event | Notice) -> None:
+    def listen(item: Event | Progress) -> None:
         shown(item)
         if log is not None:
             log(item)
@@ -90,6 +90,6 @@ def progress(*, quiet: bool, verbose: bool, logs: PrivateFolder | None) -> Itera
             log.close(outcome=outcome)
             if log.problem:
                 warning = colored("warning:", "yellow", sys.stderr)
-                say(f"{warning} the log of the launch cannot be written: {clean_value(log.problem)}")
+                print_stderr(f"{warning} the log of the launch cannot be written: {clean_value(log.problem)}")
             if log.path and outcome != "succeeded":
-                say(f"log: {show_path(log.path)}")
+                print_stderr(f"log: {show_path(log.path)}")

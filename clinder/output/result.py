@@ -29,16 +29,16 @@ class Result:
         text: what is printed on stdout without `--json`; nothing if empty.
         messages: what is said on stderr, unless quiet.
         exit_status: what the command ends with.
-        take_back: undoes what was done, where the result is all that is left of it and cannot be written.
-        is_one_of_many: whether the command prints several, so that the JSON of each is a line of its own.
+        on_write_failure: undoes what was done, where the result is all that is left of it and cannot be written.
+        json_lines: whether the command prints several, so that the JSON of each is a line of its own.
     """
 
     document: Mapping[str, Any]
     text: str = ""
     messages: tuple[str, ...] = ()
     exit_status: int = 0
-    take_back: Callable[[], None] | None = None
-    is_one_of_many: bool = False
+    on_write_failure: Callable[[], None] | None = None
+    json_lines: bool = False
 
 
 def show(result: Result, *, as_json: bool, quiet: bool = False) -> bool:
@@ -54,17 +54,17 @@ def show(result: Result, *, as_json: bool, quiet: bool = False) -> bool:
     """
     if not quiet:
         for message in result.messages:
-            say(one_paragraph(message))
+            print_stderr(one_paragraph(message))
     try:
         if as_json:
-            _print_json(result.document, is_one_of_many=result.is_one_of_many)
+            _print_json(result.document, json_lines=result.json_lines)
         elif result.text:
             sys.stdout.write(result.text.rstrip("\n") + "\n")
         sys.stdout.flush()
     except OSError as error:
-        give_up(sys.stdout)
-        if result.take_back:
-            result.take_back()
+        detach(sys.stdout)
+        if result.on_write_failure:
+            result.on_write_failure()
             raise ClinderError(
                 f"the session could not be printed ({error.strerror}), so it was stopped", hint="Look at stdout."
             ) from error
@@ -74,7 +74,7 @@ def show(result: Result, *, as_json: bool, quiet: bool = False) -> bool:
     return True
 
 
-def give_up(stream: TextIO) -> None:
+def detach(stream: TextIO) -> None:
     """Write no more to a stream that failed: what is in its buffer would fail again at the end of the process."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -89,17 +89,17 @@ def one_paragraph(text: str) -> str:
     return re.sub(r"\n(?=\S)", "\n  ", clean_message(text))
 
 
-def show_error(error: ClinderError, *, as_json: bool, is_one_of_many: bool = False) -> None:
+def show_error(error: ClinderError, *, as_json: bool, json_lines: bool = False) -> None:
     """Print an error: for people on stderr; for programs also as JSON on stdout, with any session that was made.
 
     Args:
         error: what went wrong.
         as_json: whether programs read on.
-        is_one_of_many: whether the JSON of each result is a line of its own.
+        json_lines: whether the JSON of each result is a line of its own.
     """
-    say(f"{colored('clinder:', 'red', sys.stderr)} {one_paragraph(error.message)}")
+    print_stderr(f"{colored('clinder:', 'red', sys.stderr)} {one_paragraph(error.message)}")
     if error.hint:
-        say(f"  {clean_value(error.hint, MOST_OF_A_MESSAGE)}")
+        print_stderr(f"  {clean_value(error.hint, MOST_OF_A_MESSAGE)}")
     if as_json:
         document: dict[str, Any] = {
             "error": {
@@ -111,30 +111,30 @@ def show_error(error: ClinderError, *, as_json: bool, is_one_of_many: bool = Fal
         if error.session:
             document["session"] = session_document(error.session, with_token=True)
         try:
-            _print_json(document, is_one_of_many=is_one_of_many)
+            _print_json(document, json_lines=json_lines)
         except OSError:
-            give_up(sys.stdout)
+            detach(sys.stdout)
         else:
             return
     if error.session:
-        say(f"  The session is there: {error.session.uri}")
+        print_stderr(f"  The session is there: {error.session.uri}")
 
 
-def say(text: str) -> None:
+def print_stderr(text: str) -> None:
     """Say something on stderr; if nobody can hear it any more, that is no fault."""
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
     except OSError:
-        give_up(sys.stderr)
+        detach(sys.stderr)
 
 
 def say_warning(text: str) -> None:
     """Say a warning on stderr, of one line or more, whatever others have written into it."""
-    say(f"warning: {one_paragraph(text)}")
+    print_stderr(f"warning: {one_paragraph(text)}")
 
 
-def _print_json(document: Mapping[str, Any], *, is_one_of_many: bool) -> None:
-    indent = None if is_one_of_many else 2
+def _print_json(document: Mapping[str, Any], *, json_lines: bool) -> None:
+    indent = None if json_lines else 2
     sys.stdout.write(json.dumps({"format_version": FORMAT_VERSION, **document}, indent=indent) + "\n")
     sys.stdout.flush()

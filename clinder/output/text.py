@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from clinder.hubs.binderhub import HubReport
-    from clinder.model.events import LaunchesLeft
+    from clinder.model.events import RateLimit
     from clinder.model.session import Session
     from clinder.operations.inspect import StatusResult
     from clinder.operations.plan import Plan
@@ -111,18 +111,18 @@ def state_text(state: State) -> str:
     return aligned(rows)
 
 
-def hub_text(hub: str, report: HubReport, launches_left: LaunchesLeft | None) -> str:
+def hub_text(hub: str, report: HubReport, rate_limit: RateLimit | None) -> str:
     """Show what a hub says of itself."""
     left = "not known: hubs tell when they launch"
-    if launches_left:
-        reset = datetime.fromtimestamp(launches_left.reset_at, UTC).astimezone()
-        left = f"{launches_left.remaining} of {launches_left.limit}, anew at {reset:%H:%M:%S}"
+    if rate_limit:
+        reset = datetime.fromtimestamp(rate_limit.reset_at, UTC).astimezone()
+        left = f"{rate_limit.remaining} of {rate_limit.limit}, anew at {reset:%H:%M:%S}"
     checks = ((str(check.get("service")), "ok" if check.get("ok") else "FAILS") for check in report.checks)
     return aligned(
         [
             ("hub", hub),
             ("BinderHub", str(report.versions.get("binderhub", "")) or "no"),
-            ("well", "yes" if report.is_well else "no"),
+            ("well", "yes" if report.healthy else "no"),
             *((f"  {service}", verdict) for service, verdict in checks),
             ("providers", ", ".join(report.providers)),
             ("launches left", left if report.is_binderhub else ""),

@@ -81,7 +81,7 @@ class Child:
         if self._process.returncode is None:
             self._kill()
             self._process.wait()
-            self._terminal.take_back(restores_modes=True)
+            self._terminal.on_write_failure(restores_modes=True)
         self._terminal.close()
 
     def wait(self, *, is_over: Callable[[], bool], signalled: Callable[[], int | None] = lambda: None) -> int:
@@ -113,7 +113,7 @@ class Child:
                     self._kill()  # what is left of its group
                 return status
         finally:
-            self._terminal.take_back(restores_modes=status is None or status > _SIGNAL_STATUS)
+            self._terminal.on_write_failure(restores_modes=status is None or status > _SIGNAL_STATUS)
 
     def _poll(self) -> int | None:
         """Look whether it has ended; if it was stopped (Ctrl-Z), stop with it, and go on with it."""
@@ -125,7 +125,7 @@ class Child:
         if os.WIFSTOPPED(status):
             wants_terminal = os.WSTOPSIG(status) in (signal.SIGTTIN, signal.SIGTTOU)
             if not (wants_terminal and self._terminal.is_ours):  # as after `fg` of what was started with `&`
-                self._terminal.take_back()
+                self._terminal.on_write_failure()
                 os.killpg(os.getpgrp(), signal.SIGTSTP)  # as the terminal would have: a script around clinder, too
             self._terminal.give_to(self._process.pid)
             self._signal(signal.SIGCONT)
@@ -207,7 +207,7 @@ class _Terminal:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGCONT)
 
-    def take_back(self, *, restores_modes: bool = False) -> None:
+    def on_write_failure(self, *, restores_modes: bool = False) -> None:
         """Be in the foreground again, if the terminal was given away.
 
         Args:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from clinder.model.duration import format_duration
 from clinder.model.errors import ClinderError, LostSessionError
-from clinder.model.events import Told
-from clinder.operations.inspect import Wishes
+from clinder.model.events import Message
+from clinder.operations.inspect import UpOptions
 from clinder.operations.lifecycle import release, up
 from clinder.operations.results import UpAction
 from clinder.run.child import Child, find_command
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from clinder.config.loading import Config
     from clinder.model.session import Session
-    from clinder.operations.context import Circumstances
+    from clinder.operations.context import RunContext
     from clinder.run.watch import Loss
 
 _LIMITS = (
@@ -60,15 +60,13 @@ class _Ended:
     loss: Loss | None
 
 
-def run(
-    config: Config, options: RunOptions, *, circumstances: Callable[[], AbstractContextManager[Circumstances]]
-) -> int:
+def run(config: Config, options: RunOptions, *, context: Callable[[], AbstractContextManager[RunContext]]) -> int:
     """Run a command under a session.
 
     Args:
         config: what is declared.
         options: the command, and how it is run.
-        circumstances: makes those of bringing up and of stopping; while the command runs, the terminal is its own.
+        context: makes those of bringing up and of stopping; while the command runs, the terminal is its own.
 
     Returns:
         The command's exit status.
@@ -80,35 +78,33 @@ def run(
     find_command(options.command[0])
     with Interrupts().installed() as between:
         for tries_left in range(options.retries, -1, -1):
-            with _noting(circumstances, between) as current:
-                result = up(config, current, Wishes(replace=options.fresh))
+            with _noting(context, between) as current:
+                result = up(config, current, UpOptions(replace=options.fresh))
             is_ours = result.action is not UpAction.KEPT and not options.keep
             try:
                 between.check()
                 ended = _run_once(config, options, result.session, between)
             except BaseException:
                 if is_ours:
-                    _release(config, result.session, _noting(circumstances, between))
+                    _release(config, result.session, _noting(context, between))
                 raise
             if is_ours or ended.loss:
-                _release(config, result.session, _noting(circumstances, between))
+                _release(config, result.session, _noting(context, between))
             if ended.loss is None:
                 return ended.status
             lost = _describe(ended.loss, result.session)
             if tries_left == 0 or ended.is_signalled:
                 raise LostSessionError(lost, hint=_LIMITS)
             between.check()
-            with _noting(circumstances, between) as current:
-                current.tell(Told(f"{lost}; launching again", warning=True))
+            with _noting(context, between) as current:
+                current.on_event(Message(f"{lost}; launching again", warning=True))
     raise AssertionError("the last try returns or raises")
 
 
 @contextmanager
-def _noting(
-    circumstances: Callable[[], AbstractContextManager[Circumstances]], between: Interrupts
-) -> Iterator[Circumstances]:
+def _noting(context: Callable[[], AbstractContextManager[RunContext]], between: Interrupts) -> Iterator[RunContext]:
     """Make circumstances, and note afterwards a signal that came meanwhile: it is for all that follows, too."""
-    with circumstances() as current:
+    with context() as current:
         try:
             yield current
         finally:
@@ -124,14 +120,14 @@ def _run_once(config: Config, options: RunOptions, session: Session, between: In
     return _Ended(status, child.is_signalled, watch.loss)
 
 
-def _release(config: Config, session: Session, circumstances: AbstractContextManager[Circumstances]) -> None:
+def _release(config: Config, session: Session, context: AbstractContextManager[RunContext]) -> None:
     """Stop the session; where that fails the command's own status counts all the same, and the state remembers."""
-    with circumstances as current:
+    with context as current:
         try:
             release(config, current, session)
         except ClinderError as error:
             text = f"{session.url} is not seen to be gone: {error.message}; `clinder down` tries again"
-            current.tell(Told(text, warning=True))
+            current.on_event(Message(text, warning=True))
 
 
 def _describe(loss: Loss, session: Session) -> str:

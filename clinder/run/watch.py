@@ -110,6 +110,6 @@ class Watch:
     def _stir(self) -> None:
         try:
             with JupyterServer(self._session, connect=self._timeouts.connect) as server:
-                server.stir()
+                server.report_activity()
         except ClinderError:
             return  # the next look tells whether it is there

@@ -134,7 +134,7 @@ def _check_sessions(state: State) -> None:
     Raises:
         ValueError: one of them will not do.
     """
-    named = [("session", state.session), *((f"retired[{index}]", its) for index, its in enumerate(state.retired))]
+    named = [("session", state.session), *((f"retired[{index}]", item) for index, item in enumerate(state.retired))]
     for where, session in named:
         try:
             if session:

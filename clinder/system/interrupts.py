@@ -37,7 +37,7 @@ class Interrupts:
         requested: the number of the first signal that came, if any.
         requested_at: when it came, on the monotonic clock.
         is_repeated: whether a second one came, so that nothing may take time any more.
-        left_behind: what a second signal would leave behind, in one sentence, kept true by those who work.
+        possible_orphan: what a second signal would leave behind, in one sentence, kept true by those who work.
     """
 
     def __init__(self, signals: tuple[signal.Signals, ...] = ENDING_SIGNALS) -> None:
@@ -45,7 +45,7 @@ class Interrupts:
         self.requested: int | None = None
         self.requested_at = 0.0
         self.is_repeated = False
-        self.left_behind = ""
+        self.possible_orphan = ""
         self._left_at = 0.0
 
     @contextlib.contextmanager
@@ -71,7 +71,7 @@ class Interrupts:
             if self.is_repeated and now < self._left_at + _LEAVING_S:
                 return  # it is leaving
             self.is_repeated, self._left_at = True, now
-            raise InterruptedBySignalError(number, f"{_name(number)} again: left at once", hint=self.left_behind)
+            raise InterruptedBySignalError(number, f"{_name(number)} again: left at once", hint=self.possible_orphan)
         self.requested, self.requested_at = number, now
 
     def error(self, message: str = "", *, hint: str = "") -> InterruptedBySignalError:

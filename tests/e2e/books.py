@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from commands import CLINDER
-from embedded import checkout, processes_of, surroundings
+from embedded import checkout, environment_variables, processes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,12 +31,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in os.environ:
             if name.startswith("CLINDER_"):
                 patch.delenv(name)
-        with surroundings(folder):
+        with environment_variables(folder):
             yield folder
 
 
 @pytest.fixture(autouse=True)
-def kept_cache(place: Path, plain_surroundings: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+def kept_cache(place: Path, plain_environment: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The embedded hub's folder, the same for all tests of a file."""
     cache = place / "cache"
     monkeypatch.setenv("CLINDER_CACHE_DIR", str(cache))

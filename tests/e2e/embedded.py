@@ -56,7 +56,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 
 @contextmanager
-def surroundings(folder: Path) -> Iterator[Path]:
+def environment_variables(folder: Path) -> Iterator[Path]:
     """A home and a cache of their own; every process that has to do with them must be gone at the end."""
     home, cache = folder / "home", folder / "cache"
     home.mkdir()
@@ -82,7 +82,7 @@ def surroundings(folder: Path) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The hub's folder for one test."""
-    with surroundings(tmp_path) as folder:
+    with environment_variables(tmp_path) as folder:
         yield folder
 
 

@@ -94,7 +94,7 @@ def parse(arguments: list[str]) -> None:
     command.make_context("clinder", rest)
 
 
-def surroundings(tmp_path: Path) -> dict[str, str]:
+def environment_variables(tmp_path: Path) -> dict[str, str]:
     """What commands get: a home and a cache of their own, clinder and this Python first on PATH."""
     kept = {name: value for name, value in os.environ.items() if name in ("LANG", "TMPDIR", "PYTHONPATH")}
     kept |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}

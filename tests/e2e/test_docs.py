@@ -22,10 +22,10 @@ from pages import (
     Block,
     blocks_of,
     down,
+    environment_variables,
     invocations,
     name_of,
     parse,
-    surroundings,
 )
 
 from clinder.cli.app import app
@@ -164,7 +164,7 @@ def test_the_tutorial_runs_and_shows_what_it_says(tmp_path: Path) -> None:
         ran = subprocess.run(
             ["bash", "-c", "\n".join(script)],
             cwd=home,
-            env=surroundings(home),
+            env=environment_variables(home),
             capture_output=True,
             text=True,
             timeout=LIMIT_S,
@@ -172,7 +172,7 @@ def test_the_tutorial_runs_and_shows_what_it_says(tmp_path: Path) -> None:
         )
     finally:
         if (home / "hello").is_dir():
-            down(home / "hello", surroundings(home))
+            down(home / "hello", environment_variables(home))
     outputs = re.split(r"\n--- end of block \d+\n", normal(ran.stdout.replace(str(home), "/home/ada")))
     assert len(outputs) == len(RUN) + 1, ran.stdout
     for block, output in zip(RUN, outputs, strict=False):
@@ -192,9 +192,9 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, An
     (folder / "README.md").write_text("A project.\n", encoding="utf-8")
     author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
     for arguments in (["init", "--quiet"], ["add", "."], [*author, "commit", "--quiet", "--message", "Begin"]):
-        subprocess.run(["git", *arguments], cwd=folder, env=surroundings(root), check=True)
+        subprocess.run(["git", *arguments], cwd=folder, env=environment_variables(root), check=True)
     serve = [CLINDER, "hub", "serve", "--port", "0", "--rate-limit", "9", "--poll", "1s"]
-    env = surroundings(root)
+    env = environment_variables(root)
     with subprocess.Popen(serve, env=env, stderr=subprocess.PIPE, text=True) as hub:
         try:
             assert hub.stderr is not None

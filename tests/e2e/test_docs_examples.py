@@ -20,10 +20,10 @@ from pages import (
     LIMIT_S,
     Block,
     down,
+    environment_variables,
     invocations,
     name_of,
     parse,
-    surroundings,
 )
 
 import clinder
@@ -171,7 +171,7 @@ def stand_ins(folder: Path, status: int) -> dict[str, str]:
     for name, text in scripts.items():
         (folder / name).write_text(text, encoding="utf-8")
         (folder / name).chmod(0o755)
-    env = surroundings(folder.parent)
+    env = environment_variables(folder.parent)
     return env | {
         "PATH": f"{folder}{os.pathsep}{env['PATH']}",
         "CLINDER_SESSION_WARM": "off",
@@ -227,7 +227,7 @@ def test_a_script_uses_a_session_and_leaves_none(project: Path, script: str, sta
         "import os, pathlib\npathlib.Path('url').write_text(os.environ['JUPYTER_BASE_URL'])\n"
     )
     (project / "build.py").write_text(f"import os, sys\nassert os.environ['JUPYTER_TOKEN']\nsys.exit({status})\n")
-    env = surroundings(project.parent) | {"CLINDER_SESSION_WARM": "off", "CLINDER_HUB": "local"}
+    env = environment_variables(project.parent) | {"CLINDER_SESSION_WARM": "off", "CLINDER_HUB": "local"}
     arguments = {
         "without-files": [str(project)],
         "wait-for-hub": ["sh", "-c", "python3 prepare.py && python3 build.py"],

@@ -18,6 +18,7 @@ from embedded import (
     checkout,
     cloned,
     commit,
+    environment_variables,
     eventually,
     failure,
     git,
@@ -26,7 +27,6 @@ from embedded import (
     phases,
     processes_of,
     run_python,
-    surroundings,
 )
 
 from clinder.localhub.hub import LocalHub
@@ -196,7 +196,7 @@ SECRETS = ("CLINDER_BUILD_TOKEN", "JUPYTER_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_A
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     folder = tmp_path_factory.mktemp("seen")
-    with surroundings(folder) as cache, pytest.MonkeyPatch.context() as patch:
+    with environment_variables(folder) as cache, pytest.MonkeyPatch.context() as patch:
         for name in SECRETS:
             patch.setenv(name, "a-secret-of-the-caller")
         patch.setenv("JUPYTER_PATH", str(folder / "the user's own"))

@@ -56,7 +56,7 @@ def test_a_session_elsewhere_on_this_machine_can_be_looked_at_all_the_same(repos
 def test_a_list_of_hubs_passes_over_an_embedded_hub_that_can_keep_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HubError, match="cannot keep anything"):
-        EmbeddedHub(tmp_path / "file" / "cache").trouble()
+        EmbeddedHub(tmp_path / "file" / "cache").health_problem()
 
 
 def test_a_served_hub_tells_its_clients(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_a_disk_that_takes_no_record_fails_the_launch_in_words(
     stream = EmbeddedHub().launch(local(repository))
     with stream:
         events: list[Event] = []
-        while (batch := stream.take(20)) is not None:
+        while (batch := stream.receive(20)) is not None:
             events += batch
     assert events[-1].phase is Phase.FAILED
     assert "No space left on device" in events[-1].message

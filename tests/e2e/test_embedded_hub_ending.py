@@ -84,7 +84,7 @@ def starting(folder: Path, *arguments: str, until: str) -> Iterator[subprocess.P
 def hear(stream: EventStream, words: str) -> None:
     said = ""
     while words not in said:
-        events = stream.take(20)
+        events = stream.receive(20)
         assert events is not None, said
         said += "".join(event.message for event in events)
 

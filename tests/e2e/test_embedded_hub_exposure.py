@@ -12,7 +12,7 @@ import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 import requests
 import websocket
-from embedded import LIMIT_S, Session, eventually, launched, processes_of, surroundings
+from embedded import LIMIT_S, Session, environment_variables, eventually, launched, processes_of
 
 from clinder.localhub.sessions import stop
 from clinder.model.repository import LOCAL, RepositorySpec
@@ -32,7 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def session(place: Path) -> Iterator[Session]:
     """A session that all tests look at which change nothing, with a kernel."""
-    with surroundings(place):
+    with environment_variables(place):
         folder = place / "cookbook"
         folder.mkdir()
         _, session = launched(RepositorySpec(LOCAL, str(folder)))

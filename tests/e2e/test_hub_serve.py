@@ -22,11 +22,11 @@ from embedded import (
     checkout,
     cloned,
     commit,
+    environment_variables,
     eventually,
     git,
     phases,
     processes_of,
-    surroundings,
 )
 from hub_process import HubProcess, serving, write_broken_server
 
@@ -56,7 +56,7 @@ def hub(cache: Path) -> Iterator[HubProcess]:
 @pytest.fixture(scope="module")
 def idle_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     """A hub for all tests that start nothing."""
-    with surroundings(tmp_path_factory.mktemp("idle")), serving() as hub:
+    with environment_variables(tmp_path_factory.mktemp("idle")), serving() as hub:
         yield hub
 
 

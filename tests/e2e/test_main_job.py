@@ -192,7 +192,7 @@ def test_the_same_works_over_http_against_hub_serve(project: Path, served: Serve
 def test_hub_check_knows_a_binderhub_from_another_server(served: Served, project: Path) -> None:
     good = clinder(project, "hub", "check", served.url, "--json").document
     assert good["is_binderhub"]
-    assert good["is_well"]
+    assert good["healthy"]
     assert "gh" in good["providers"]
     bad = clinder(project, "hub", "check", f"{served.url}/health", "--json", expect=8).document
     assert not bad["is_binderhub"]

@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="paths are bytes, and as long as Linux has them")
 
-NOBODY_LISTENS = ("--hub", "http://127.0.0.1:9", "--retry-attempts", "1")
+CONNECTION_REFUSED = ("--hub", "http://127.0.0.1:9", "--retry-attempts", "1")
 SESSION = "http://127.0.0.1:9/user/x/?token=t"
 COMMANDS: dict[tuple[str, ...], int] = {
     ("init", "--repo", "org/name", "--force"): 0,
     ("plan", "--repo", "org/name"): 0,
-    ("up", "--repo", "org/name", *NOBODY_LISTENS): 8,
+    ("up", "--repo", "org/name", *CONNECTION_REFUSED): 8,
     ("status",): 6,
     ("down",): 0,
-    ("run", "--repo", "org/name", *NOBODY_LISTENS, "--", "true"): 8,
+    ("run", "--repo", "org/name", *CONNECTION_REFUSED, "--", "true"): 8,
     ("env",): 6,
     ("open",): 6,
     ("logs", "9"): 2,
     ("state", "show"): 0,
     ("state", "adopt", SESSION, "--repo", "org/name"): 8,
-    ("start", "org/name", *NOBODY_LISTENS): 8,
+    ("start", "org/name", *CONNECTION_REFUSED): 8,
     ("stop", SESSION, "--timeouts-stop", "1s"): 8,
     ("hub", "check", "http://127.0.0.1:9"): 8,
 }
@@ -111,7 +111,7 @@ def test_every_command_says_that_a_folder_is_too_deep(folder: Path) -> None:
         ("status", "--config", "{}"),
         ("down", "--config", "{}"),
         ("status", "--state-dir", "{}"),
-        ("up", "--state-dir", "{}", "--repo", "org/name", *NOBODY_LISTENS),
+        ("up", "--state-dir", "{}", "--repo", "org/name", *CONNECTION_REFUSED),
         ("plan", "--hub", "local", "--repo", "./{}"),
         ("init", "--hub", "local", "--repo", "./{}"),
     ],

@@ -19,7 +19,7 @@ from tools import python_packages
 
 import clinder
 from clinder.model.errors import BuildError, ConfigError, LaunchError, TimedOutError
-from clinder.model.events import Attempt, Event, Notice, Phase, Proven
+from clinder.model.events import Attempt, Event, Phase, Progress, Verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,16 +84,16 @@ def test_a_file_counts_for_the_end_of_a_session_too(server: JupyterSession, hub:
 
 
 def test_the_progress_is_told(server: JupyterSession, hub: Server) -> None:
-    heard: list[Event | Notice] = []
+    heard: list[Event | Progress] = []
     clinder.launch("org/name", hub=hub.url, settings=QUICK, on_event=heard.append)
     assert isinstance(heard[0], Attempt)
     assert [item.phase for item in heard if isinstance(item, Event)][-1] is Phase.READY
-    assert any(isinstance(item, Proven) for item in heard)
+    assert any(isinstance(item, Verified) for item in heard)
 
 
 def test_a_listener_that_raises_leaves_no_session_behind(server: JupyterSession, hub: Server) -> None:
-    def refuse(item: Event | Notice) -> None:
-        if isinstance(item, Proven):
+    def refuse(item: Event | Progress) -> None:
+        if isinstance(item, Verified):
             raise RuntimeError("mine")
 
     with pytest.raises(RuntimeError, match="mine"):
@@ -114,7 +114,7 @@ def test_errors_are_of_the_kinds_that_the_documentation_names(server: JupyterSes
 def test_ctrl_c_during_the_launch_is_a_keyboard_interrupt_and_stops_the_session(
     server: JupyterSession, hub: Server
 ) -> None:
-    def interrupt(item: Event | Notice) -> None:
+    def interrupt(item: Event | Progress) -> None:
         if isinstance(item, Event) and item.phase is Phase.LAUNCHING:
             signal.raise_signal(signal.SIGINT)
 
@@ -152,8 +152,8 @@ def test_the_noxfile_of_the_documentation_runs(project: Path, place: Path, monke
     nox = str(python_packages("nox", "nox") / "nox")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), sysconfig.get_path("purelib")]))
     (project / "noxfile.py").write_text((EXAMPLES / "noxfile.py").read_text())
-    tell = "import os; print('at', os.environ['JUPYTER_BASE_URL'])"
-    assert "at http://127.0.0.1:" in run(project, nox, "-s", "book", "--", sys.executable, "-c", tell)
+    on_event = "import os; print('at', os.environ['JUPYTER_BASE_URL'])"
+    assert "at http://127.0.0.1:" in run(project, nox, "-s", "book", "--", sys.executable, "-c", on_event)
     assert servers(place) == []
 
 
@@ -185,7 +185,7 @@ import clinder
 from clinder.model.events import Event, Notice
 
 
-def hear(item: Event | Notice) -> None: ...
+def hear(item: Event | Progress) -> None: ...
 
 
 def use() -> Iterator[clinder.Session]:

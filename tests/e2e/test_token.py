@@ -23,7 +23,7 @@ from hub.servers import JupyterSession, Server, event, eventually, stream
 import clinder as api
 from clinder.config.loading import load_config
 from clinder.model.errors import ClinderError
-from clinder.operations.context import Circumstances
+from clinder.operations.context import RunContext
 from clinder.operations.inspect import status
 from clinder.operations.lifecycle import down, up
 from clinder.state import StateFolder
@@ -264,16 +264,16 @@ def test_exceptions_and_what_is_printed_of_objects_do_not_tell_it(
     place: Place, session: JupyterSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = load_config(file=place.project / "clinder.toml", environment={})
-    circumstances = Circumstances(build_token=BUILD_TOKEN)
-    up(config, circumstances)
+    context = RunContext(build_token=BUILD_TOKEN)
+    up(config, context)
     state = StateFolder(config.state_dir).read()
-    shown = [repr(item) for item in (state, state.session, status(config), config, circumstances)]
+    shown = [repr(item) for item in (state, state.session, status(config), config, context)]
     session.overrides["POST", "api/kernels"] = echo(500)
     session.overrides["POST", "api/shutdown"] = lambda _request, connection: connection.reset()
     with pytest.raises(ClinderError) as launching:
         api.launch("org/name", hub=config.hubs[0], settings={"timeouts.stop": 0.3})
     with pytest.raises(ClinderError) as stopping:
-        down(load_config(file=config.file, options={"timeouts.stop": "0.3s"}, environment={}), circumstances)
+        down(load_config(file=config.file, options={"timeouts.stop": "0.3s"}, environment={}), context)
     for caught in (launching, stopping):
         error: BaseException | None = caught.value
         shown += traceback.format_exception(caught.value)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clinder.config.loading import Config, load_config
-from clinder.model.events import Event, Notice
-from clinder.operations.context import Circumstances
+from clinder.model.events import Event, Progress
+from clinder.operations.context import RunContext
 from hub.cluster import Cluster
 from hub.forks import Forks
 
@@ -47,9 +47,9 @@ class Heard:
     """A listener that remembers."""
 
     def __init__(self) -> None:
-        self.items: list[Event | Notice] = []
+        self.items: list[Event | Progress] = []
 
-    def __call__(self, item: Event | Notice) -> None:
+    def __call__(self, item: Event | Progress) -> None:
         self.items.append(item)
 
     @property
@@ -63,8 +63,8 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-def circumstances(heard: Heard) -> Circumstances:
-    return Circumstances(tell=heard, lock_timeout_s=0)
+def context(heard: Heard) -> RunContext:
+    return RunContext(on_event=heard, lock_timeout_s=0)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def report(documents: Mapping[str, tuple[int, object]]) -> HubReport:
 def test_a_well_binderhub_tells_versions_and_providers() -> None:
     found = report({"/versions": (200, VERSIONS), "/health": (200, WELL), "/api/repoproviders": (200, PROVIDERS)})
     assert found.is_binderhub
-    assert found.is_well
+    assert found.healthy
     assert found.providers == ["gh", "zenodo"]
     assert found.versions["binderhub"] == "0.2.0+2227"
     assert found.problem == ""
@@ -51,7 +51,7 @@ def test_a_well_binderhub_tells_versions_and_providers() -> None:
 def test_an_unwell_hub_answers_503_with_the_checks_that_fail() -> None:
     found = report({"/versions": (200, VERSIONS), "/health": (503, UNWELL)})
     assert found.is_binderhub
-    assert not found.is_well
+    assert not found.healthy
     assert found.problem.endswith("is unwell: JupyterHub API")
 
 

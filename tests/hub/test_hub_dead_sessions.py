@@ -22,7 +22,7 @@ from hub.servers import DEATHS, Connection, Handler, JupyterSession, Request, Se
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clinder.operations.context import Circumstances
+    from clinder.operations.context import RunContext
     from hub.cluster import Cluster
     from hub.forks import Ended, Forks
 
@@ -68,7 +68,7 @@ def state(project: Path) -> State:
 
 def urls(project: Path) -> tuple[str | None, list[str]]:
     found = state(project)
-    return (found.session.url if found.session else None, [its.url for its in found.retired])
+    return (found.session.url if found.session else None, [item.url for item in found.retired])
 
 
 def seen(ended: Ended) -> str:
@@ -196,40 +196,40 @@ def shut_down(session: JupyterSession, answer: Handler, *, ends: bool) -> Handle
 
 @pytest.mark.parametrize("answer", ["cut", "reset", "503", "500"])
 def test_down_believes_what_it_sees_and_not_what_a_shutdown_was_answered(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances, answer: str
+    session: JupyterSession, configure: Configure, context: RunContext, answer: str
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     session.overrides["POST", "api/shutdown"] = shut_down(session, DEATHS[answer], ends=True)
-    down(configure(), circumstances)
+    down(configure(), context)
     found = StateFolder(configure().state_dir).read()
     assert (found.session, found.retired) == (None, ())
 
 
 @pytest.mark.parametrize("first", ["500", "503", "cut", "reset"])
 def test_down_asks_again_where_the_first_shutdown_had_no_effect(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances, first: str
+    session: JupyterSession, configure: Configure, context: RunContext, first: str
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     session.overrides["POST", "api/shutdown"] = in_turn(
         shut_down(session, DEATHS[first], ends=False),
         shut_down(session, lambda _request, connection: connection.answer(200), ends=True),
     )
-    assert down(configure(), circumstances).action is DownAction.STOPPED
+    assert down(configure(), context).action is DownAction.STOPPED
     assert len(session.asked(f"{session.base}api/shutdown", "POST")) == 2
 
 
 @pytest.mark.parametrize("answer", ["200", "cut", "500"])
 def test_a_shutdown_that_never_has_an_effect_leaves_the_session_on_record(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, answer: str
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext, answer: str
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     says = DEATHS.get(answer, lambda _request, connection: connection.answer(200))
     session.overrides["POST", "api/shutdown"] = shut_down(session, says, ends=False)
     with pytest.raises(ClinderError) as caught:
-        down(configure(timeouts__stop=0.4), circumstances)
+        down(configure(timeouts__stop=0.4), context)
     assert caught.value.exit_status in (7, 8)
     found = StateFolder(configure().state_dir).read()
-    assert [its.url for its in found.retired] == [session.session_url]
+    assert [item.url for item in found.retired] == [session.session_url]
     del session.overrides["POST", "api/shutdown"]
-    assert down(configure(), circumstances).action is DownAction.STOPPED
+    assert down(configure(), context).action is DownAction.STOPPED
     assert len(hub.requests) == 1

@@ -14,9 +14,9 @@ import pytest
 
 from clinder.config.loading import Config
 from clinder.model.errors import ClinderError, StateError, UnreachableError
-from clinder.model.events import Told
+from clinder.model.events import Message
 from clinder.model.session import Session
-from clinder.operations.context import Circumstances
+from clinder.operations.context import RunContext
 from clinder.operations.inspect import preview, status
 from clinder.operations.lifecycle import down, up
 from clinder.operations.results import DownAction, UpAction
@@ -70,13 +70,11 @@ def on_disk(disk: Disk, configure: Configure) -> Configure:
     return make
 
 
-def test_on_a_full_disk_nothing_is_launched(
-    disk: Disk, on_disk: Configure, hub: Server, circumstances: Circumstances
-) -> None:
+def test_on_a_full_disk_nothing_is_launched(disk: Disk, on_disk: Configure, hub: Server, context: RunContext) -> None:
     StateFolder(disk.folder / ".clinder").prepare()
     disk.fill()
     with pytest.raises(StateError, match="cannot be written"):
-        up(on_disk(), circumstances)
+        up(on_disk(), context)
     assert hub.requests == []
 
 
@@ -85,12 +83,12 @@ def test_a_session_that_comes_when_the_disk_is_full_is_stopped_and_the_launch_is
 ) -> None:
     hub.handler = launches_after(session, disk.fill)
     with pytest.raises(StateError, match="cannot be written") as caught:
-        up(on_disk(), Circumstances(tell=heard))
+        up(on_disk(), RunContext(on_event=heard))
     disk.free()
     assert session.was_shut_down
     assert caught.value.session is None
-    down(on_disk(), Circumstances(tell=heard))
-    assert any("never finished" in item.text for item in heard.items if isinstance(item, Told))
+    down(on_disk(), RunContext(on_event=heard))
+    assert any("never finished" in item.text for item in heard.items if isinstance(item, Message))
 
 
 def test_a_session_that_is_on_record_before_the_disk_is_full_is_up(
@@ -102,35 +100,35 @@ def test_a_session_that_is_on_record_before_the_disk_is_full_is_up(
         session.handler(request, connection)
 
     session.overrides["POST", "api/kernels"] = fill
-    result = up(on_disk(), Circumstances(tell=heard))
+    result = up(on_disk(), RunContext(on_event=heard))
     disk.free()
     known = recorded(on_disk()).session
     assert known is not None
     assert (result.session.url, known.url) == (session.session_url, session.session_url)
-    assert any("on record all the same" in item.text for item in heard.items if isinstance(item, Told))
+    assert any("on record all the same" in item.text for item in heard.items if isinstance(item, Message))
 
 
 def test_down_on_a_full_disk_stops_the_session_and_says_what_it_could_not_write(
-    disk: Disk, on_disk: Configure, session: JupyterSession, circumstances: Circumstances
+    disk: Disk, on_disk: Configure, session: JupyterSession, context: RunContext
 ) -> None:
-    up(on_disk(), circumstances)
+    up(on_disk(), context)
     disk.fill()
     with pytest.raises(StateError, match="cannot be written") as caught:
-        down(on_disk(), circumstances)
+        down(on_disk(), context)
     disk.free()
     assert session.was_shut_down
     assert caught.value.hint.startswith("The session was stopped.")
-    assert down(on_disk(), circumstances).action is DownAction.ALREADY_GONE
+    assert down(on_disk(), context).action is DownAction.ALREADY_GONE
 
 
 def test_a_session_that_cannot_be_stopped_on_a_full_disk_stays_on_record(
-    disk: Disk, on_disk: Configure, session: JupyterSession, circumstances: Circumstances
+    disk: Disk, on_disk: Configure, session: JupyterSession, context: RunContext
 ) -> None:
-    up(on_disk(), circumstances)
+    up(on_disk(), context)
     session.mode = "503"
     disk.fill()
     with pytest.raises(UnreachableError):
-        down(on_disk(timeouts__stop=0.2), circumstances)
+        down(on_disk(timeouts__stop=0.2), context)
     disk.free()
     known = recorded(on_disk()).session
     assert known is not None
@@ -159,7 +157,7 @@ def mode(path: Path, bits: int) -> Iterator[None]:
 
 
 def statuses(ended: list[Ended]) -> list[int]:
-    return [its.status for its in ended]
+    return [item.status for item in ended]
 
 
 ALL = [("up",), ("down",), ("status",), ("plan",)]
@@ -205,7 +203,7 @@ def test_a_state_that_cannot_be_looked_into_is_not_taken_for_none(
     with mode(project / what, 0):
         ended = [bound.run(*command) for command in ALL]
     assert statuses(ended) == [9, 9, 9, 9]
-    assert all("Permission denied" in its.err for its in ended)
+    assert all("Permission denied" in item.err for item in ended)
     assert len(cluster.sessions) == 1
     assert bound.run("down").status == 0
     assert cluster.running == set()
@@ -225,16 +223,16 @@ FOREIGN = {
 
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_state_that_is_not_clinders_stops_every_command_and_stays_as_it_is(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, kind: str
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext, kind: str
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     file = StateFolder(configure().state_dir).file
     content = FOREIGN[kind]
     file.write_text(file.read_text()[:200] if content is None else content)
     before, launches = file.read_bytes(), len(hub.requests)
     commands: list[Callable[[], object]] = [
-        lambda: up(configure(), circumstances),
-        lambda: down(configure(), circumstances),
+        lambda: up(configure(), context),
+        lambda: down(configure(), context),
         lambda: status(configure()),
         lambda: preview(configure()),
     ]
@@ -246,26 +244,26 @@ def test_a_state_that_is_not_clinders_stops_every_command_and_stays_as_it_is(
 
 
 def test_a_damaged_state_is_mended_as_the_message_says(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     folder = StateFolder(configure().state_dir)
     folder.file.write_text("{")
     with pytest.raises(StateError, match="is damaged") as caught:
-        down(configure(), circumstances)
+        down(configure(), context)
     assert f"{folder.backup} (serial 2): copy it over {folder.file}" in caught.value.hint
     shutil.copy(folder.backup, folder.file)
-    assert down(configure(), circumstances).action is DownAction.STOPPED
+    assert down(configure(), context).action is DownAction.STOPPED
 
 
 # Changed under a running command
 
 
 def test_a_folder_that_is_deleted_during_a_launch_is_made_anew(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = launches_after(session, lambda: shutil.rmtree(configure().state_dir))
-    up(configure(), circumstances)
+    up(configure(), context)
     known = recorded(configure()).session
     assert known is not None
     assert known.url == session.session_url
@@ -286,7 +284,7 @@ def test_a_state_that_is_changed_during_a_launch_is_left_alone_and_the_session_s
     hub: Server,
     session: JupyterSession,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     change: Callable[[Config], None],
 ) -> None:
     left: list[bytes] = []
@@ -297,28 +295,28 @@ def test_a_state_that_is_changed_during_a_launch_is_left_alone_and_the_session_s
 
     hub.handler = launches_after(session, happen)
     with pytest.raises(StateError, match=r"was replaced while this command ran|is damaged") as caught:
-        up(configure(), circumstances)
+        up(configure(), context)
     assert session.was_shut_down
     assert caught.value.session is None
     assert [StateFolder(configure().state_dir).file.read_bytes()] == left
 
 
 def test_a_session_that_can_be_neither_stopped_nor_recorded_because_the_state_was_replaced_is_handed_over(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.mode = "503"
     hub.handler = launches_after(session, lambda: replace_state(configure()))
     with pytest.raises(StateError) as caught:
-        up(configure(timeouts__stop=0.2), circumstances)
+        up(configure(timeouts__stop=0.2), context)
     assert caught.value.session is not None
     assert caught.value.session.uri == f"{session.session_url}?token={TOKEN}"
 
 
 @pytest.mark.parametrize("stops", [True, False])
 def test_a_session_whose_state_is_replaced_while_it_is_stopped_is_stopped_or_handed_over(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances, stops: bool
+    session: JupyterSession, configure: Configure, context: RunContext, stops: bool
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     session.after_shutdown = "404" if stops else "503"
 
     def replaced(request: Request, connection: Connection) -> None:
@@ -328,7 +326,7 @@ def test_a_session_whose_state_is_replaced_while_it_is_stopped_is_stopped_or_han
 
     session.overrides["POST", "api/shutdown"] = replaced
     with pytest.raises(ClinderError) as caught:
-        down(configure(timeouts__stop=0.3), circumstances)
+        down(configure(timeouts__stop=0.3), context)
     assert session.was_shut_down
     if stops:
         assert caught.value.hint.startswith("The session was stopped.")
@@ -339,7 +337,7 @@ def test_a_session_whose_state_is_replaced_while_it_is_stopped_is_stopped_or_han
 
 
 def test_of_two_launches_at_once_after_the_folder_was_deleted_one_is_kept_and_one_stopped(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     """With the folder goes the lock: a second `up` is not kept waiting."""
     with JupyterSession("y") as second:
@@ -347,11 +345,11 @@ def test_of_two_launches_at_once_after_the_folder_was_deleted_one_is_kept_and_on
         def overtake() -> None:
             shutil.rmtree(configure().state_dir)
             hub.handler = second.launch()
-            up(configure(), Circumstances(lock_timeout_s=0))
+            up(configure(), RunContext(lock_timeout_s=0))
 
         hub.handler = launches_after(session, overtake)
         with pytest.raises(StateError, match="was replaced while this command ran"):
-            up(configure(), circumstances)
+            up(configure(), context)
         known = recorded(configure()).session
         assert known is not None
         assert known.url == second.session_url
@@ -367,13 +365,13 @@ def test_a_clock_that_is_set_back_changes_nothing_but_stamps(
     hub: Server,
     session: JupyterSession,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     with JupyterSession("y") as second:
         hub.handler = launches_after(second, lambda: set_back(monkeypatch, hours=24 * 400))
-        result = up(configure(ref="v2"), circumstances)
+        result = up(configure(ref="v2"), context)
         assert result.action is UpAction.REPLACED
         assert all(0 <= phase.seconds < 10 for phase in result.session.phases)
         assert str(result.session.ready_at) < str(result.session.launched_at), "the clock was set back"
@@ -382,4 +380,4 @@ def test_a_clock_that_is_set_back_changes_nothing_but_stamps(
         assert (state.session.url, state.retired) == (second.session_url, ())
         seen = status(configure())
         assert seen.seen is not None
-        assert down(configure(), circumstances).action is DownAction.STOPPED
+        assert down(configure(), context).action is DownAction.STOPPED

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clinder.config.loading import Config, load_config
-from clinder.model.events import Told
+from clinder.model.events import Message
 from clinder.model.session import Session
-from clinder.operations.context import Circumstances
+from clinder.operations.context import RunContext
 from clinder.operations.lifecycle import down, up
 from clinder.state import Pending, Process, State, StateFolder
 from hub.cluster import Cluster, Launched
@@ -105,7 +105,7 @@ def test_a_command_killed_at_any_step_loses_nothing_and_the_next_one_repairs(
         assert len(lost) <= (state.pending is not None), "a session was forgotten, not just launching"
         assert not any(cluster.find(url).was_asked for url in lost), "a session was used before it was recorded"
         heard.items.clear()
-        (up if command == "up" else down)(configured(project, ref), Circumstances(tell=heard))
+        (up if command == "up" else down)(configured(project, ref), RunContext(on_event=heard))
         if state.pending:
             assert told(heard) == [str(state.pending.process.pid)]
         state = folder.read()
@@ -122,7 +122,7 @@ def shape(state: State) -> tuple[bool, int, bool]:
 
 def told(heard: Heard) -> list[str]:
     """The processes whose launches were said to have never finished."""
-    texts = [item.text for item in heard.items if isinstance(item, Told) and item.warning]
+    texts = [item.text for item in heard.items if isinstance(item, Message) and item.warning]
     return [found for text in texts for found in NEVER_FINISHED.findall(text)]
 
 
@@ -163,7 +163,7 @@ def test_commands_killed_at_random_moments_one_after_the_other_lose_nothing(
         assert not folder.is_locked()
         lost = cluster.running - named(state)
         assert len(lost) <= len(said) + (state.pending is not None), "a session was forgotten, and nobody said so"
-    down(configured(project), Circumstances(tell=heard))
+    down(configured(project), RunContext(on_event=heard))
     said |= set(told(heard))
     assert named(folder.read()) == set()
     assert len(cluster.running) <= len(said)

@@ -13,11 +13,11 @@ import pytest
 
 from clinder.config.loading import Config
 from clinder.model.errors import ClinderError, LockedError, NoSessionError, StateError, TimedOutError, UnreachableError
-from clinder.model.events import Told
+from clinder.model.events import Message
 from clinder.model.observation import Condition
 from clinder.model.session import Session
-from clinder.operations.context import Circumstances
-from clinder.operations.inspect import Wishes, preview, status
+from clinder.operations.context import RunContext
+from clinder.operations.inspect import UpOptions, preview, status
 from clinder.operations.lifecycle import adopt, down, forget, up
 from clinder.operations.results import DownAction, UpAction
 from clinder.state import Pending, Process, State, StateFolder
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hub.conftest import Heard
 
 Configure = Callable[..., Config]
-REPLACE = Wishes(replace=True)
+REPLACE = UpOptions(replace=True)
 
 
 @pytest.fixture
@@ -61,10 +61,8 @@ def urls(state: State) -> tuple[str | None, list[str]]:
 # up
 
 
-def test_the_first_up_launches_and_records(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
-) -> None:
-    result = up(configure(), circumstances)
+def test_the_first_up_launches_and_records(session: JupyterSession, configure: Configure, context: RunContext) -> None:
+    result = up(configure(), context)
     state = recorded(configure())
     assert result.action is UpAction.LAUNCHED
     assert urls(state) == (session.session_url, [])
@@ -73,38 +71,36 @@ def test_the_first_up_launches_and_records(
     assert state.pending is None
 
 
-def test_a_session_that_runs_as_declared_is_kept(
-    hub: Server, configure: Configure, circumstances: Circumstances
-) -> None:
-    made = up(configure(), circumstances)
-    again = up(configure(), circumstances)
+def test_a_session_that_runs_as_declared_is_kept(hub: Server, configure: Configure, context: RunContext) -> None:
+    made = up(configure(), context)
+    again = up(configure(), context)
     assert (again.action, again.session) == (UpAction.KEPT, made.session)
     assert len(hub.requests) == 1
 
 
-def test_keeping_a_session_writes_nothing(configure: Configure, circumstances: Circumstances) -> None:
-    up(configure(), circumstances)
+def test_keeping_a_session_writes_nothing(configure: Configure, context: RunContext) -> None:
+    up(configure(), context)
     before = (configure().state_dir / "state.json").read_bytes()
-    up(configure(), circumstances)
+    up(configure(), context)
     assert (configure().state_dir / "state.json").read_bytes() == before
 
 
 def test_a_culled_session_is_launched_again(
-    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     session.mode = "424"
     hub.handler = second.launch()
-    assert up(configure(), circumstances).action is UpAction.LAUNCHED
+    assert up(configure(), context).action is UpAction.LAUNCHED
     assert urls(recorded(configure())) == (second.session_url, [])
 
 
 def test_a_replacement_runs_before_the_old_session_is_stopped(
-    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     hub.handler = second.launch()
-    result = up(configure(ref="v2"), circumstances)
+    result = up(configure(ref="v2"), context)
     assert result.action is UpAction.REPLACED
     proven = max(request.at for request in second.requests)
     assert session.asked(f"{session.base}api/shutdown", "POST")[0].at > proven
@@ -112,12 +108,12 @@ def test_a_replacement_runs_before_the_old_session_is_stopped(
 
 
 def test_if_the_replacement_fails_the_old_session_stays(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     hub.handler = stream(event("failed", "no such package\n"))
     with pytest.raises(ClinderError, match="no such package"):
-        up(configure(ref="v2"), circumstances)
+        up(configure(ref="v2"), context)
     state = recorded(configure())
     assert urls(state) == (session.session_url, [])
     assert state.pending is None
@@ -125,61 +121,61 @@ def test_if_the_replacement_fails_the_old_session_stays(
 
 
 def test_if_the_replacements_kernel_fails_the_old_session_stays(
-    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     hub.handler = second.launch()
     second.kernel_states = ["dead"]
     with pytest.raises(ClinderError, match="died while it started"):
-        up(configure(ref="v2"), circumstances)
+        up(configure(ref="v2"), context)
     assert urls(recorded(configure())) == (session.session_url, [])
     assert second.was_shut_down
     assert not session.was_shut_down
 
 
 def test_a_replacement_that_is_no_use_and_cannot_be_stopped_is_retired(
-    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     hub.handler = second.launch()
     second.mode = "503"
     with pytest.raises(ClinderError):
-        up(configure(ref="v2", timeouts__launch=0.5, timeouts__stop=0.3), circumstances)
+        up(configure(ref="v2", timeouts__launch=0.5, timeouts__stop=0.3), context)
     assert urls(recorded(configure())) == (session.session_url, [second.session_url])
 
 
 def test_an_unreachable_session_is_not_joined_by_a_second(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     session.mode = "503"
     with pytest.raises(UnreachableError, match="which does not mean that it is gone") as caught:
-        up(configure(), circumstances)
+        up(configure(), context)
     assert "--replace" in caught.value.hint
     assert len(hub.requests) == 1
     assert urls(recorded(configure())) == (session.session_url, [])
 
 
 def test_an_unreachable_session_is_replaced_on_demand_and_kept_in_mind(
-    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     session.mode = "503"
     hub.handler = second.launch()
-    result = up(configure(timeouts__stop=0.3), circumstances, REPLACE)
+    result = up(configure(timeouts__stop=0.3), context, REPLACE)
     assert result.action is UpAction.REPLACED
     assert urls(recorded(configure())) == (second.session_url, [session.session_url])
 
 
 @pytest.mark.parametrize("answer", ["running", "404"])
 def test_every_up_tries_retired_sessions_again(
-    session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances, answer: str
+    session: JupyterSession, second: JupyterSession, configure: Configure, context: RunContext, answer: str
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     state = recorded(configure())
     write(configure(), replace(state, retired=(Session(url=second.session_url, token=TOKEN),)))
     second.mode = answer
-    assert up(configure(), circumstances).action is UpAction.KEPT
+    assert up(configure(), context).action is UpAction.KEPT
     assert urls(recorded(configure())) == (session.session_url, [])
     assert second.was_shut_down is (answer == "running")
 
@@ -190,22 +186,22 @@ def test_a_retired_session_that_is_still_out_of_reach_hinders_nothing(
     write(configure(), State(retired=(Session(url=second.session_url, token=TOKEN),)))
     second.mode = "503"
     began = time.monotonic()
-    up(configure(timeouts__stop=30), Circumstances(tell=heard))
+    up(configure(timeouts__stop=30), RunContext(on_event=heard))
     assert time.monotonic() - began < 10, "it was waited for"
     assert urls(recorded(configure())) == (session.session_url, [second.session_url])
-    assert any(isinstance(item, Told) and item.warning and "tried again" in item.text for item in heard.items)
+    assert any(isinstance(item, Message) and item.warning and "tried again" in item.text for item in heard.items)
 
 
 def test_a_launch_that_never_finished_is_told_of_and_forgotten(configure: Configure, heard: Heard) -> None:
     pending = Pending(hub="h", provider="gh", repo="o/n", ref="main", process=Process.current("up"))
     write(configure(), State(pending=pending))
-    up(configure(), Circumstances(tell=heard))
-    assert any(isinstance(item, Told) and item.warning and "never finished" in item.text for item in heard.items)
+    up(configure(), RunContext(on_event=heard))
+    assert any(isinstance(item, Message) and item.warning and "never finished" in item.text for item in heard.items)
     assert recorded(configure()).pending is None
 
 
 def test_the_hub_that_is_asked_is_on_record(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     """The first hub of the list fails, and meanwhile the next one is asked."""
     asked = []
@@ -219,7 +215,7 @@ def test_the_hub_that_is_asked_is_on_record(
         hub.handler = lambda request, connection: (
             look(request, connection) if request.path.startswith("/build") else connection.json(200, {"ok": True})
         )
-        up(configure(hub=[first.url, hub.url], retry__attempts=2), circumstances)
+        up(configure(hub=[first.url, hub.url], retry__attempts=2), context)
     assert asked == [hub.url]
 
 
@@ -227,7 +223,7 @@ def test_the_hub_that_is_asked_is_on_record(
 
 
 def test_the_launch_is_pending_before_the_hub_is_asked(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     seen: list[dict[str, Any]] = []
     launch = session.launch()
@@ -237,14 +233,14 @@ def test_the_launch_is_pending_before_the_hub_is_asked(
         launch(request, connection)
 
     hub.handler = handle
-    up(configure(), circumstances)
+    up(configure(), context)
     assert seen[0]["pending"]["repo"] == "org/name"
     assert seen[0]["pending"]["process"]["operation"] == "up"
     assert seen[0]["session"] is None
 
 
 def test_the_session_is_recorded_before_it_is_asked_anything(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     seen: list[dict[str, Any]] = []
 
@@ -254,16 +250,16 @@ def test_the_session_is_recorded_before_it_is_asked_anything(
         session.handler(request, connection)
 
     session.overrides["GET", "api/status"] = handle
-    up(configure(), circumstances)
+    up(configure(), context)
     assert (seen[0]["session"]["url"], seen[0]["session"]["token"]) == (session.session_url, TOKEN)
     assert seen[0]["pending"] is None
 
 
 def test_the_old_session_is_retired_before_it_is_asked_to_end(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     seen: list[dict[str, Any]] = []
-    up(configure(), circumstances)
+    up(configure(), context)
 
     def handle(request: Request, connection: Connection) -> None:
         seen.append(on_disk(configure()))
@@ -271,7 +267,7 @@ def test_the_old_session_is_retired_before_it_is_asked_to_end(
         session.handler(request, connection)
 
     session.overrides["POST", "api/shutdown"] = handle
-    down(configure(), circumstances)
+    down(configure(), context)
     assert seen[0]["session"] is None
     assert [retired["url"] for retired in seen[0]["retired"]] == [session.session_url]
 
@@ -293,55 +289,53 @@ def launch_into_unwritable_state(hub: Server, session: JupyterSession, config: C
 
 
 def test_a_session_that_cannot_be_recorded_is_stopped(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     launch_into_unwritable_state(hub, session, configure())
     with pytest.raises(StateError, match="cannot be written") as caught:
-        up(configure(), circumstances)
+        up(configure(), context)
     assert session.was_shut_down
     assert caught.value.session is None
 
 
 def test_a_session_that_can_be_neither_recorded_nor_stopped_is_borne_by_the_error(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.mode = "503"
     launch_into_unwritable_state(hub, session, configure())
     with pytest.raises(StateError, match="cannot be written") as caught:
-        up(configure(timeouts__stop=0.3), circumstances)
+        up(configure(timeouts__stop=0.3), context)
     assert caught.value.session is not None
     assert (caught.value.session.url, caught.value.session.token) == (session.session_url, TOKEN)
 
 
 def test_a_state_that_cannot_be_written_launches_nothing(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     configure().state_dir.touch()
     with pytest.raises(StateError):
-        up(configure(), circumstances)
+        up(configure(), context)
     assert hub.requests == []
 
 
 def test_a_damaged_state_launches_nothing_and_stays_as_it_is(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     folder(configure()).prepare()
     (configure().state_dir / "state.json").write_text("{")
     for command in (up, down):
         with pytest.raises(StateError, match="is damaged"):
-            command(configure(), circumstances)
+            command(configure(), context)
     assert (configure().state_dir / "state.json").read_text() == "{"
     assert hub.requests == []
 
 
-def test_another_clinders_lock_keeps_everything_away(
-    hub: Server, configure: Configure, circumstances: Circumstances
-) -> None:
+def test_another_clinders_lock_keeps_everything_away(hub: Server, configure: Configure, context: RunContext) -> None:
     with (
         folder(configure()).locked("down", timeout_s=0, on_wait=lambda holder: None),
         pytest.raises(LockedError, match=r"is locked by clinder down \(process \d+"),
     ):
-        up(configure(), circumstances)
+        up(configure(), context)
     assert hub.requests == []
 
 
@@ -349,31 +343,31 @@ def test_another_clinders_lock_keeps_everything_away(
 
 
 def test_down_stops_the_session_and_forgets_it(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
-    assert down(configure(), circumstances).action is DownAction.STOPPED
+    up(configure(), context)
+    assert down(configure(), context).action is DownAction.STOPPED
     assert session.was_shut_down
     assert urls(recorded(configure())) == (None, [])
 
 
-def test_down_without_any_state_has_nothing_to_stop(configure: Configure, circumstances: Circumstances) -> None:
-    assert down(configure(), circumstances).action is DownAction.NOTHING
+def test_down_without_any_state_has_nothing_to_stop(configure: Configure, context: RunContext) -> None:
+    assert down(configure(), context).action is DownAction.NOTHING
     assert not configure().state_dir.exists()
 
 
-def test_a_second_down_has_nothing_to_stop(configure: Configure, circumstances: Circumstances) -> None:
-    up(configure(), circumstances)
-    down(configure(), circumstances)
-    assert down(configure(), circumstances).action is DownAction.NOTHING
+def test_a_second_down_has_nothing_to_stop(configure: Configure, context: RunContext) -> None:
+    up(configure(), context)
+    down(configure(), context)
+    assert down(configure(), context).action is DownAction.NOTHING
 
 
 def test_down_finds_a_session_that_is_gone_already(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     session.mode = "404"
-    result = down(configure(), circumstances)
+    result = down(configure(), context)
     assert result.action is DownAction.ALREADY_GONE
     assert result.session is not None
     assert urls(recorded(configure())) == (None, [])
@@ -383,38 +377,36 @@ def test_down_finds_a_session_that_is_gone_already(
 def test_a_session_that_is_not_seen_to_be_gone_stays_recorded(
     session: JupyterSession,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     mode: str,
     kind: type[ClinderError],
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     session.mode = session.after_shutdown = mode
     with pytest.raises(kind):
-        down(configure(timeouts__stop=0.4), circumstances)
+        down(configure(timeouts__stop=0.4), context)
     assert urls(recorded(configure())) == (None, [session.session_url])
 
 
-def test_the_next_down_tries_it_again(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
-) -> None:
-    up(configure(), circumstances)
+def test_the_next_down_tries_it_again(session: JupyterSession, configure: Configure, context: RunContext) -> None:
+    up(configure(), context)
     session.mode = "503"
     with pytest.raises(UnreachableError):
-        down(configure(timeouts__stop=0.3), circumstances)
+        down(configure(timeouts__stop=0.3), context)
     session.mode = "running"
-    assert down(configure(), circumstances).action is DownAction.STOPPED
+    assert down(configure(), context).action is DownAction.STOPPED
     assert urls(recorded(configure())) == (None, [])
 
 
 def test_one_session_that_cannot_be_stopped_does_not_keep_the_others_up(
-    session: JupyterSession, second: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     state = recorded(configure())
     write(configure(), replace(state, retired=(Session(url=second.session_url, token=TOKEN),)))
     second.mode = "503"
     with pytest.raises(UnreachableError):
-        down(configure(timeouts__stop=0.3), circumstances)
+        down(configure(timeouts__stop=0.3), context)
     assert session.was_shut_down
     assert urls(recorded(configure())) == (None, [second.session_url])
 
@@ -435,11 +427,11 @@ def test_status_without_a_session(configure: Configure) -> None:
 def test_status_looks_at_the_session_and_changes_nothing(
     session: JupyterSession,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     mode: str,
     condition: Condition,
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     before = on_disk(configure())
     session.mode = mode
     result = status(configure())
@@ -448,27 +440,27 @@ def test_status_looks_at_the_session_and_changes_nothing(
     assert on_disk(configure()) == before
 
 
-def test_status_tells_of_drift(configure: Configure, circumstances: Circumstances) -> None:
-    up(configure(), circumstances)
+def test_status_tells_of_drift(configure: Configure, context: RunContext) -> None:
+    up(configure(), context)
     drift = status(configure(ref="v2")).drift
     assert [(item.key, item.declared, item.running) for item in drift] == [("ref", "v2", "main")]
 
 
 def test_status_asks_for_nothing_that_counts_as_activity(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     session.requests.clear()
     status(configure())
     assert [request.path for request in session.requests] == [f"{session.base}api/status"]
 
 
 def test_a_plan_says_what_up_would_do_and_changes_nothing(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     assert [step.action.value for step in preview(configure()).steps] == ["launch"]
     assert not configure().state_dir.exists()
-    up(configure(), circumstances)
+    up(configure(), context)
     assert [step.action.value for step in preview(configure()).steps] == ["keep"]
     assert [step.action.value for step in preview(configure(ref="v2")).steps] == ["launch", "stop"]
     assert len(hub.requests) == 1
@@ -483,10 +475,10 @@ def test_a_launch_under_way_is_no_leftover_in_a_plan(configure: Configure) -> No
 
 
 def test_an_adopted_session_counts_as_declared(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    adopt(configure(), circumstances, Session(url=session.session_url, token=TOKEN))
-    assert up(configure(), circumstances).action is UpAction.KEPT
+    adopt(configure(), context, Session(url=session.session_url, token=TOKEN))
+    assert up(configure(), context).action is UpAction.KEPT
     assert hub.requests == []
 
 
@@ -494,61 +486,59 @@ def test_an_adopted_session_counts_as_declared(
 def test_a_session_that_does_not_run_is_not_adopted(
     session: JupyterSession,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     mode: str,
     kind: type[ClinderError],
 ) -> None:
     session.mode = mode
     with pytest.raises(kind):
-        adopt(configure(), circumstances, Session(url=session.session_url, token=TOKEN))
+        adopt(configure(), context, Session(url=session.session_url, token=TOKEN))
     assert recorded(configure()).session is None
 
 
 def test_a_second_session_is_not_adopted_over_the_first(
-    second: JupyterSession, configure: Configure, circumstances: Circumstances
+    second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    made = up(configure(), circumstances)
+    made = up(configure(), context)
     with pytest.raises(StateError, match="a session is recorded already"):
-        adopt(configure(), circumstances, Session(url=second.session_url, token=TOKEN))
+        adopt(configure(), context, Session(url=second.session_url, token=TOKEN))
     assert recorded(configure()).session == made.session
 
 
 def test_a_session_that_was_retired_and_is_adopted_again_is_kept(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     again = Session(url=session.session_url, token=TOKEN)
     write(configure(), State(retired=(again,)))
-    adopt(configure(), circumstances, again)
-    assert up(configure(), circumstances).action is UpAction.KEPT
+    adopt(configure(), context, again)
+    assert up(configure(), context).action is UpAction.KEPT
     assert urls(recorded(configure())) == (session.session_url, [])
     assert not session.was_shut_down
 
 
 def test_one_session_of_several_can_be_forgotten(
-    second: JupyterSession, configure: Configure, circumstances: Circumstances
+    second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    made = up(configure(), circumstances).session
+    made = up(configure(), context).session
     lost = Session(url=second.session_url, token=TOKEN)
     write(configure(), replace(recorded(configure()), retired=(lost,)))
-    assert forget(configure(), circumstances, lost.uri) == [lost]
+    assert forget(configure(), context, lost.uri) == [lost]
     assert urls(recorded(configure())) == (made.url, [])
     with pytest.raises(NoSessionError, match="no session is recorded at that URL"):
-        forget(configure(), circumstances, lost.url)
+        forget(configure(), context, lost.url)
 
 
-def test_what_is_forgotten_goes_on_running(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
-) -> None:
-    made = up(configure(), circumstances)
-    assert forget(configure(), circumstances) == [made.session]
+def test_what_is_forgotten_goes_on_running(session: JupyterSession, configure: Configure, context: RunContext) -> None:
+    made = up(configure(), context)
+    assert forget(configure(), context) == [made.session]
     assert urls(recorded(configure())) == (None, [])
     assert not session.was_shut_down
 
 
 def test_neither_logs_nor_lock_tell_the_token(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    up(configure(), circumstances)
+    up(configure(), context)
     for path in Path(configure().state_dir).rglob("*"):
         if path.is_file() and not path.name.startswith("state.json"):
             assert TOKEN not in path.read_text()

@@ -19,8 +19,8 @@ from clinder.model.errors import (
     RateLimitedError,
     UnreachableError,
 )
-from clinder.model.events import Attempt, LaunchesLeft, Retrying, Told
-from clinder.operations.context import Circumstances
+from clinder.model.events import Attempt, Message, RateLimit, Retrying
+from clinder.operations.context import RunContext
 from clinder.operations.lifecycle import up
 from clinder.operations.oneshot import start
 from clinder.state import StateFolder
@@ -78,9 +78,9 @@ def with_limit(*pieces: bytes, remaining: int, reset_in_s: float) -> Handler:
     return handle
 
 
-def failure(config: Config, circumstances: Circumstances) -> ClinderError:
+def failure(config: Config, context: RunContext) -> ClinderError:
     with pytest.raises(ClinderError) as caught:
-        start(config, circumstances)
+        start(config, context)
     return caught.value
 
 
@@ -89,7 +89,7 @@ def launches(server: Server) -> int:
 
 
 def told(heard: Heard) -> list[str]:
-    return [item.text for item in heard.items if isinstance(item, Told)]
+    return [item.text for item in heard.items if isinstance(item, Message)]
 
 
 def pauses(heard: Heard) -> list[float]:
@@ -102,16 +102,16 @@ def pauses(heard: Heard) -> list[float]:
 def test_each_try_goes_to_the_next_hub_of_the_list(hub: Server, configure: Configure, heard: Heard) -> None:
     with Server(hub_with(plain(503))) as first, Server(hub_with(plain(502))) as second:
         config = configure(hub=[first.url, second.url, hub.url], retry__attempts=3)
-        assert start(config, Circumstances(tell=heard)).hub == hub.url
+        assert start(config, RunContext(on_event=heard)).hub == hub.url
         assert [launches(server) for server in (first, second, hub)] == [1, 1, 1]
 
 
 def test_the_list_begins_again_while_tries_are_left(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = hub_with(in_turn(plain(503), session.launch()))
     with Server(hub_with(plain(503))) as other:
-        start(configure(hub=[hub.url, other.url], retry__attempts=3), circumstances)
+        start(configure(hub=[hub.url, other.url], retry__attempts=3), context)
         assert (launches(hub), launches(other)) == (2, 1)
 
 
@@ -119,7 +119,7 @@ def test_each_attempt_is_told_with_the_reason_of_the_one_before(
     hub: Server, configure: Configure, heard: Heard
 ) -> None:
     with Server(hub_with(plain(502))) as first:
-        start(configure(hub=[first.url, hub.url], retry__attempts=2), Circumstances(tell=heard))
+        start(configure(hub=[first.url, hub.url], retry__attempts=2), RunContext(on_event=heard))
         shown = [item for item in heard.items if isinstance(item, Attempt | Retrying)]
         assert [(item.hub, item.number) for item in shown if isinstance(item, Attempt)] == [
             (first.url, 1),
@@ -130,12 +130,12 @@ def test_each_attempt_is_told_with_the_reason_of_the_one_before(
 
 
 def test_after_the_last_try_the_error_names_each_hub_and_why_it_failed(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     limited = stream(event("failed", "Try again in 1 seconds.\n", status_code=429))
     with Server(hub_with(plain(502))) as first, Server(hub_with(stream(BUILT))) as second:
         hub.handler = hub_with(limited)
-        error = failure(configure(hub=[first.url, second.url, hub.url], retry__attempts=3), circumstances)
+        error = failure(configure(hub=[first.url, second.url, hub.url], retry__attempts=3), context)
         assert isinstance(error, RateLimitedError)
         assert error.message.splitlines() == [
             "no session after 3 tries:",
@@ -152,7 +152,7 @@ def test_a_hub_whose_health_says_503_is_passed_over_and_the_reason_told(
     hub: Server, configure: Configure, heard: Heard
 ) -> None:
     with Server(hub_with(plain(500), health=unwell)) as ill:
-        made = start(configure(hub=[ill.url, hub.url]), Circumstances(tell=heard))
+        made = start(configure(hub=[ill.url, hub.url]), RunContext(on_event=heard))
         assert made.hub == hub.url
         assert launches(ill) == 0
         assert told(heard) == [f"{ill.url} is passed over: it is unwell (HTTP 503): JupyterHub API"]
@@ -160,23 +160,23 @@ def test_a_hub_whose_health_says_503_is_passed_over_and_the_reason_told(
 
 @pytest.mark.parametrize("health", [well, plain(404), plain(200), plain(302, Location="/"), plain(401)])
 def test_a_hub_that_is_well_or_does_not_tell_is_asked(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, health: Handler
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext, health: Handler
 ) -> None:
     hub.handler = hub_with(session.launch(), health=health)
     with Server() as other:
-        assert start(configure(hub=[hub.url, other.url]), circumstances).hub == hub.url
+        assert start(configure(hub=[hub.url, other.url]), context).hub == hub.url
         assert other.requests == []
 
 
 def test_a_hub_that_refuses_connections_is_passed_over(hub: Server, configure: Configure, heard: Heard) -> None:
     with refused_url() as url:
-        assert start(configure(hub=[url, hub.url]), Circumstances(tell=heard)).hub == hub.url
+        assert start(configure(hub=[url, hub.url]), RunContext(on_event=heard)).hub == hub.url
         assert told(heard) == [f"{url} is passed over: it cannot be reached: Connection refused"]
 
 
 @pytest.mark.parametrize("slow", [lambda _request, connection: connection.hold(), None], ids=["silent", "drips"])
 def test_a_hub_whose_health_is_slow_counts_as_well_after_a_moment(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, slow: Handler | None
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext, slow: Handler | None
 ) -> None:
     def drip(_request: Request, connection: Connection) -> None:
         connection.head(503, "application/json")
@@ -188,15 +188,15 @@ def test_a_hub_whose_health_is_slow_counts_as_well_after_a_moment(
     began = time.monotonic()
     with Server() as other:
         config = configure(hub=[hub.url, other.url], timeouts__connect=1, session__warm="off")
-        assert start(config, circumstances).hub == hub.url
+        assert start(config, context).hub == hub.url
     assert 0.4 < time.monotonic() - began < 3
 
 
 def test_a_single_hub_costs_no_request_but_the_launch(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = hub_with(in_turn(plain(503), session.launch()), health=unwell)
-    start(configure(hub=[hub.url, hub.url], retry__attempts=2), circumstances)
+    start(configure(hub=[hub.url, hub.url], retry__attempts=2), context)
     assert [request.path.split("/")[1] for request in hub.requests] == ["build", "build"]
 
 
@@ -207,17 +207,17 @@ def test_where_every_hub_is_unwell_the_first_is_asked_all_the_same(
         Server(hub_with(session.launch(), health=unwell)) as first,
         Server(hub_with(session.launch(), health=unwell)) as second,
     ):
-        assert start(configure(hub=[first.url, second.url]), Circumstances(tell=heard)).hub == first.url
+        assert start(configure(hub=[first.url, second.url]), RunContext(on_event=heard)).hub == first.url
         assert launches(second) == 0
     assert "no hub of the list is better off" in told(heard)[-1]
 
 
 def test_a_hub_that_was_passed_over_is_named_in_the_last_error(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = hub_with(stream(event("failed", "no such package: nump\n")))
     with Server(hub_with(plain(500), health=unwell)) as ill:
-        error = failure(configure(hub=[ill.url, hub.url]), circumstances)
+        error = failure(configure(hub=[ill.url, hub.url]), context)
         assert isinstance(error, BuildError)
         assert error.message.splitlines() == [
             f"the build on {hub.url} failed: no such package: nump",
@@ -226,11 +226,11 @@ def test_a_hub_that_was_passed_over_is_named_in_the_last_error(
 
 
 def test_a_hub_that_was_asked_after_all_was_not_passed_over(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = hub_with(plain(500), health=unwell)
     with Server(hub_with(plain(500), health=unwell)) as other:
-        error = failure(configure(hub=[hub.url, other.url], retry__attempts=2), circumstances)
+        error = failure(configure(hub=[hub.url, other.url], retry__attempts=2), context)
         assert (launches(hub), launches(other)) == (1, 1)
     assert "passed over" not in error.message
 
@@ -243,8 +243,8 @@ def test_the_embedded_hub_is_a_last_resort_even_where_it_is_not_installed(
 
     monkeypatch.setattr(EmbeddedHub, "__init__", refuse)
     hub.handler = hub_with(session.launch())
-    assert start(configure(hub=[hub.url, "local"]), Circumstances(tell=heard)).hub == hub.url
-    assert start(configure(hub=["local", hub.url]), Circumstances(tell=heard)).hub == hub.url
+    assert start(configure(hub=[hub.url, "local"]), RunContext(on_event=heard)).hub == hub.url
+    assert start(configure(hub=["local", hub.url]), RunContext(on_event=heard)).hub == hub.url
     assert told(heard) == ["local is passed over: the embedded hub needs jupyter_server"]
 
 
@@ -253,9 +253,9 @@ def test_what_a_hub_told_at_an_earlier_launch_counts(
 ) -> None:
     hub.handler = hub_with(session.launch())
     with Server(hub_with(session.launch())) as spent:
-        told_before = LaunchesLeft(spent.url, 0, 10, round(time.time()) + 600)
-        circumstances = Circumstances(tell=heard, recall={spent.url: told_before}.get)
-        assert start(configure(hub=[spent.url, hub.url]), circumstances).hub == hub.url
+        told_before = RateLimit(spent.url, 0, 10, round(time.time()) + 600)
+        context = RunContext(on_event=heard, recall={spent.url: told_before}.get)
+        assert start(configure(hub=[spent.url, hub.url]), context).hub == hub.url
         assert launches(spent) == 0
 
 
@@ -265,28 +265,24 @@ def test_a_hub_that_said_that_no_launches_are_left_is_passed_over(
     spent = with_limit(BUILT, event("failed", "no\n", status_code=500), remaining=0, reset_in_s=600)
     hub.handler = hub_with(stream(BUILT, event("failed", "no\n", status_code=500)))
     with Server(hub_with(spent)) as first:
-        failure(configure(hub=[first.url, hub.url], retry__attempts=3), Circumstances(tell=heard))
+        failure(configure(hub=[first.url, hub.url], retry__attempts=3), RunContext(on_event=heard))
         assert (launches(first), launches(hub)) == (1, 2)
         assert told(heard) == [f"{first.url} is passed over: it takes no more launches for now"]
 
 
-def test_a_hub_with_launches_left_is_not_passed_over(
-    hub: Server, configure: Configure, circumstances: Circumstances
-) -> None:
+def test_a_hub_with_launches_left_is_not_passed_over(hub: Server, configure: Configure, context: RunContext) -> None:
     left = with_limit(event("failed", "no\n", status_code=500), remaining=1, reset_in_s=600)
     hub.handler = hub_with(stream(event("failed", "no\n", status_code=500)))
     with Server(hub_with(left)) as first:
-        failure(configure(hub=[first.url, hub.url], retry__attempts=3), circumstances)
+        failure(configure(hub=[first.url, hub.url], retry__attempts=3), context)
         assert (launches(first), launches(hub)) == (2, 1)
 
 
-def test_a_limit_whose_window_has_ended_counts_no_more(
-    hub: Server, configure: Configure, circumstances: Circumstances
-) -> None:
+def test_a_limit_whose_window_has_ended_counts_no_more(hub: Server, configure: Configure, context: RunContext) -> None:
     spent = with_limit(event("failed", "no\n", status_code=500), remaining=0, reset_in_s=-5)
     hub.handler = hub_with(stream(event("failed", "no\n", status_code=500)))
     with Server(hub_with(spent)) as first:
-        failure(configure(hub=[first.url, hub.url], retry__attempts=3), circumstances)
+        failure(configure(hub=[first.url, hub.url], retry__attempts=3), context)
         assert (launches(first), launches(hub)) == (2, 1)
 
 
@@ -298,7 +294,7 @@ def test_a_hub_that_asks_to_wait_holds_up_no_other(
 ) -> None:
     hub.handler = hub_with(LIMITED)
     with Server(hub_with(session.launch())) as other:
-        start(configure(hub=[hub.url, other.url], retry__attempts=2, retry__backoff=0.02), Circumstances(tell=heard))
+        start(configure(hub=[hub.url, other.url], retry__attempts=2, retry__backoff=0.02), RunContext(on_event=heard))
     assert [pause < 1 for pause in pauses(heard)] == [True]
 
 
@@ -306,14 +302,14 @@ def test_where_every_hub_asks_to_wait_the_next_is_awaited(hub: Server, configure
     hub.handler = hub_with(LIMITED)
     with Server(hub_with(LIMITED)) as other:
         config = configure(hub=[hub.url, other.url], retry__attempts=3, retry__wait=0.3, retry__backoff=0.01)
-        failure(config, Circumstances(tell=heard))
+        failure(config, RunContext(on_event=heard))
         assert (launches(hub), launches(other)) == (2, 1)
     assert [pause == 0.3 for pause in pauses(heard)] == [False, True]
 
 
 def test_the_pauses_grow_and_vary_by_a_quarter(hub: Server, configure: Configure, heard: Heard) -> None:
     hub.handler = plain(503)
-    failure(configure(retry__attempts=4, retry__backoff=0.02), Circumstances(tell=heard))
+    failure(configure(retry__attempts=4, retry__backoff=0.02), RunContext(on_event=heard))
     assert len(pauses(heard)) == 3
     for number, pause in enumerate(pauses(heard)):
         assert 0.75 <= pause / (0.02 * 2**number) <= 1.25
@@ -321,7 +317,7 @@ def test_the_pauses_grow_and_vary_by_a_quarter(hub: Server, configure: Configure
 
 def test_the_end_of_the_hubs_window_is_awaited(hub: Server, configure: Configure, heard: Heard) -> None:
     hub.handler = with_limit(event("failed", "no\n", status_code=500), remaining=0, reset_in_s=600)
-    failure(configure(retry__attempts=2, retry__wait=0.2), Circumstances(tell=heard))
+    failure(configure(retry__attempts=2, retry__wait=0.2), RunContext(on_event=heard))
     assert pauses(heard) == [0.2]
 
 
@@ -330,7 +326,7 @@ def test_the_end_of_the_window_counts_more_than_its_whole_length(
 ) -> None:
     spent = with_limit(event("failed", "no\n", status_code=500), remaining=0, reset_in_s=2)
     hub.handler = in_turn(spent, LIMITED)
-    failure(configure(retry__attempts=3, retry__wait=60, timeouts__build=60), Circumstances(tell=heard))
+    failure(configure(retry__attempts=3, retry__wait=60, timeouts__build=60), RunContext(on_event=heard))
     assert all(pause <= 2 for pause in pauses(heard)), "the refusal names 3600 s, the headers before it 2 s"
 
 
@@ -339,7 +335,7 @@ def test_the_end_of_the_window_counts_more_than_its_whole_length(
 def test_retry_after_is_heeded(hub: Server, configure: Configure, heard: Heard, status: int, form: str) -> None:
     after = "7" if form == "seconds" else formatdate(time.time() + 7, usegmt=True)
     hub.handler = plain(status, Retry_After=after)
-    error = failure(configure(retry__attempts=2, retry__wait=0.3), Circumstances(tell=heard))
+    error = failure(configure(retry__attempts=2, retry__wait=0.3), RunContext(on_event=heard))
     assert error.retry_after_s is not None
     assert 5 < error.retry_after_s <= 7
     assert pauses(heard) == [0.3]
@@ -350,7 +346,7 @@ def test_an_odd_retry_after_is_none(hub: Server, configure: Configure, heard: He
     hub.handler = lambda _request, connection: connection.send(
         f"HTTP/1.1 503 x\r\nRetry-After: {odd}\r\nContent-Length: 0\r\n\r\n".encode()
     )
-    failure(configure(retry__attempts=2, retry__backoff=0.02), Circumstances(tell=heard))
+    failure(configure(retry__attempts=2, retry__backoff=0.02), RunContext(on_event=heard))
     assert pauses(heard)[0] < 0.05
 
 
@@ -360,7 +356,7 @@ def test_an_odd_retry_after_is_none(hub: Server, configure: Configure, heard: He
 def test_the_time_for_the_build_counts_over_all_tries(hub: Server, configure: Configure, heard: Heard) -> None:
     hub.handler = stream(event("waiting", "x\n"), 0.4)
     began = time.monotonic()
-    error = failure(configure(retry__attempts=9, timeouts__build=1), Circumstances(tell=heard))
+    error = failure(configure(retry__attempts=9, timeouts__build=1), RunContext(on_event=heard))
     assert time.monotonic() - began < 3
     assert launches(hub) == 3
     assert "timeouts.build = 1s" in error.message
@@ -369,7 +365,7 @@ def test_the_time_for_the_build_counts_over_all_tries(hub: Server, configure: Co
 def test_no_pause_outlasts_the_time_for_the_build(hub: Server, configure: Configure, heard: Heard) -> None:
     hub.handler = plain(503)
     began = time.monotonic()
-    error = failure(configure(retry__attempts=3, retry__backoff=60, timeouts__build=5), Circumstances(tell=heard))
+    error = failure(configure(retry__attempts=3, retry__backoff=60, timeouts__build=5), RunContext(on_event=heard))
     assert time.monotonic() - began < 2
     assert isinstance(error, UnreachableError)
     assert "no time is left for another try: timeouts.build = 5s" in error.message
@@ -379,21 +375,19 @@ def test_a_session_that_a_cut_may_have_left_is_told_of_though_the_next_try_succe
     hub: Server, session: JupyterSession, configure: Configure, heard: Heard
 ) -> None:
     hub.handler = in_turn(stream(BUILT, 0.1, "reset"), session.launch())
-    start(configure(retry__attempts=2), Circumstances(tell=heard))
-    warnings = [item.text for item in heard.items if isinstance(item, Told) and item.warning]
+    start(configure(retry__attempts=2), RunContext(on_event=heard))
+    warnings = [item.text for item in heard.items if isinstance(item, Message) and item.warning]
     assert warnings == [
         f"A session may be left on {hub.url}. The hub launches it all the same, and stops it when it is idle."
     ]
 
 
-def test_sessions_that_cuts_may_have_left_are_counted(
-    hub: Server, configure: Configure, circumstances: Circumstances
-) -> None:
+def test_sessions_that_cuts_may_have_left_are_counted(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = hub_with(stream(BUILT, 0.1, "reset"))
     with Server(hub_with(stream(event("waiting", "x\n")))) as other:
-        error = failure(configure(hub=[hub.url, other.url], retry__attempts=3), circumstances)
+        error = failure(configure(hub=[hub.url, other.url], retry__attempts=3), context)
         assert isinstance(error, LaunchRetryError | UnreachableError)
-        assert error.sessions_left == 2
+        assert error.orphaned_sessions == 2
         assert error.hint.startswith(f"2 sessions may be left on {hub.url}. ")
 
 
@@ -403,9 +397,9 @@ def test_a_session_that_may_be_left_stays_recorded_as_a_launch_that_never_finish
     hub.handler = in_turn(stream(BUILT, 0.1, "reset"), session.launch())
     config = configure()
     with pytest.raises(ClinderError):
-        up(config, Circumstances())
+        up(config, RunContext())
     assert StateFolder(config.state_dir).read().pending is not None
-    up(config, Circumstances(tell=heard))
+    up(config, RunContext(on_event=heard))
     assert StateFolder(config.state_dir).read().pending is None
     assert any(
         "never finished; a session that it started ends when its hub finds it idle" in text for text in told(heard)
@@ -414,11 +408,11 @@ def test_a_session_that_may_be_left_stays_recorded_as_a_launch_that_never_finish
 
 @pytest.mark.parametrize("decided", [event("failed", "no\n", status_code=500), None], ids=["failed", "before built"])
 def test_a_launch_that_left_none_is_recorded_no_more(
-    hub: Server, configure: Configure, circumstances: Circumstances, decided: bytes | None
+    hub: Server, configure: Configure, context: RunContext, decided: bytes | None
 ) -> None:
     hub.handler = stream(BUILT, decided) if decided else stream(event("waiting", "x\n"), "reset")
     config = configure()
     with pytest.raises(ClinderError) as caught:
-        up(config, circumstances)
-    assert caught.value.sessions_left == 0
+        up(config, context)
+    assert caught.value.orphaned_sessions == 0
     assert StateFolder(config.state_dir).read().pending is None

@@ -22,11 +22,11 @@ from hypothesis.stateful import (
 
 from clinder.config.loading import Config, load_config
 from clinder.model.errors import ClinderError, InterruptedBySignalError, RefusedError, TimedOutError, UnreachableError
-from clinder.model.events import Event, Notice, Phase, Told
+from clinder.model.events import Event, Message, Phase, Progress
 from clinder.model.observation import Condition
 from clinder.model.session import Session
-from clinder.operations.context import Circumstances
-from clinder.operations.inspect import Wishes, preview, status
+from clinder.operations.context import RunContext
+from clinder.operations.inspect import UpOptions, preview, status
 from clinder.operations.lifecycle import down, forget, up
 from clinder.operations.results import DownAction, UpAction
 from clinder.state import State, StateFolder
@@ -101,10 +101,10 @@ class Keeping(RuleBasedStateMachine):
     def up(self, ref: str, anew: bool) -> None:
         known, seen = len(self.cluster.sessions), self.condition
         is_kept = not anew and (seen is Condition.UNREACHABLE or (seen is Condition.RUNNING and self.ref == ref))
-        foreseen = [step.action.value for step in preview(self.configured(ref), Wishes(replace=anew)).steps]
+        foreseen = [step.action.value for step in preview(self.configured(ref), UpOptions(replace=anew)).steps]
         assert ("launch" in foreseen) is not is_kept
         try:
-            result = up(self.configured(ref), self.circumstances(), Wishes(replace=anew))
+            result = up(self.configured(ref), self.context(), UpOptions(replace=anew))
         except UnreachableError:
             assert is_kept
             assert seen is Condition.UNREACHABLE
@@ -142,14 +142,14 @@ class Keeping(RuleBasedStateMachine):
     def up_interrupted(self, ref: str, phase: Phase) -> None:
         interrupts = Interrupts()
 
-        def interrupt(item: Event | Notice) -> None:
+        def interrupt(item: Event | Progress) -> None:
             if isinstance(item, Event) and item.phase is phase:
                 interrupts.requested, interrupts.requested_at = signal.SIGINT, time.monotonic()
 
         def pause(_request: Request, connection: Connection) -> None:
             connection.wait(0.15)
 
-        self.fail_to_bring_up(ref, pause, kind=InterruptedBySignalError, interrupts=interrupts, tell=interrupt)
+        self.fail_to_bring_up(ref, pause, kind=InterruptedBySignalError, interrupts=interrupts, on_event=interrupt)
 
     @rule()
     def down(self) -> None:
@@ -160,7 +160,7 @@ class Keeping(RuleBasedStateMachine):
         hopeless = {url for url in wanted if not self.ends_when_asked(url)}
         there = {url for url in wanted if not is_gone(self.cluster.find(url).mode)} - hopeless
         try:
-            result = down(self.configured("main"), self.circumstances())
+            result = down(self.configured("main"), self.context())
         except (UnreachableError, TimedOutError, RefusedError):
             assert hopeless
         else:
@@ -179,7 +179,7 @@ class Keeping(RuleBasedStateMachine):
     @precondition(lambda self: self.current or self.retired)
     @rule()
     def forget(self) -> None:
-        dropped = forget(self.configured("main"), self.circumstances())
+        dropped = forget(self.configured("main"), self.context())
         assert {session.url for session in dropped} == {url for url in (self.current, *self.retired) if url}
         self.excused |= {session.url for session in dropped}
         self.current, self.retired, self.unfinished = None, set(), None
@@ -294,13 +294,13 @@ class Keeping(RuleBasedStateMachine):
         launch_s: float = PATIENT_S,
         kind: type[ClinderError] = ClinderError,
         interrupts: Interrupts | None = None,
-        tell: object = None,
+        on_event: object = None,
     ) -> bool:
         """Bring up what cannot come up, unless it runs already; says whether a launch was tried."""
         is_kept = self.condition is Condition.RUNNING and self.ref == ref
         self.cluster.before_ready = before_ready
         try:
-            up(self.configured(ref, launch_s=launch_s), self.circumstances(interrupts, tell))
+            up(self.configured(ref, launch_s=launch_s), self.context(interrupts, on_event))
             assert is_kept, "it came up all the same"
         except kind:
             assert not is_kept
@@ -317,16 +317,16 @@ class Keeping(RuleBasedStateMachine):
             assert any(f"(process {self.unfinished} of" in text and "never finished" in text for text in self.told)
         self.unfinished = None
 
-    def circumstances(self, interrupts: Interrupts | None = None, tell: object = None) -> Circumstances:
+    def context(self, interrupts: Interrupts | None = None, on_event: object = None) -> RunContext:
         self.told.clear()
 
-        def listen(item: Event | Notice) -> None:
-            if isinstance(item, Told):
+        def listen(item: Event | Progress) -> None:
+            if isinstance(item, Message):
                 self.told.append(item.text)
-            if callable(tell):
-                tell(item)
+            if callable(on_event):
+                on_event(item)
 
-        return Circumstances(tell=listen, interrupts=interrupts or Interrupts(), lock_timeout_s=0)
+        return RunContext(on_event=listen, interrupts=interrupts or Interrupts(), lock_timeout_s=0)
 
     def configured(self, ref: str, *, launch_s: float = PATIENT_S) -> Config:
         """Declare a session; no longer than it takes is waited for what cannot come."""

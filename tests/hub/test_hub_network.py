@@ -16,7 +16,7 @@ import trustme
 from clinder.config.loading import Config
 from clinder.hubs.binderhub import BinderHub
 from clinder.model.errors import ClinderError, LaunchError, UnreachableError
-from clinder.model.events import Told
+from clinder.model.events import Message
 from clinder.model.session import Session
 from clinder.operations.lifecycle import adopt
 from clinder.operations.oneshot import start, stop
@@ -26,7 +26,7 @@ from hub.servers import TOKEN, JupyterSession, Server, refused_url
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clinder.operations.context import Circumstances
+    from clinder.operations.context import RunContext
 
 Configure = Callable[..., Config]
 BUNDLE = "REQUESTS_CA_BUNDLE"
@@ -38,10 +38,10 @@ def authority() -> trustme.CA:
 
 
 def certificate(authority: trustme.CA, *names: str, expired: bool = False) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ends = datetime.now(UTC) + timedelta(days=-1 if expired else 1)
-    authority.issue_cert(*names, not_before=ends - timedelta(days=3), not_after=ends).configure_cert(context)
-    return context
+    authority.issue_cert(*names, not_before=ends - timedelta(days=3), not_after=ends).configure_cert(tls)
+    return tls
 
 
 @pytest.fixture
@@ -73,8 +73,8 @@ class Secured:
 
 @pytest.fixture
 def secured(hub: Server, session: JupyterSession, authority: trustme.CA) -> Iterator[Secured]:
-    context = certificate(authority, "127.0.0.1", HUB, SESSION)
-    with TlsFront(hub.port, context) as hub_front, TlsFront(session.port, context) as session_front:
+    tls = certificate(authority, "127.0.0.1", HUB, SESSION)
+    with TlsFront(hub.port, tls) as hub_front, TlsFront(session.port, tls) as session_front:
         yield Secured(hub, hub_front, session, session_front)
 
 
@@ -93,9 +93,9 @@ def through(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
         monkeypatch.setenv(name, value)
 
 
-def failure(config: Config, circumstances: Circumstances) -> ClinderError:
+def failure(config: Config, context: RunContext) -> ClinderError:
     with pytest.raises(ClinderError) as caught:
-        start(config, circumstances)
+        start(config, context)
     return caught.value
 
 
@@ -104,12 +104,12 @@ def failure(config: Config, circumstances: Circumstances) -> ClinderError:
 
 @pytest.mark.usefixtures("believed")
 def test_an_authority_of_ones_own_is_believed_for_hub_and_session(
-    secured: Secured, configure: Configure, circumstances: Circumstances
+    secured: Secured, configure: Configure, context: RunContext
 ) -> None:
     secured.hub.handler = secured.session.launch(url=secured.session_url)
-    made = start(configure(hub=secured.hub_url), circumstances)
+    made = start(configure(hub=secured.hub_url), context)
     assert made.url == secured.session_url
-    assert stop(made, configure(), circumstances)
+    assert stop(made, configure(), context)
     assert secured.session.was_shut_down
 
 
@@ -119,16 +119,14 @@ def test_a_certificate_that_cannot_be_trusted_is_refused_at_once(
     authority: trustme.CA,
     believed: Path,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     fault: str,
 ) -> None:
     made_by = trustme.CA() if fault == "authority" else authority
-    context = certificate(made_by, HUB if fault == "name" else "127.0.0.1", expired=fault == "time")
+    tls = certificate(made_by, HUB if fault == "name" else "127.0.0.1", expired=fault == "time")
     began = time.monotonic()
-    with TlsFront(hub.port, context) as front:
-        error = failure(
-            configure(hub=f"https://127.0.0.1:{front.port}", retry__attempts=3, retry__backoff=5), circumstances
-        )
+    with TlsFront(hub.port, tls) as front:
+        error = failure(configure(hub=f"https://127.0.0.1:{front.port}", retry__attempts=3, retry__backoff=5), context)
         assert front.greeted == 0
     assert time.monotonic() - began < 3, "time does not mend it, so it is not tried again"
     assert hub.requests == []
@@ -140,15 +138,15 @@ def test_a_certificate_that_cannot_be_trusted_is_refused_at_once(
 
 
 def test_a_certificate_that_signed_itself_is_refused(
-    hub: Server, tmp_path: Path, configure: Configure, circumstances: Circumstances
+    hub: Server, tmp_path: Path, configure: Configure, context: RunContext
 ) -> None:
     authority = trustme.CA()
     both = tmp_path / "both.pem"
     both.write_bytes(authority.private_key_pem.bytes() + authority.cert_pem.bytes())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(both)
-    with TlsFront(hub.port, context) as front:
-        error = failure(configure(hub=f"https://127.0.0.1:{front.port}"), circumstances)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(both)
+    with TlsFront(hub.port, tls) as front:
+        error = failure(configure(hub=f"https://127.0.0.1:{front.port}"), context)
     assert "its certificate cannot be trusted (self-signed certificate)" in error.message.replace(
         "self signed", "self-signed"
     )
@@ -156,12 +154,12 @@ def test_a_certificate_that_signed_itself_is_refused(
 
 
 def test_a_session_that_cannot_be_trusted_gets_no_token_and_fails_the_launch_at_once(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     with TlsFront(session.port, certificate(trustme.CA(), "127.0.0.1")) as front:
         hub.handler = session.launch(url=f"https://127.0.0.1:{front.port}{session.base}")
         began = time.monotonic()
-        error = failure(configure(timeouts__stop=0.3), circumstances)
+        error = failure(configure(timeouts__stop=0.3), context)
         assert time.monotonic() - began < 4
     assert isinstance(error, LaunchError)
     assert "its certificate cannot be trusted" in error.message
@@ -170,10 +168,10 @@ def test_a_session_that_cannot_be_trusted_gets_no_token_and_fails_the_launch_at_
 
 
 def test_a_bundle_that_is_not_there_is_named(
-    secured: Secured, configure: Configure, circumstances: Circumstances, monkeypatch: pytest.MonkeyPatch
+    secured: Secured, configure: Configure, context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(BUNDLE, "/no/such/file")
-    error = failure(configure(hub=secured.hub_url), circumstances)
+    error = failure(configure(hub=secured.hub_url), context)
     assert (type(error), error.exit_status) == (UnreachableError, 8)
     assert "/no/such/file" in error.message
     assert BUNDLE in error.hint
@@ -194,14 +192,14 @@ def test_hub_and_session_are_reached_through_a_proxy_that_sees_neither_path_nor_
     secured: Secured,
     proxy: Proxy,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
 ) -> None:
     through(monkeypatch, **{variable: proxy.url})
     secured.hub.handler = secured.session.launch(url=f"https://{SESSION}{secured.session.base}")
-    made = start(configure(hub=f"https://{HUB}"), circumstances)
-    stop(made, configure(), circumstances)
+    made = start(configure(hub=f"https://{HUB}"), context)
+    stop(made, configure(), context)
     assert secured.session.was_shut_down
     assert set(proxy.asked) == {f"CONNECT {HUB}:443", f"CONNECT {SESSION}:443"}
     assert TOKEN not in "".join(proxy.heads)
@@ -209,11 +207,11 @@ def test_hub_and_session_are_reached_through_a_proxy_that_sees_neither_path_nor_
 
 @pytest.mark.usefixtures("believed")
 def test_a_hub_in_the_clear_is_reached_through_http_proxy(
-    secured: Secured, proxy: Proxy, configure: Configure, circumstances: Circumstances, monkeypatch: pytest.MonkeyPatch
+    secured: Secured, proxy: Proxy, configure: Configure, context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     through(monkeypatch, HTTP_PROXY=proxy.url)
     secured.hub.handler = secured.session.launch(url=secured.session_url)
-    start(configure(hub="http://plain.test"), circumstances)
+    start(configure(hub="http://plain.test"), context)
     assert proxy.asked == ["GET http://plain.test/build/gh/org/name/main"]
 
 
@@ -222,7 +220,7 @@ def test_no_proxy_names_those_that_are_reached_directly(
     hub: Server,
     proxy: Proxy,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     monkeypatch: pytest.MonkeyPatch,
     no_proxy: str,
     ways: int,
@@ -230,7 +228,7 @@ def test_no_proxy_names_those_that_are_reached_directly(
     through(monkeypatch, HTTP_PROXY=proxy.url, NO_PROXY=no_proxy)
     config = configure(hub=f"http://0.0.0.0:{hub.port}")  # this machine, by a name that is none of its loopback's
     with contextlib.suppress(ClinderError):
-        start(config, circumstances)
+        start(config, context)
     assert len(proxy.asked) == ways
     assert len(hub.requests) == 1 - ways
 
@@ -240,12 +238,12 @@ def test_what_leads_to_this_machine_is_asked_of_no_proxy(
     session: JupyterSession,
     proxy: Proxy,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     through(monkeypatch, HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, ALL_PROXY=proxy.url)
-    made = start(configure(), circumstances)
-    stop(made, configure(), circumstances)
+    made = start(configure(), context)
+    stop(made, configure(), context)
     assert session.was_shut_down
     assert proxy.heads == []
 
@@ -255,27 +253,27 @@ def test_the_proxys_password_goes_to_the_proxy_alone_and_into_no_message(
     proxy: Proxy,
     believed: Path,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     through(monkeypatch, HTTPS_PROXY=proxy.url.replace("://", "://me:hunter2@"))
     secured.hub.handler = lambda _request, connection: connection.html(404)
-    failure(configure(hub=f"https://{HUB}"), circumstances)
+    failure(configure(hub=f"https://{HUB}"), context)
     assert "Proxy-Authorization: Basic" in proxy.heads[0]
     assert "authorization" not in str([request.headers for request in secured.hub.requests]).lower()
     proxy.refusal = b"HTTP/1.1 407 no\r\nContent-Length: 0\r\n\r\n"
-    error = failure(configure(hub=f"https://{HUB}"), circumstances)
+    error = failure(configure(hub=f"https://{HUB}"), context)
     assert "cannot be reached through the proxy" in error.message
     assert "hunter2" not in f"{error.message}{error.hint}{error!r}"
 
 
 @pytest.mark.parametrize("given", [None, "socks5://127.0.0.1:1", "gopher://127.0.0.1:1", "http://:bad", "127.0.0.1:x"])
 def test_a_proxy_that_is_of_no_use_is_an_error_that_names_the_variables(
-    configure: Configure, circumstances: Circumstances, monkeypatch: pytest.MonkeyPatch, given: str | None
+    configure: Configure, context: RunContext, monkeypatch: pytest.MonkeyPatch, given: str | None
 ) -> None:
     with refused_url() as nobody:
         through(monkeypatch, HTTPS_PROXY=given or nobody)
-        error = failure(configure(hub=f"https://{HUB}"), circumstances)
+        error = failure(configure(hub=f"https://{HUB}"), context)
     assert error.exit_status == 8
     assert "proxy" in error.message
     assert "HTTPS_PROXY" in error.hint
@@ -284,9 +282,9 @@ def test_a_proxy_that_is_of_no_use_is_an_error_that_names_the_variables(
 # In the clear
 
 
-def told(circumstances: Circumstances) -> list[str]:
-    items = circumstances.tell.items  # type: ignore[attr-defined]  # it remembers
-    return [item.text for item in items if isinstance(item, Told) and item.warning]
+def told(context: RunContext) -> list[str]:
+    items = context.on_event.items  # type: ignore[attr-defined]  # it remembers
+    return [item.text for item in items if isinstance(item, Message) and item.warning]
 
 
 @pytest.fixture
@@ -296,28 +294,28 @@ def exposed(session: JupyterSession) -> Session:
 
 
 def test_a_launched_session_in_the_clear_is_warned_of(
-    hub: Server, session: JupyterSession, exposed: Session, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, exposed: Session, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = session.launch(url=exposed.url)
-    start(configure(), circumstances)
-    assert [text.startswith(f"{exposed.url} is not encrypted") for text in told(circumstances)] == [True]
+    start(configure(), context)
+    assert [text.startswith(f"{exposed.url} is not encrypted") for text in told(context)] == [True]
 
 
 def test_a_session_in_the_clear_is_warned_of_before_it_is_stopped(
-    exposed: Session, configure: Configure, circumstances: Circumstances
+    exposed: Session, configure: Configure, context: RunContext
 ) -> None:
-    stop(exposed, configure(), circumstances)
-    assert [text.startswith(f"{exposed.url} is not encrypted") for text in told(circumstances)] == [True]
+    stop(exposed, configure(), context)
+    assert [text.startswith(f"{exposed.url} is not encrypted") for text in told(context)] == [True]
 
 
 def test_a_session_in_the_clear_is_warned_of_before_it_is_adopted(
-    exposed: Session, configure: Configure, circumstances: Circumstances
+    exposed: Session, configure: Configure, context: RunContext
 ) -> None:
-    adopt(configure(), circumstances, exposed)
-    assert [text.startswith(f"{exposed.url} is not encrypted") for text in told(circumstances)] == [True]
+    adopt(configure(), context, exposed)
+    assert [text.startswith(f"{exposed.url} is not encrypted") for text in told(context)] == [True]
 
 
-def test_a_session_on_the_loopback_is_not_warned_of(configure: Configure, circumstances: Circumstances) -> None:
-    made = start(configure(), circumstances)
-    stop(made, configure(), circumstances)
-    assert told(circumstances) == []
+def test_a_session_on_the_loopback_is_not_warned_of(configure: Configure, context: RunContext) -> None:
+    made = start(configure(), context)
+    stop(made, configure(), context)
+    assert told(context) == []

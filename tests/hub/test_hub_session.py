@@ -22,7 +22,7 @@ from clinder.model.errors import (
 from clinder.model.observation import Condition
 from clinder.model.session import Session
 from clinder.net import jupyter
-from clinder.operations.context import Circumstances
+from clinder.operations.context import RunContext
 from clinder.operations.oneshot import start, stop
 from clinder.operations.probe import observe_session
 from clinder.operations.results import DownAction
@@ -47,9 +47,9 @@ def recorded(session: JupyterSession, token: str = TOKEN) -> Session:
     return Session(url=session.session_url, token=token, hub="https://hub.example.org")
 
 
-def failure(config: Config, circumstances: Circumstances) -> ClinderError:
+def failure(config: Config, context: RunContext) -> ClinderError:
     with pytest.raises(ClinderError) as caught:
-        start(config, circumstances)
+        start(config, context)
     return caught.value
 
 
@@ -159,10 +159,10 @@ def test_an_endless_answer_is_read_no_further_than_a_mebibyte(session: JupyterSe
 
 
 def test_the_token_travels_in_the_authorization_header_alone(
-    session: JupyterSession, hub: Server, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, hub: Server, configure: Configure, context: RunContext
 ) -> None:
-    made = start(configure(), circumstances)
-    stop(made, configure(), circumstances)
+    made = start(configure(), context)
+    stop(made, configure(), context)
     assert session.requests
     for request in session.requests:
         assert request.headers["authorization"] == f"token {TOKEN}"
@@ -175,14 +175,14 @@ def test_credentials_of_netrc_are_not_sent(
     session: JupyterSession,
     hub: Server,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     netrc = tmp_path_factory.mktemp("home") / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password hunter2\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    start(configure(), circumstances)
+    start(configure(), context)
     assert "authorization" not in hub.requests[0].headers
     assert {request.headers["authorization"] for request in session.requests} == {f"token {TOKEN}"}
 
@@ -191,32 +191,32 @@ def test_credentials_of_netrc_are_not_sent(
 
 
 def test_a_session_counts_as_up_when_its_kernel_is_idle(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.kernel_states = ["starting", "starting", "idle"]
-    start(configure(), circumstances)
+    start(configure(), context)
     assert session.kernel_states == ["idle"], "its state was read until it was idle"
     assert session.kernels == {}, "the kernel was stopped again"
 
 
 def test_the_servers_default_kernel_is_started_unless_one_is_named(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    start(configure(), circumstances)
-    start(configure(session__warm="ir"), circumstances)
+    start(configure(), context)
+    start(configure(session__warm="ir"), context)
     bodies = [json.loads(request.body) for request in session.asked(f"{session.base}api/kernels", "POST")]
     assert bodies == [{}, {"name": "ir"}]
 
 
 def test_no_kernel_is_started_where_that_is_off(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    start(configure(session__warm="off"), circumstances)
+    start(configure(session__warm="off"), context)
     assert {request.path for request in session.requests} == {f"{session.base}api/status"}
 
 
 def test_a_proxy_that_says_503_for_a_moment_after_ready_is_borne(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.mode = "503"
     times = iter([True, True])
@@ -230,7 +230,7 @@ def test_a_proxy_that_says_503_for_a_moment_after_ready_is_borne(
             session.handler(request, connection)
 
     session.overrides["GET", "api/status"] = not_yet
-    start(configure(), circumstances)
+    start(configure(), context)
     assert len(session.asked(f"{session.base}api/status")) >= 3
 
 
@@ -265,12 +265,12 @@ def answer(status: int, document: object) -> Handler:
 def test_a_server_without_a_working_kernel_is_shut_down_and_the_launch_has_failed(
     session: JupyterSession,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     break_it: Callable[[JupyterSession], None],
     words: str,
 ) -> None:
     break_it(session)
-    error = failure(configure(timeouts__launch=1), circumstances)
+    error = failure(configure(timeouts__launch=1), context)
     assert isinstance(error, LaunchError)
     assert error.exit_status == 5
     assert words in error.message
@@ -280,35 +280,35 @@ def test_a_server_without_a_working_kernel_is_shut_down_and_the_launch_has_faile
 
 
 def test_a_launch_whose_kernel_fails_is_not_tried_again(
-    session: JupyterSession, hub: Server, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, hub: Server, configure: Configure, context: RunContext
 ) -> None:
     session.kernel_states = ["dead"]
-    failure(configure(retry__attempts=3), circumstances)
+    failure(configure(retry__attempts=3), context)
     assert len(hub.requests) == 1
 
 
 def test_what_a_server_says_of_its_kernel_reaches_the_user(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.overrides["POST", "api/kernels"] = answer(400, {"message": "No such kernel named ir"})
-    assert "No such kernel named ir" in failure(configure(session__warm="ir"), circumstances).message
+    assert "No such kernel named ir" in failure(configure(session__warm="ir"), context).message
 
 
 @pytest.mark.parametrize(("mode", "words"), [("404", "no such server"), ("403 JSON", "refuses the token")])
 def test_a_session_that_is_no_use_from_the_start_fails_the_launch_at_once(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances, mode: str, words: str
+    session: JupyterSession, configure: Configure, context: RunContext, mode: str, words: str
 ) -> None:
     session.mode = mode
-    error = failure(configure(timeouts__stop=0.3), circumstances)
+    error = failure(configure(timeouts__stop=0.3), context)
     assert isinstance(error, LaunchError)
     assert words in error.message
 
 
 def test_a_session_that_cannot_be_stopped_again_is_borne_by_the_error(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.mode = "503"
-    error = failure(configure(timeouts__launch=0.5, timeouts__stop=0.5), circumstances)
+    error = failure(configure(timeouts__launch=0.5, timeouts__stop=0.5), context)
     assert error.session is not None
     assert error.session.url == session.session_url
     assert "clinder stop" in error.hint
@@ -319,16 +319,16 @@ def test_a_session_that_cannot_be_stopped_again_is_borne_by_the_error(
 
 @pytest.mark.parametrize("mode", ["302", "404", "424", "403 HTML"])
 def test_a_session_is_stopped_when_it_is_seen_to_be_gone(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances, mode: str
+    session: JupyterSession, configure: Configure, context: RunContext, mode: str
 ) -> None:
     session.after_shutdown = mode
-    result = stop(recorded(session), configure(), circumstances)
+    result = stop(recorded(session), configure(), context)
     assert result.action is DownAction.STOPPED
     assert len(session.asked(f"{session.base}api/shutdown", "POST")) == 1
 
 
 def test_a_session_that_answers_503_after_its_shutdown_is_waited_for(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.after_shutdown = "503"
     answers = in_turn(DEATHS["503"], DEATHS["503"], DEATHS["404"])
@@ -338,15 +338,15 @@ def test_a_session_that_answers_503_after_its_shutdown_is_waited_for(
         connection.answer(200)
 
     session.overrides["POST", "api/shutdown"] = shut_down
-    stop(recorded(session), configure(), circumstances)
+    stop(recorded(session), configure(), context)
     assert len(session.asked(f"{session.base}api/status")) == 4
 
 
 def test_a_session_that_was_gone_already_is_not_asked_to_end(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.mode = "404"
-    assert stop(recorded(session), configure(), circumstances).action is DownAction.ALREADY_GONE
+    assert stop(recorded(session), configure(), context).action is DownAction.ALREADY_GONE
     assert not session.was_shut_down
 
 
@@ -356,43 +356,43 @@ def test_a_session_that_was_gone_already_is_not_asked_to_end(
     ids=["cut", "reset"],
 )
 def test_a_proxy_may_cut_the_connection_of_a_shutdown(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances, answer_to_shutdown: Handler
+    session: JupyterSession, configure: Configure, context: RunContext, answer_to_shutdown: Handler
 ) -> None:
     def shut_down(request: Request, connection: Connection) -> None:
         session.mode = "404"
         answer_to_shutdown(request, connection)
 
     session.overrides["POST", "api/shutdown"] = shut_down
-    assert stop(recorded(session), configure(), circumstances).action is DownAction.STOPPED
+    assert stop(recorded(session), configure(), context).action is DownAction.STOPPED
 
 
 def test_a_shutdown_that_fails_first_is_asked_for_again(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     def broken(_request: Request, connection: Connection) -> None:
         del session.overrides["POST", "api/shutdown"]
         connection.json(500, {"message": "x"})
 
     session.overrides["POST", "api/shutdown"] = broken
-    assert stop(recorded(session), configure(), circumstances).action is DownAction.STOPPED
+    assert stop(recorded(session), configure(), context).action is DownAction.STOPPED
     assert len(session.asked(f"{session.base}api/shutdown", "POST")) == 2
 
 
 def test_a_shutdown_without_effect_times_out(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.after_shutdown = "running"
     with pytest.raises(TimedOutError, match="not seen to be gone"):
-        stop(recorded(session), configure(timeouts__stop=0.6), circumstances)
+        stop(recorded(session), configure(timeouts__stop=0.6), context)
 
 
 def test_a_session_that_refuses_the_token_is_not_waited_for(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances
+    session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.mode = "403 JSON"
     began = time.monotonic()
     with pytest.raises(RefusedError, match="cannot be stopped: the server answers, but refuses the token"):
-        stop(recorded(session), configure(timeouts__stop=30), circumstances)
+        stop(recorded(session), configure(timeouts__stop=30), context)
     assert time.monotonic() - began < 10
 
 
@@ -421,13 +421,13 @@ def test_a_signal_is_heard_while_headers_drip(session: JupyterSession, configure
             stop(
                 recorded(session),
                 configure(timeouts__connect=30, timeouts__stop=30),
-                Circumstances(interrupts=interrupts),
+                RunContext(interrupts=interrupts),
             )
     assert time.monotonic() - began < 10
 
 
 def test_503_counts_as_gone_only_when_it_lasts(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances, monkeypatch: pytest.MonkeyPatch
+    session: JupyterSession, configure: Configure, context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jupyter, "_UNAVAILABLE_MEANS_GONE_S", 2.0)
     session.after_shutdown = "running"
@@ -440,14 +440,14 @@ def test_503_counts_as_gone_only_when_it_lasts(
             connection.html(503)
 
     session.overrides["GET", "api/status"] = unwell_after_a_while
-    assert stop(recorded(session), configure(timeouts__stop=10), circumstances).action is DownAction.STOPPED
+    assert stop(recorded(session), configure(timeouts__stop=10), context).action is DownAction.STOPPED
     assert time.monotonic() - began >= 4.0
 
 
 @pytest.mark.parametrize("mode", ["503", "reset"])
 def test_a_session_that_cannot_be_asked_is_not_said_to_be_stopped(
-    session: JupyterSession, configure: Configure, circumstances: Circumstances, mode: str
+    session: JupyterSession, configure: Configure, context: RunContext, mode: str
 ) -> None:
     session.mode = mode
     with pytest.raises(UnreachableError, match="cannot be stopped"):
-        stop(recorded(session), configure(timeouts__stop=0.4), circumstances)
+        stop(recorded(session), configure(timeouts__stop=0.4), context)

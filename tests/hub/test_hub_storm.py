@@ -34,8 +34,8 @@ def test_of_many_commands_at_once_one_works_at_a_time_and_nothing_is_lost(
     folder = StateFolder(project / ".clinder")
     commands = random.Random(seed).choices(COMMANDS, k=AT_ONCE)
     ended = forks.run_at_once(commands)
-    for command, its in zip(commands, ended, strict=True):
-        assert its.status in STATUSES[command[0]], its.err
+    for command, item in zip(commands, ended, strict=True):
+        assert item.status in STATUSES[command[0]], item.err
     cluster.settle()
     state = folder.read()
     assert named(folder) == cluster.running
@@ -47,20 +47,20 @@ def test_of_many_commands_at_once_one_works_at_a_time_and_nothing_is_lost(
 
 def test_who_waits_says_for_whom(project: Path, forks: Forks) -> None:
     ended = forks.run_at_once([("up",), ("down",)] * (AT_ONCE // 2))
-    waiting = [line for its in ended for line in its.err.splitlines() if "waiting for" in line]
+    waiting = [line for item in ended for line in item.err.splitlines() if "waiting for" in line]
     assert len(waiting) > AT_ONCE // 4
     holders = [NOTE.match(line) for line in waiting]
     assert all(holders), waiting
-    assert {int(holder[2]) for holder in holders if holder} <= {its.pid for its in ended}
+    assert {int(holder[2]) for holder in holders if holder} <= {item.pid for item in ended}
 
 
 def test_the_lock_timeout_ends_the_waiting_with_four(project: Path, forks: Forks) -> None:
     folder = StateFolder(project / ".clinder")
     with folder.locked("run", timeout_s=0, on_wait=lambda holder: None):
         ended = forks.run_at_once([("up", "--lock-timeout", "0.3s"), ("down", "--lock-timeout", "0"), ("plan",)])
-    assert [its.status for its in ended] == [4, 4, 0]
-    for its in ended[:2]:
-        assert "is locked by clinder run (process " in its.err
+    assert [item.status for item in ended] == [4, 4, 0]
+    for item in ended[:2]:
+        assert "is locked by clinder run (process " in item.err
 
 
 def test_looking_keeps_nobody_from_working(cluster: Cluster, project: Path, forks: Forks) -> None:
@@ -68,4 +68,4 @@ def test_looking_keeps_nobody_from_working(cluster: Cluster, project: Path, fork
     left = Pending(hub=cluster.url, provider="gh", repo="org/name", ref="main", process=Process.current("up"))
     StateFolder(project / ".clinder").write(State(pending=left))
     ended = forks.run_at_once([("plan",)] * 8 + [("up", "--lock-timeout", "0")] + [("plan",)] * 8)
-    assert [its.status for its in ended] == [0] * len(ended), [its.err for its in ended if its.status]
+    assert [item.status for item in ended] == [0] * len(ended), [item.err for item in ended if item.status]

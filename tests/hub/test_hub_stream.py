@@ -21,8 +21,8 @@ from clinder.model.errors import (
     TimedOutError,
     UnreachableError,
 )
-from clinder.model.events import LaunchesLeft, Phase, Retrying
-from clinder.operations.context import Circumstances
+from clinder.model.events import Phase, RateLimit, Retrying
+from clinder.operations.context import RunContext
 from clinder.operations.oneshot import start
 from hub.servers import (
     KEEPALIVE,
@@ -51,24 +51,24 @@ SPARSE_KEEPALIVES: list[Piece] = [0.2, KEEPALIVE] * 6
 BUILT = event("built", "Found built image, launching...\n", imageName="r/x:1")
 
 
-def failure(config: Config, circumstances: Circumstances) -> ClinderError:
+def failure(config: Config, context: RunContext) -> ClinderError:
     with pytest.raises(ClinderError) as caught:
-        start(config, circumstances)
+        start(config, context)
     return caught.value
 
 
 # The request
 
 
-def test_accept_is_exactly_text_event_stream(hub: Server, configure: Configure, circumstances: Circumstances) -> None:
-    start(configure(), circumstances)
+def test_accept_is_exactly_text_event_stream(hub: Server, configure: Configure, context: RunContext) -> None:
+    start(configure(), context)
     assert hub.requests[0].headers["accept"] == "text/event-stream"
 
 
 def test_the_user_agent_names_clinder_its_version_and_its_home_page(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    start(configure(), circumstances)
+    start(configure(), context)
     agents = {request.headers["user-agent"] for request in [*hub.requests, *session.requests]}
     assert agents == {f"clinder/{__version__} (+{HOME_PAGE})"}
 
@@ -84,19 +84,19 @@ def test_the_user_agent_names_clinder_its_version_and_its_home_page(
     ],
 )
 def test_the_spec_reaches_the_hub_encoded_as_its_provider_wants_it(
-    hub: Server, configure: Configure, circumstances: Circumstances, repo: str, ref: str, path: str
+    hub: Server, configure: Configure, context: RunContext, repo: str, ref: str, path: str
 ) -> None:
-    start(configure(repo=repo, ref=ref), circumstances)
+    start(configure(repo=repo, ref=ref), context)
     assert hub.requests[0].target == path
 
 
-def test_a_launch_is_asked_for_once(hub: Server, configure: Configure, circumstances: Circumstances) -> None:
-    start(configure(), circumstances)
+def test_a_launch_is_asked_for_once(hub: Server, configure: Configure, context: RunContext) -> None:
+    start(configure(), context)
     assert len(hub.requests) == 1
 
 
 def test_the_build_token_goes_into_the_query(hub: Server, configure: Configure, heard: Heard) -> None:
-    start(configure(), Circumstances(tell=heard, build_token="b&t"))
+    start(configure(), RunContext(on_event=heard, build_token="b&t"))
     assert hub.requests[0].query == "build_token=b%26t"
 
 
@@ -112,32 +112,32 @@ def redirecting(to: str) -> Handler:
 
 
 def test_a_redirect_to_a_member_is_followed_and_its_cookie_kept(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     with Server(redirecting(hub.url)) as front:
-        start(configure(hub=front.url), circumstances)
+        start(configure(hub=front.url), context)
     assert hub.requests[0].headers["cookie"] == "binder-route=member"
     assert hub.requests[0].headers["accept"] == "text/event-stream"
 
 
 def test_a_redirected_sessions_hub_is_the_one_that_was_declared(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     with Server(redirecting(hub.url)) as front:
-        assert start(configure(hub=front.url), circumstances).hub == front.url
+        assert start(configure(hub=front.url), context).hub == front.url
 
 
 def test_the_build_token_is_not_handed_to_another_origin(hub: Server, configure: Configure) -> None:
     with Server(redirecting(hub.url)) as front:
-        start(configure(hub=front.url), Circumstances(build_token="hunter2"))
+        start(configure(hub=front.url), RunContext(build_token="hunter2"))
         assert "hunter2" in front.requests[0].target
     assert "hunter2" not in str(hub.requests)
 
 
-def test_a_redirect_without_end_is_a_fault_of_the_hub(configure: Configure, circumstances: Circumstances) -> None:
+def test_a_redirect_without_end_is_a_fault_of_the_hub(configure: Configure, context: RunContext) -> None:
     with Server() as front:
         front.handler = redirecting(front.url)
-        error = failure(configure(hub=front.url), circumstances)
+        error = failure(configure(hub=front.url), context)
         assert len(front.requests) < 10
     assert isinstance(error, HubError)
     assert "redirects again and again" in error.message
@@ -145,17 +145,17 @@ def test_a_redirect_without_end_is_a_fault_of_the_hub(configure: Configure, circ
 
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://[bad", "http://", "//"])
 def test_a_redirect_to_nowhere_is_a_fault_of_the_hub(
-    hub: Server, configure: Configure, circumstances: Circumstances, location: str
+    hub: Server, configure: Configure, context: RunContext, location: str
 ) -> None:
     hub.handler = lambda _request, connection: connection.answer(307, b"", Location=location)
-    assert isinstance(failure(configure(), circumstances), HubError)
+    assert isinstance(failure(configure(), context), HubError)
 
 
 # What the stream says
 
 
 def test_a_session_comes_of_a_whole_build(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, heard: Heard
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext, heard: Heard
 ) -> None:
     hub.handler = stream(
         WAITING,
@@ -169,7 +169,7 @@ def test_a_session_comes_of_a_whole_build(
         event("launching", "Launching server...\n"),
         session.ready(),
     )
-    made = start(configure(), circumstances)
+    made = start(configure(), context)
     assert (made.url, made.token) == (session.session_url, TOKEN)
     assert made.resolved_ref == "e67fba914dc26d54ddd5ead705f9e792eb67d6a9"
     assert [event.phase for event in heard.events] == [
@@ -203,59 +203,59 @@ def test_events_are_heard_as_they_come(
         play(connection, WAITING, until_heard, BUILT, session.ready(), is_chunked=is_chunked)
 
     hub.handler = handle
-    start(configure(), Circumstances(tell=heard))
+    start(configure(), RunContext(on_event=heard))
     assert waited == [True]
 
 
 def test_the_stream_is_left_at_ready_though_the_hub_holds_it_open(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(BUILT, session.ready(), "hold")
-    start(configure(), circumstances)
+    start(configure(), context)
     eventually(hub.connections[0].is_left, "the stream was left")
 
 
 def test_a_bare_failure_is_explained_by_the_one_that_follows(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING, event("failed"), 0.3, event("failed", "no such package: nump\n"), "hold")
-    error = failure(configure(), circumstances)
+    error = failure(configure(), context)
     assert isinstance(error, BuildError)
     assert "no such package: nump" in error.message
 
 
 def test_a_bare_failure_is_explained_by_one_in_the_same_piece(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING + event("failed") + event("failed", "no such package: nump\n"), "hold")
-    assert "no such package: nump" in failure(configure(), circumstances).message
+    assert "no such package: nump" in failure(configure(), context).message
 
 
 def test_a_failure_that_is_never_explained_is_one_after_a_second(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING, event("failed"), "hold")
     began = time.monotonic()
-    error = failure(configure(), circumstances)
+    error = failure(configure(), context)
     assert isinstance(error, BuildError)
     assert 0.9 < time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize("end", ["reset", KEEPALIVE])
 def test_a_bare_failure_at_the_streams_end_is_one_at_once(
-    hub: Server, configure: Configure, circumstances: Circumstances, end: bytes | str
+    hub: Server, configure: Configure, context: RunContext, end: bytes | str
 ) -> None:
     hub.handler = stream(WAITING, event("failed"), 0.2, end)
     began = time.process_time()
-    assert isinstance(failure(configure(), circumstances), BuildError)
+    assert isinstance(failure(configure(), context), BuildError)
     assert time.process_time() - began < 0.5, "it waits busily"
 
 
 def test_a_failed_build_that_leaves_the_stream_open_is_left(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING, event("failed", "a\n"), event("failed", "a\n"), event("failed", "a\n"), "hold")
-    assert failure(configure(retry__attempts=3), circumstances).exit_status == 5
+    assert failure(configure(retry__attempts=3), context).exit_status == 5
     eventually(hub.connections[0].is_left, "the stream was left")
     assert len(hub.requests) == 1, "a failed build is not tried again"
 
@@ -276,13 +276,13 @@ def test_a_failed_build_that_leaves_the_stream_open_is_left(
 def test_an_error_in_the_spec_is_said_in_the_stream_and_not_tried_again(
     hub: Server,
     configure: Configure,
-    circumstances: Circumstances,
+    context: RunContext,
     message: str,
     kind: type[ClinderError],
     hint: str,
 ) -> None:
     hub.handler = stream(event("failed", message))
-    error = failure(configure(retry__attempts=3), circumstances)
+    error = failure(configure(retry__attempts=3), context)
     assert type(error) is kind
     assert message.strip() in error.message
     assert hint in error.hint
@@ -291,18 +291,16 @@ def test_an_error_in_the_spec_is_said_in_the_stream_and_not_tried_again(
 
 def test_a_wrong_build_token_is_refused_and_not_said(hub: Server, configure: Configure) -> None:
     hub.handler = stream(event("failed", "Invalid build token\n", status_code=403))
-    error = failure(configure(retry__attempts=3), Circumstances(build_token="hunter2"))
+    error = failure(configure(retry__attempts=3), RunContext(build_token="hunter2"))
     assert isinstance(error, RefusedError)
     assert "CLINDER_BUILD_TOKEN" in error.hint
     assert "hunter2" not in f"{error.message}{error.hint}"
     assert len(hub.requests) == 1
 
 
-def test_a_rate_limit_in_the_stream_names_the_pause(
-    hub: Server, configure: Configure, circumstances: Circumstances
-) -> None:
+def test_a_rate_limit_in_the_stream_names_the_pause(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = stream(event("failed", "Rate limit exceeded. Try again in 3600 seconds.\n", status_code=429))
-    error = failure(configure(), circumstances)
+    error = failure(configure(), context)
     assert isinstance(error, RateLimitedError)
     assert (error.exit_status, error.retry_after_s) == (8, 3600)
 
@@ -312,7 +310,7 @@ def test_the_hubs_own_pause_wins_up_to_the_longest_that_is_allowed(
 ) -> None:
     limited = stream(event("failed", "Rate limit exceeded. Try again in 3600 seconds.\n", status_code=429))
     hub.handler = in_turn(limited, session.launch())
-    start(configure(retry__attempts=2, retry__wait=0.05), Circumstances(tell=heard))
+    start(configure(retry__attempts=2, retry__wait=0.05), RunContext(on_event=heard))
     assert [item.delay_s for item in heard.items if isinstance(item, Retrying)] == [0.05]
 
 
@@ -324,56 +322,56 @@ def test_the_launches_left_are_told(hub: Server, configure: Configure, heard: He
         connection.send(event("failed", "no\n"))
 
     hub.handler = handle
-    failure(configure(), Circumstances(tell=heard))
-    assert LaunchesLeft(hub.url, 7, 10, 1795373520) in heard.items
+    failure(configure(), RunContext(on_event=heard))
+    assert RateLimit(hub.url, 7, 10, 1795373520) in heard.items
 
 
-def test_absurd_rate_headers_do_no_harm(hub: Server, configure: Configure, circumstances: Circumstances) -> None:
+def test_absurd_rate_headers_do_no_harm(hub: Server, configure: Configure, context: RunContext) -> None:
     def handle(_request: Request, connection: Connection) -> None:
         absurd = "9" * 5000
         connection.head(200, X_Ratelimit_Remaining=absurd, X_Ratelimit_Limit=absurd, X_Ratelimit_Reset=absurd)
         connection.send(event("failed", "no\n"))
 
     hub.handler = handle
-    assert isinstance(failure(configure(), circumstances), BuildError)
+    assert isinstance(failure(configure(), context), BuildError)
 
 
 def test_a_quota_is_met_after_built_and_another_hub_may_have_room(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     with Server(stream(BUILT, event("failed", "Too many users on this BinderHub! Try again soon.\n"))) as full:
-        made = start(configure(hub=[full.url, hub.url], retry__attempts=2), circumstances)
+        made = start(configure(hub=[full.url, hub.url], retry__attempts=2), context)
     assert made.hub == hub.url
 
 
 def test_a_launch_that_the_hub_gave_up_is_tried_again(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     gave_up = stream(BUILT, event("launching", "Launch attempt 1 failed\n"), event("failed", "no\n", status_code=500))
     hub.handler = in_turn(gave_up, gave_up, session.launch())
-    start(configure(retry__attempts=3), circumstances)
+    start(configure(retry__attempts=3), context)
     assert len(hub.requests) == 3
 
 
 @pytest.mark.parametrize("before", [WAITING, WAITING + BUILT])
 def test_a_stream_that_ends_before_ready_is_tried_again(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, before: bytes
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext, before: bytes
 ) -> None:
     hub.handler = in_turn(stream(before), session.launch())
-    start(configure(retry__attempts=2), circumstances)
+    start(configure(retry__attempts=2), context)
     assert len(hub.requests) == 2
 
 
 def test_a_ready_event_that_the_end_cut_off_is_none(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(BUILT, session.ready().removesuffix(b"\n"))
-    assert isinstance(failure(configure(), circumstances), LaunchRetryError)
+    assert isinstance(failure(configure(), context), LaunchRetryError)
 
 
-def test_what_may_be_left_after_a_cut_is_said(hub: Server, configure: Configure, circumstances: Circumstances) -> None:
+def test_what_may_be_left_after_a_cut_is_said(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = stream(WAITING, BUILT, 0.1, "reset")
-    assert "The hub launches it all the same" in failure(configure(), circumstances).hint
+    assert "The hub launches it all the same" in failure(configure(), context).hint
 
 
 @pytest.mark.parametrize(
@@ -391,55 +389,53 @@ def test_what_may_be_left_after_a_cut_is_said(hub: Server, configure: Configure,
     ids=["reset later", "reset", "nothing", "half a line", "not HTTP", "bad chunk", "too short", "not gzip"],
 )
 def test_a_connection_that_is_cut_is_tried_again(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, cut: Handler
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext, cut: Handler
 ) -> None:
     hub.handler = in_turn(cut, session.launch())
-    start(configure(retry__attempts=2), circumstances)
+    start(configure(retry__attempts=2), context)
     assert len(hub.requests) == 2
 
 
-def test_a_hub_that_refuses_connections_is_unreachable(configure: Configure, circumstances: Circumstances) -> None:
+def test_a_hub_that_refuses_connections_is_unreachable(configure: Configure, context: RunContext) -> None:
     with refused_url() as url:
-        error = failure(configure(hub=url), circumstances)
+        error = failure(configure(hub=url), context)
     assert isinstance(error, UnreachableError)
     assert error.message == f"{url} cannot be reached: Connection refused"
 
 
-def test_a_hub_whose_name_is_unknown_is_unreachable(configure: Configure, circumstances: Circumstances) -> None:
-    error = failure(configure(hub="http://nobody.invalid"), circumstances)
+def test_a_hub_whose_name_is_unknown_is_unreachable(configure: Configure, context: RunContext) -> None:
+    error = failure(configure(hub="http://nobody.invalid"), context)
     assert isinstance(error, UnreachableError)
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_a_proxys_own_error_is_tried_again(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, status: int
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext, status: int
 ) -> None:
     hub.handler = in_turn(lambda _request, connection: connection.html(status), session.launch())
-    start(configure(retry__attempts=2), circumstances)
+    start(configure(retry__attempts=2), context)
     assert len(hub.requests) == 2
 
 
-def test_a_proxys_retry_after_is_heeded(hub: Server, configure: Configure, circumstances: Circumstances) -> None:
+def test_a_proxys_retry_after_is_heeded(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = lambda _request, connection: connection.html(429, Retry_After="17")
-    error = failure(configure(), circumstances)
+    error = failure(configure(), context)
     assert isinstance(error, RateLimitedError)
     assert error.retry_after_s == 17
 
 
 @pytest.mark.parametrize(("status", "exit_status"), [(401, 3), (403, 3), (404, 8), (418, 8)])
 def test_a_proxys_refusal_is_not_tried_again(
-    hub: Server, configure: Configure, circumstances: Circumstances, status: int, exit_status: int
+    hub: Server, configure: Configure, context: RunContext, status: int, exit_status: int
 ) -> None:
     hub.handler = lambda _request, connection: connection.html(status)
-    assert failure(configure(retry__attempts=3), circumstances).exit_status == exit_status
+    assert failure(configure(retry__attempts=3), context).exit_status == exit_status
     assert len(hub.requests) == 1
 
 
-def test_a_page_of_html_means_that_this_is_no_hub(
-    hub: Server, configure: Configure, circumstances: Circumstances
-) -> None:
+def test_a_page_of_html_means_that_this_is_no_hub(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = lambda _request, connection: connection.html(200)
-    error = failure(configure(retry__attempts=3), circumstances)
+    error = failure(configure(retry__attempts=3), context)
     assert type(error) is HubError
     assert "not with an event stream" in error.message
     assert len(hub.requests) == 1
@@ -449,16 +445,16 @@ def test_a_page_of_html_means_that_this_is_no_hub(
     "odd", [b"data: {\n\n", b"data: []\n\n", b"data: hello\n\n", b"data\n\n", b"data: " + b"[" * 60000 + b"\n\n"]
 )
 def test_an_event_that_cannot_be_read_is_a_fault_of_the_hub(
-    hub: Server, configure: Configure, circumstances: Circumstances, odd: bytes
+    hub: Server, configure: Configure, context: RunContext, odd: bytes
 ) -> None:
     hub.handler = stream(WAITING, odd, "hold")
-    error = failure(configure(), circumstances)
+    error = failure(configure(), context)
     assert type(error) is HubError
     assert "cannot be read" in error.message
 
 
 def test_a_line_that_never_ends_is_refused_at_one_mebibyte(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     sent: list[int] = []
 
@@ -470,7 +466,7 @@ def test_a_line_that_never_ends_is_refused_at_one_mebibyte(
             sent.append(65536)
 
     hub.handler = handle
-    assert "larger than 1048576 bytes" in failure(configure(), circumstances).message
+    assert "larger than 1048576 bytes" in failure(configure(), context).message
     eventually(hub.connections[0].is_left, "the stream was left")
     assert sum(sent) < 64 * 1024 * 1024
 
@@ -489,10 +485,10 @@ def test_a_line_that_never_ends_is_refused_at_one_mebibyte(
     ],
 )
 def test_ready_with_a_url_or_token_not_to_be_trusted_fails_the_launch(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances, details: dict[str, object]
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext, details: dict[str, object]
 ) -> None:
     hub.handler = session.launch(**details)
-    error = failure(configure(retry__attempts=3), circumstances)
+    error = failure(configure(retry__attempts=3), context)
     assert type(error) is LaunchError
     assert "the hub said ready, but its session cannot be used" in error.message
     assert session.requests == []
@@ -503,34 +499,34 @@ def test_ready_with_a_url_or_token_not_to_be_trusted_fails_the_launch(
 
 
 def test_keepalives_do_not_defeat_the_time_for_the_build(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING, *KEEPALIVES)
-    error = failure(configure(timeouts__build=0.5, timeouts__silence=0.3), circumstances)
+    error = failure(configure(timeouts__build=0.5, timeouts__silence=0.3), context)
     assert isinstance(error, TimedOutError)
     assert "is not done in time while building: timeouts.build = 0.5s (--timeouts-build)" in error.message
 
 
 def test_keepalives_do_not_defeat_the_time_for_the_launch(
-    hub: Server, configure: Configure, circumstances: Circumstances
+    hub: Server, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING, BUILT, *KEEPALIVES)
-    error = failure(configure(timeouts__launch=0.5), circumstances)
+    error = failure(configure(timeouts__launch=0.5), context)
     assert isinstance(error, TimedOutError)
     assert "timeouts.launch = 0.5s" in error.message
     assert "The hub launches it all the same" in error.hint
 
 
 def test_the_launch_has_its_own_time_after_a_long_build(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING, 0.6, BUILT, 0.6, session.ready())
-    start(configure(timeouts__build=1, timeouts__launch=3), circumstances)
+    start(configure(timeouts__build=1, timeouts__launch=3), context)
 
 
-def test_a_hub_that_falls_silent_is_left(hub: Server, configure: Configure, circumstances: Circumstances) -> None:
+def test_a_hub_that_falls_silent_is_left(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = stream(WAITING, "hold")
-    error = failure(configure(timeouts__silence=0.3), circumstances)
+    error = failure(configure(timeouts__silence=0.3), context)
     assert isinstance(error, TimedOutError)
     assert error.exit_status == 7
     assert "sent nothing in time while building: timeouts.silence = 0.3s (--timeouts-silence)" in error.message
@@ -538,10 +534,10 @@ def test_a_hub_that_falls_silent_is_left(hub: Server, configure: Configure, circ
 
 
 def test_keepalives_are_signs_of_life(
-    hub: Server, session: JupyterSession, configure: Configure, circumstances: Circumstances
+    hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING, *SPARSE_KEEPALIVES, BUILT, session.ready())
-    start(configure(timeouts__silence=0.6), circumstances)
+    start(configure(timeouts__silence=0.6), context)
 
 
 def dripping(_request: Request, connection: Connection) -> None:
@@ -552,9 +548,9 @@ def dripping(_request: Request, connection: Connection) -> None:
 
 @pytest.mark.parametrize("handler", [lambda _request, connection: connection.hold(), dripping], ids=["silent", "drips"])
 def test_a_hub_that_does_not_answer_in_time_is_unreachable(
-    hub: Server, configure: Configure, circumstances: Circumstances, handler: Handler
+    hub: Server, configure: Configure, context: RunContext, handler: Handler
 ) -> None:
     hub.handler = handler
     began = time.monotonic()
-    assert isinstance(failure(configure(timeouts__connect=0.5), circumstances), UnreachableError)
+    assert isinstance(failure(configure(timeouts__connect=0.5), context), UnreachableError)
     assert time.monotonic() - began < 4

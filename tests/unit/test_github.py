@@ -16,7 +16,7 @@ from clinder.github_action.inputs import SETTINGS, read_inputs
 from clinder.github_action.progress import ActionsProgress
 from clinder.github_action.summary import Report, summarize
 from clinder.model.errors import BuildError, UsageError
-from clinder.model.events import Attempt, CaughtUp, Event, LayerProgress, Phase, Retrying, Told
+from clinder.model.events import Attempt, BatchEnd, Event, LayerProgress, Message, Phase, Retrying
 from clinder.model.repository import RepositorySpec
 from clinder.model.session import Session
 from clinder.output.launches import PastLaunch
@@ -111,17 +111,17 @@ def test_a_workflow_that_ran_for_a_repository_that_is_gone_is_told_of(tmp_path: 
 
 
 def test_progress_has_one_group_after_another(capsys: pytest.CaptureFixture[str]) -> None:
-    tell = ActionsProgress()
-    tell(Attempt("https://hub.example.org", SPEC, 1, 2))
-    tell(Event(Phase.BUILDING, "one\n"))
-    tell(CaughtUp())
-    tell(Event(None, "two\n"))
-    tell(Event(Phase.BUILDING, "50%\r"))
-    tell(Event(Phase.PUSHING, "", progress={"a": LayerProgress(1, 2), "b": LayerProgress(2, 2)}))
-    tell(Event(Phase.PUSHING, "", progress={"a": LayerProgress(1, 2), "b": LayerProgress(2, 2)}))
-    tell(Retrying("cut", "https://hub.example.org", 1.0))
-    tell(Told("mind this", warning=True))
-    tell.close()
+    on_event = ActionsProgress()
+    on_event(Attempt("https://hub.example.org", SPEC, 1, 2))
+    on_event(Event(Phase.BUILDING, "one\n"))
+    on_event(BatchEnd())
+    on_event(Event(None, "two\n"))
+    on_event(Event(Phase.BUILDING, "50%\r"))
+    on_event(Event(Phase.PUSHING, "", progress={"a": LayerProgress(1, 2), "b": LayerProgress(2, 2)}))
+    on_event(Event(Phase.PUSHING, "", progress={"a": LayerProgress(1, 2), "b": LayerProgress(2, 2)}))
+    on_event(Retrying("cut", "https://hub.example.org", 1.0))
+    on_event(Message("mind this", warning=True))
+    on_event.close()
     printed = re.sub(r"::(stop-commands::)?[0-9a-f]{32}(::)?\n", "", capsys.readouterr().out)
     assert printed.splitlines() == [
         "launching gh/org/name/main on https://hub.example.org",
@@ -138,9 +138,9 @@ def test_progress_has_one_group_after_another(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_chatty_build_is_printed_before_the_hub_pauses(capsys: pytest.CaptureFixture[str]) -> None:
-    tell = ActionsProgress()
+    on_event = ActionsProgress()
     for _ in range(600):
-        tell(Event(Phase.BUILDING, "line\n"))
+        on_event(Event(Phase.BUILDING, "line\n"))
     assert capsys.readouterr().out.count("line\n") == 512
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from clinder.github_action.summary import Report, summarize
 from clinder.model.errors import BuildError, StateError
 from clinder.output.documents import launch_document
-from clinder.output.launches import LogReader, last_launches_left, medians, past_launches, read_log
+from clinder.output.launches import LogReader, last_rate_limit, medians, past_launches, read_log
 from clinder.output.timeline import timeline_svg, timeline_text
 from clinder.system.folders import PrivateFolder
 
@@ -123,8 +123,8 @@ def test_any_facts_are_shown_or_left_out(tmp_path_factory: pytest.TempPathFactor
 def test_a_limit_that_no_hub_would_tell_is_not_believed(logs: PrivateFolder, left: Any) -> None:
     if isinstance(left, dict) and type(left.get("reset_at")) is int:
         left = {**left, "reset_at": int(time.time()) + left["reset_at"]}
-    keep(logs, {"launches_left": {HUB: left}})
-    assert last_launches_left(logs, HUB) is None
+    keep(logs, {"rate_limit": {HUB: left}})
+    assert last_rate_limit(logs, HUB) is None
 
 
 def test_no_more_launches_are_read_than_are_kept(logs: PrivateFolder) -> None:

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from clinder.model.events import Attempt, Checking, Event, LayerProgress, Phase, Proven, Told
+from clinder.model.events import Attempt, Event, LayerProgress, Message, Phase, Verified, Verifying
 from clinder.model.repository import RepositorySpec
 from clinder.output.live import LiveProgress
 
@@ -27,7 +27,7 @@ class Screen:
         )
         self.view = LiveProgress(console=console)
 
-    def show(self, *items: Event | Attempt | Checking | Proven | Told) -> None:
+    def show(self, *items: Event | Attempt | Verifying | Verified | Message) -> None:
         for item in items:
             self.view(item)
         live = self.view._live
@@ -71,7 +71,7 @@ def test_pushed_layers_have_a_bar(screen: Screen) -> None:
 def test_a_success_folds_into_one_line(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(0, 1000, 2))
     monkeypatch.setattr("time.monotonic", lambda: float(next(seconds)))
-    screen.show(ATTEMPT, Event(Phase.LAUNCHING, "Launching\n"), Checking(), Checking("auto"), Proven())
+    screen.show(ATTEMPT, Event(Phase.LAUNCHING, "Launching\n"), Verifying(), Verifying("auto"), Verified())
     assert screen.view._live is None
     summary = screen.text.rstrip().splitlines()[-1]
     assert re.search(r"main on https://hub\.example\.org: waiting \d+s, launching \d+s, warming \d+s$", summary)
@@ -103,7 +103,7 @@ def test_a_second_try_begins_a_view_of_its_own(screen: Screen) -> None:
 
 
 def test_words_of_clinder_stand_above_the_view(screen: Screen) -> None:
-    screen.show(ATTEMPT, Told("stopping the old one"))
+    screen.show(ATTEMPT, Message("stopping the old one"))
     assert "stopping the old one" in screen.text
     screen.view.close(succeeded=True)
     assert screen.file.getvalue().count("\x1b[?25h") == 1, "the cursor is shown again"

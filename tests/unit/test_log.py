@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from clinder.model.events import Attempt, LaunchesLeft
+from clinder.model.events import Attempt, RateLimit
 from clinder.model.repository import RepositorySpec
-from clinder.output.launches import last_launches_left
+from clinder.output.launches import last_rate_limit
 from clinder.output.log import LaunchLog
 from clinder.system.folders import PrivateFolder
 
@@ -19,13 +19,13 @@ FIRST, SECOND = "https://a.example.org", "https://b.example.org"
 
 
 def test_the_launches_that_a_hub_has_left_are_its_own(tmp_path: Path) -> None:
-    left = LaunchesLeft(FIRST, 0, 10, int(time.time()) + 999)
+    left = RateLimit(FIRST, 0, 10, int(time.time()) + 999)
     log = LaunchLog(PrivateFolder(tmp_path))
     for item in (Attempt(FIRST, SPEC, 1, 2), left, Attempt(SECOND, SPEC, 2, 2)):
         log(item)
     log.close(outcome="succeeded")
-    assert last_launches_left(PrivateFolder(tmp_path), SECOND) is None
-    assert last_launches_left(PrivateFolder(tmp_path), FIRST) == left
+    assert last_rate_limit(PrivateFolder(tmp_path), SECOND) is None
+    assert last_rate_limit(PrivateFolder(tmp_path), FIRST) == left
 
 
 def test_the_oldest_logs_go_and_this_one_stays_though_the_clock_was_set_back(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from clinder.hubs.binderhub import HubReport
 from clinder.model import errors
 from clinder.model.errors import BuildError, ClinderError, InterruptedBySignalError, LockedError
-from clinder.model.events import Attempt, CaughtUp, Checking, Event, LayerProgress, Phase, Retrying, Told
+from clinder.model.events import Attempt, BatchEnd, Event, LayerProgress, Message, Phase, Retrying, Verifying
 from clinder.model.observation import Condition, Observation
 from clinder.model.repository import RepositorySpec
 from clinder.model.session import PhaseTime, Session
@@ -116,11 +116,11 @@ def test_the_keys_of_hub_check() -> None:
     assert list(hub_document("https://h", report, None)) == [
         "hub",
         "is_binderhub",
-        "is_well",
+        "healthy",
         "versions",
         "checks",
         "providers",
-        "launches_left",
+        "rate_limit",
         "problem",
     ]
 
@@ -264,10 +264,10 @@ def test_plain_progress_keeps_every_line_in_its_phase(capsys: pytest.CaptureFixt
         Event(None, "one\n::set-env x=y\n"),
         Event(Phase.PUSHING, progress={"a": LayerProgress(1, 1), "b": LayerProgress(0, 2)}),
         Event(Phase.PUSHING, progress={"a": LayerProgress(1, 1), "b": LayerProgress(1, 2)}),
-        CaughtUp(),
+        BatchEnd(),
         Retrying("it broke", "https://h2", 5.25),
-        Checking("auto"),
-        Told("mind this", warning=True),
+        Verifying("auto"),
+        Message("mind this", warning=True),
     ):
         progress(item)
     progress.close(succeeded=True)
@@ -347,7 +347,7 @@ def test_what_records_hold_is_cleaned_and_shortened_in_json() -> None:
 def test_who_holds_the_lock_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     pending = hostile_state().pending
     assert pending is not None
-    PlainProgress()(Told(f"waiting for {pending.process}"))
+    PlainProgress()(Message(f"waiting for {pending.process}"))
     show_error(LockedError(f"x is locked by {pending.process}"), as_json=False)
     said = capsys.readouterr().err
     assert said.replace("\n", "").isprintable()

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from clinder.model.events import Attempt, Checking, Event, Phase, Proven, Retrying, Told
+from clinder.model.events import Attempt, Event, Message, Phase, Retrying, Verified, Verifying
 from clinder.model.phases import PhaseClock
 from clinder.model.repository import RepositorySpec
 
@@ -20,7 +20,7 @@ def a_second_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.monotonic", lambda: float(next(seconds)))
 
 
-def heard(*items: Event | Attempt | Checking | Proven | Told) -> PhaseClock:
+def heard(*items: Event | Attempt | Verifying | Verified | Message) -> PhaseClock:
     clock = PhaseClock()
     for item in items:
         clock(item)
@@ -28,7 +28,7 @@ def heard(*items: Event | Attempt | Checking | Proven | Told) -> PhaseClock:
 
 
 def test_what_names_no_phase_belongs_to_the_phase_before() -> None:
-    clock = heard(Event(Phase.BUILDING), Event(None, "x"), Event(Phase.UNKNOWN), Told("x"), Event(Phase.BUILDING))
+    clock = heard(Event(Phase.BUILDING), Event(None, "x"), Event(Phase.UNKNOWN), Message("x"), Event(Phase.BUILDING))
     assert clock.phase == "building"
     assert clock.times() == {"waiting": 1.0, "building": 1.0}
 
@@ -39,7 +39,7 @@ def test_a_phase_that_comes_again_goes_on() -> None:
 
 
 def test_the_server_is_checked_and_its_kernel_started_in_one_phase_which_ends_with_the_proof() -> None:
-    clock = heard(Event(Phase.LAUNCHING), Event(Phase.READY), Checking(), Checking("auto"), Proven())
+    clock = heard(Event(Phase.LAUNCHING), Event(Phase.READY), Verifying(), Verifying("auto"), Verified())
     assert clock.phase == ""
     assert clock.times() == clock.times() == {"waiting": 1.0, "launching": 1.0, "warming": 1.0}
 

@@ -63,7 +63,7 @@ def test_the_schema_is_a_schema() -> None:
 
 def test_the_schema_knows_every_key_and_no_other() -> None:
     properties = config_schema()["properties"]
-    assert keys_of({name: its.get("properties", its["description"]) for name, its in properties.items()}) == list(
+    assert keys_of({name: item.get("properties", item["description"]) for name, item in properties.items()}) == list(
         setting_keys()
     )
     assert faults({"hubb": "local"})
@@ -108,10 +108,10 @@ def test_the_schema_refuses_what_clinder_refuses(document: dict[str, Any], tmp_p
 def test_the_defaults_in_the_schema_pass_it_and_mean_the_same(tmp_path: Path) -> None:
     properties = config_schema()["properties"]
     defaults = {
-        name: {inner: facts["default"] for inner, facts in its["properties"].items()}
-        if "properties" in its
-        else its["default"]
-        for name, its in properties.items()
+        name: {inner: facts["default"] for inner, facts in item["properties"].items()}
+        if "properties" in item
+        else item["default"]
+        for name, item in properties.items()
     }
     assert not faults(defaults)
     assert read({**defaults, "repo": "org/name"}, tmp_path) == Settings(repo="org/name")
@@ -181,7 +181,7 @@ def test_the_python_reference_has_every_public_name() -> None:
         assert f"clinder.{name}" in page
     for field in fields(clinder.Session):
         assert f"- `{field.name}`: " in page
-    for notice in get_args(events.Notice):
+    for notice in get_args(events.Progress):
         assert f"| `{notice.__name__}` | " in page
 
 

@@ -12,7 +12,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from clinder.localhub.http.builds import Builds
-from clinder.localhub.http.limits import RateLimit
+from clinder.localhub.http.limits import RateLimiter
 from clinder.localhub.http.pages import HealthHandler, JsonHandler, PageHandler, providers, versions
 from clinder.localhub.http.proxy import HubHandler, SessionHandler
 from clinder.localhub.http.sessions import Sessions
@@ -36,7 +36,7 @@ async def run(options: ServeOptions, ready: Callable[[str], None]) -> None:
     stopping = asyncio.Event()
     with Workers.prepare() as workers:
         sessions = Sessions(local, options, workers.launching)
-        limit = RateLimit(options.rate_limit) if options.rate_limit is not None else None
+        limit = RateLimiter(options.rate_limit) if options.rate_limit is not None else None
         hub = Hub(options, local, workers.resolving, Builds(local, workers.building), sessions, limit)
         restore = _on_signals(stopping)
         listeners: list[HTTPServer] = []

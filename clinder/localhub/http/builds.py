@@ -22,7 +22,7 @@ class Channel:
     def __init__(self) -> None:
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
 
-    def tell(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Send an event."""
         self._queue.put_nowait(event)
 
@@ -42,14 +42,14 @@ class Build:
     def __init__(self, run: Callable[[Callable[[Event], None]], Awaitable[Image]]) -> None:
         self._tail: deque[Event] = deque(maxlen=_TAIL)
         self._channels: set[Channel] = set()
-        self.task: asyncio.Future[Image] = asyncio.ensure_future(run(self._tell))
+        self.task: asyncio.Future[Image] = asyncio.ensure_future(run(self._report))
         self.task.add_done_callback(self._close)
 
     async def events(self) -> AsyncIterator[Event]:
         """The build's last hundred events, and then each as it comes, until the build ends."""
         channel = Channel()
         for event in self._tail:
-            channel.tell(event)
+            channel.on_event(event)
         if self.task.done():
             channel.close()
         self._channels.add(channel)
@@ -68,10 +68,10 @@ class Build:
         """
         return await asyncio.shield(self.task)
 
-    def _tell(self, event: Event) -> None:
+    def _report(self, event: Event) -> None:
         self._tail.append(event)
         for channel in self._channels:
-            channel.tell(event)
+            channel.on_event(event)
 
     def _close(self, task: asyncio.Future[Image]) -> None:
         # Asked for here, so that a failure that no stream waits for is not reported as forgotten.
@@ -95,7 +95,7 @@ class Builds:
         """The build of this image; it is started unless it is under way."""
         build = self._running.get(resolved.image)
         if build is None:
-            build = Build(lambda tell: self._worker.run(self._hub.build(resolved), tell))
+            build = Build(lambda on_event: self._worker.run(self._hub.build(resolved), on_event))
             self._running[resolved.image] = build
             build.task.add_done_callback(lambda _: self._running.pop(resolved.image, None))
         return build

@@ -14,7 +14,7 @@ class _Count:
     left: int
 
 
-class RateLimit:
+class RateLimiter:
     """Counts launches in fixed windows that begin with an address's first launch."""
 
     def __init__(self, limit: int) -> None:

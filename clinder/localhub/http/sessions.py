@@ -72,25 +72,25 @@ class Sessions:
         quota = self._options.quota
         # The launches under way are counted, this one too.
         if quota is not None and len(self._servers) + len(self._launches) > quota:
-            channel.tell(Event(Phase.FAILED, "Too many users on this BinderHub! Try again soon.\n"))
+            channel.on_event(Event(Phase.FAILED, "Too many users on this BinderHub! Try again soon.\n"))
             return
 
-        def tell(event: Event) -> None:
-            channel.tell(_seen_from(event, origin))
+        def on_event(event: Event) -> None:
+            channel.on_event(_seen_from(event, origin))
 
         for number, delay_s in enumerate((*self._options.launch_retries_s, None), start=1):
-            steps = self._hub.launch(image, then=self._keep, announce=number == 1)
+            steps = self._hub.launch(image, on_started=self._keep, show_preamble=number == 1)
             try:
-                await self._worker.run(steps, tell)
+                await self._worker.run(steps, on_event)
             except FailedError as error:
-                tell(Event(Phase.LAUNCHING, error.event.message))
+                on_event(Event(Phase.LAUNCHING, error.event.message))
                 if delay_s is None:
-                    tell(replace(error.event, status_code=500))
+                    on_event(replace(error.event, status_code=500))
                     return
-                tell(Event(Phase.LAUNCHING, f"Launch attempt {number} failed, retrying...\n"))
+                on_event(Event(Phase.LAUNCHING, f"Launch attempt {number} failed, retrying...\n"))
                 await asyncio.sleep(delay_s)
             except HubError as error:
-                tell(Event(Phase.FAILED, f"{error.message}\n", status_code=500))
+                on_event(Event(Phase.FAILED, f"{error.message}\n", status_code=500))
                 return
             except ClosedError:
                 return

@@ -23,7 +23,7 @@ from clinder.model.events import Event, Phase
 from clinder.model.repository import RepositorySpec
 
 if TYPE_CHECKING:
-    from clinder.localhub.http.limits import RateLimit
+    from clinder.localhub.http.limits import RateLimiter
     from clinder.localhub.http.options import ServeOptions
     from clinder.localhub.http.sessions import Sessions
     from clinder.localhub.http.workers import Worker
@@ -42,7 +42,7 @@ class Hub:
     resolving: Worker
     builds: Builds
     sessions: Sessions
-    rate_limit: RateLimit | None
+    rate_limit: RateLimiter | None
     streams: set[asyncio.Task[None]] = field(default_factory=set)
 
 
@@ -66,7 +66,7 @@ class BuildHandler(LoopbackHandler):
         if refused is not None:
             self.finish(_encoded(refused))
             return
-        self._stream = asyncio.create_task(self._tell(provider))
+        self._stream = asyncio.create_task(self._report(provider))
         self._hub.streams.add(self._stream)
         try:
             with suppress(asyncio.CancelledError, StreamClosedError):
@@ -108,7 +108,7 @@ class BuildHandler(LoopbackHandler):
             return is_loopback(urlsplit(origin).netloc)
         return self.request.headers.get("Sec-Fetch-Site") != "cross-site"
 
-    async def _tell(self, provider: str) -> None:
+    async def _report(self, provider: str) -> None:
         keeping_alive = asyncio.create_task(self._keep_alive())
         try:
             await (
@@ -154,7 +154,7 @@ class BuildHandler(LoopbackHandler):
     async def _resolve(self, spec: RepositorySpec) -> Resolved:
         channel = Channel()
         steps = self._hub.local.resolve(spec)
-        resolving = asyncio.ensure_future(self._hub.resolving.run(steps, channel.tell))
+        resolving = asyncio.ensure_future(self._hub.resolving.run(steps, channel.on_event))
         resolving.add_done_callback(channel.close)
         try:
             async for event in channel.events():

@@ -35,12 +35,12 @@ class Worker:
         self.executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="hub")
         self._waiting = waiting
 
-    async def run(self, steps: Steps[_Result], tell: Callable[[Event], None]) -> _Result:
+    async def run(self, steps: Steps[_Result], on_event: Callable[[Event], None]) -> _Result:
         """Run steps of the embedded hub in a thread; if it is cancelled before it has one, they are never begun.
 
         Args:
             steps: what to run.
-            tell: told of each event, in the loop's own thread; at first of waiting, if no thread is free.
+            on_event: told of each event, in the loop's own thread; at first of waiting, if no thread is free.
 
         Raises:
             FailedError: a step failed.
@@ -57,11 +57,11 @@ class Worker:
                 except StopIteration as stop:
                     result: _Result = stop.value
                     return result
-                loop.call_soon_threadsafe(tell, event)
+                loop.call_soon_threadsafe(on_event, event)
 
         def tell_of_waiting() -> None:
             if not begun.is_set():
-                tell(self._waiting)
+                on_event(self._waiting)
 
         timer = loop.call_later(_WAITING_S, tell_of_waiting)
         try:

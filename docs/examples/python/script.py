@@ -10,10 +10,10 @@ import sys
 import requests
 
 import clinder
-from clinder.model.events import Event, Notice
+from clinder.model.events import Event, Progress
 
 
-def show(item: Event | Notice) -> None:
+def show(item: Event | Progress) -> None:
     """Show what the hub says while it builds and launches."""
     if isinstance(item, Event) and item.message:
         print(item.message.rstrip(), file=sys.stderr)  # noqa: T201
