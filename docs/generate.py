@@ -323,14 +323,14 @@ def _python() -> str:
         [
             "# Python\n",
             _GENERATED,
-            "How to use it: [from Python](../how-to/python.md). What these functions raise is in `clinder.model.errors`, and "
+            "How to use it: [from Python](../how-to/python.md). Their errors are in `clinder.model.errors`, and "
             "[by kind](exit-statuses.md#kinds).\n",
             *(_function(function) for function in (clinder.session, clinder.launch, clinder.stop)),
             f"## Session\n\n`clinder.Session`. {_described(clinder.Session)}",
             f"- `uri`: {_said(clinder.Session.uri)}\n",
             "## Events\n",
-            "What `on_event` is called with, from `clinder.model.events`: an `Event` for all that the hub says, and a notice "
-            "for what clinder does.\n",
+            "`on_event` is called with an `Event` for everything the hub sends and with a `Progress` for what clinder "
+            "does (`clinder.model.events`).\n",
             f"### Event\n\n{_described(events.Event)}\n",
             f"`Phase` is one of {', '.join(f'`{phase.name}`' for phase in events.Phase)}.\n",
             "### Notices\n",

@@ -10,8 +10,8 @@ from clinder.cli.command import Invocation, command
 from clinder.config.discovery import discover
 from clinder.config.scaffold import check_folder, write_config
 from clinder.model.display import show_path, show_text
+from clinder.model.paths import current_folder
 from clinder.output.result import Result
-from clinder.system.places import current_folder
 
 
 @command("init", json=False, config=False, state=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clinder.model.errors import UsageError
-from clinder.model.session import session_from_document, session_from_uri
+from clinder.model.session_sources import session_from_document, session_from_uri
 
 if TYPE_CHECKING:
     from clinder.model.session import Session

@@ -27,12 +27,12 @@ from clinder.config.settings import (
 from clinder.model.display import show_path, show_text, show_value
 from clinder.model.duration import format_duration
 from clinder.model.errors import ClinderError, ConfigError, ConfigFileError, UsageError
+from clinder.model.paths import current_folder
 from clinder.model.repository import LOCAL, RepositoryLink, RepositorySpec, read_repository
 from clinder.net.loopback import exposure
 from clinder.system.places import (
     FILE_NAME,
     STATE_DIR_NAME,
-    current_folder,
     find_state_dir,
     find_state_dir_despite_file,
     is_state_dir_named,

@@ -1,6 +1,6 @@
 """The JSON schema of `clinder.toml`, made from `clinder.config.settings`, for editors and other checkers.
 
-A file that passes may still be refused: what a repository or a hub's URL must look like, only `clinder.config.loading` knows.
+A file that passes may still be refused: the rules for repositories and hub URLs are in `clinder.config.settings` alone.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from clinder.model.duration import format_duration
 from clinder.model.errors import StateError
+from clinder.model.session_sources import session_spec
 from clinder.output.clean import clean, clean_value
 from clinder.output.launches import read_log
 
@@ -69,7 +70,7 @@ def _seconds(launch: PastLaunch | None) -> float:
 
 def _facts(report: Report) -> list[tuple[str, str]]:
     session, launch = report.session, report.launch
-    spec = session.spec if session else launch.spec if launch else None
+    spec = session_spec(session) if session else launch.spec if launch else None
     hub = session.hub if session else launch.hub if launch else ""
     facts = [("hub", _link(hub, hub))]
     if spec:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from clinder.model.display import show_path
 from clinder.model.errors import HubError, UsageError
-from clinder.system.places import absolute
+from clinder.model.paths import absolute
 from clinder.system.trust import find_distrust
 
 _ENVIRONMENT = "CLINDER_CACHE_DIR"

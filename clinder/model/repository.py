@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from clinder.model.display import show_text, show_value
 from clinder.model.errors import UsageError
-from clinder.system.places import absolute
+from clinder.model.paths import absolute
 
 LOCAL = "local"
 """The provider of a folder on this machine, which only the embedded hub can build."""

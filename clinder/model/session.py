@@ -1,32 +1,20 @@
-"""What comes of a launch: a session (URL, token, where from) and its URI form.
+"""A session: its URL, its token and what it was launched from, and the checks of what a hub gives as such.
 
-The checks here are the border to the hub: a URL or token that passes can be put into a request, a header, a
-shell line or a file without doing anything else there.
+A URL or token that passes can be put into a request, a header, a shell line or a file without doing anything else
+there.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
-
-from clinder.model.errors import LaunchError, UsageError
-from clinder.model.records import read_record
-from clinder.model.repository import RepositorySpec, takes_ref
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from clinder.model.events import Event
+from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003  # read by its annotations, from the state
+from urllib.parse import quote, urlsplit, urlunsplit
 
 _BAD_IN_URL = re.compile(r"[^\x21-\x7e]|[\"'`<>\\^{|}$]")
-_LONGEST = 4096
-"""How many characters a URL, a token and what else a hub says of a session may have: all of it is recorded."""
+MAX_LENGTH = 4096
+"""How many characters a URL, a token or any other value that a hub gives for a session may have: all are recorded."""
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-_USER_INTERFACE = re.compile(r"(?<!/user)/(lab|tree|notebooks|doc|retro|voila|rstudio|desktop)(/.*)?$")
-"""What a browser's address adds to a server's URL; after `/user` such a word is the name of a JupyterHub's user."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +62,6 @@ class Session:
         """The URL with `?token=`: whoever has it, has the session."""
         return f"{self.url}?token={quote(self.token, safe='')}"
 
-    @property
-    def spec(self) -> RepositorySpec | None:
-        """What the session was built from, where that is known."""
-        return RepositorySpec(self.provider, self.repo, self.ref) if self.provider else None
-
 
 def check_url(url: object) -> str:
     """Check the URL of a server and give it one trailing slash.
@@ -89,8 +72,8 @@ def check_url(url: object) -> str:
     """
     if not isinstance(url, str) or not url:
         raise ValueError("it has no URL")
-    if len(url) > _LONGEST:
-        raise ValueError(f"its URL is longer than {_LONGEST} characters")
+    if len(url) > MAX_LENGTH:
+        raise ValueError(f"its URL is longer than {MAX_LENGTH} characters")
     if _BAD_IN_URL.search(url):
         raise ValueError(f"its URL {_bare(url)!r} holds characters that a URL must not hold")
     parts = urlsplit(url)
@@ -117,83 +100,8 @@ def check_token(token: object) -> str:
     """
     if not isinstance(token, str) or not token:
         raise ValueError("it has no token")
-    if len(token) > _LONGEST:
-        raise ValueError(f"its token is longer than {_LONGEST} characters")
+    if len(token) > MAX_LENGTH:
+        raise ValueError(f"its token is longer than {MAX_LENGTH} characters")
     if not _TOKEN.fullmatch(token):
         raise ValueError("its token holds characters that cannot be printed")
     return token
-
-
-def session_from_ready(
-    event: Event, *, hub: str, spec: RepositorySpec, launched_at: datetime, phases: Sequence[PhaseTime]
-) -> Session:
-    """Make a session of a hub's `ready` event.
-
-    Raises:
-        LaunchError: URL or token are missing or not to be trusted.
-    """
-    details = event.details
-    try:
-        url, token = check_url(details.get("url")), check_token(details.get("token"))
-    except ValueError as error:
-        raise LaunchError(
-            f"the hub said ready, but its session cannot be used: {error}",
-            hint="This is a fault of the hub: tell those who run it.",
-        ) from error
-    return Session(
-        url=url,
-        token=token,
-        hub=hub,
-        provider=spec.provider,
-        repo=spec.repo,
-        ref=spec.ref,
-        resolved_ref=_resolved_ref(details.get("binder_persistent_request")),
-        ref_url=_printable(details.get("binder_ref_url")),
-        image=_printable(event.image),
-        launched_at=launched_at,
-        ready_at=datetime.now(UTC),
-        phases=tuple(phases),
-    )
-
-
-def _resolved_ref(persistent_request: object) -> str:
-    """Take the commit out of `v2/gh/org/repo/<sha>`; for a DOI it is the resolved DOI."""
-    path = _printable(persistent_request).removeprefix("v2/")
-    try:
-        resolved = RepositorySpec.from_build_path(path)
-    except UsageError:  # a folder has no commit, an unknown provider no known form
-        return ""
-    return resolved.ref if takes_ref(resolved.provider) else resolved.repo
-
-
-def _printable(value: object) -> str:
-    return value if isinstance(value, str) and len(value) <= _LONGEST and value.isprintable() else ""
-
-
-def session_from_uri(uri: str) -> Session:
-    """Read a session from its URI form, the URL with `?token=`; what a browser's address adds (`lab/…`) is cut off.
-
-    Raises:
-        UsageError: the text is no such URI; the message does not repeat a token.
-    """
-    hint = "A session's URI looks like https://host/user/name/?token=…, as `clinder start` prints it."
-    try:
-        parts = urlsplit(uri.strip())
-        tokens = parse_qs(parts.query).get("token", [])
-        path = _USER_INTERFACE.sub("", parts.path)
-        url = check_url(urlunsplit(parts._replace(query="", fragment="", path=path)))
-        return Session(url=url, token=check_token(tokens[0] if tokens else ""))
-    except ValueError as error:
-        raise UsageError(f"this is not a session's URI: {error}", hint=hint) from None
-
-
-def session_from_document(document: Mapping[str, Any]) -> Session:
-    """Read a session from the JSON object that `start --json` and `up --json` print.
-
-    Raises:
-        UsageError: its `uri` is none.
-        ValueError, KeyError: it is no such object.
-    """
-    session = session_from_uri(document["uri"])
-    known = {field.name: document[field.name] for field in fields(Session) if field.name in document}
-    return read_record(Session, {**known, "url": session.url, "token": session.token})

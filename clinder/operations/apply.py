@@ -171,18 +171,18 @@ class Work:
         return any(known and known.url == session.url for known in (state.session, *state.retired))
 
     def begin(self, hub: str) -> None:
-        """Record which hub is asked (`clinder.operations.launch.Ledger`)."""
+        """Record which hub is asked, before it is."""
         if self._pending and self._pending.hub != hub:
             self._pending = replace(self._pending, hub=hub)
             self.write(pending=self._pending)
 
     def keep(self, session: Session) -> None:
-        """Record a session that is there now; the one before is no longer wanted (`clinder.operations.launch.Ledger`)."""
+        """Record a launched session; the one before it is retired."""
         retired = (*self.state.retired, *([self._before] if self._before else []))
         self.write(session=session, retired=retired, pending=None)
 
     def drop(self, session: Session, *, is_gone: bool) -> bool:
-        """Take a session back that was no use: the one before stays (`clinder.operations.launch.Ledger`)."""
+        """Remove a launched session that is of no use; the one before it stays."""
         retired = tuple(other for other in self.state.retired if other != self._before)
         if not is_gone:
             retired = (*retired, session)

@@ -1,7 +1,6 @@
 """From a request to a session that works: asks the hubs of the list, keeps the deadlines, tries again.
 
-What becomes of a session is for the caller to record; it is told through a `SessionRecorder` before anything else is done
-with the session.
+Sessions are recorded by the caller, through a `SessionRecorder`, before anything else is done with them.
 """
 
 from __future__ import annotations
@@ -25,7 +24,8 @@ from clinder.model.errors import (
 )
 from clinder.model.events import Attempt, BatchEnd, Event, Message, Phase, Retrying, Verified, Verifying
 from clinder.model.phases import PhaseClock
-from clinder.model.session import PhaseTime, Session, session_from_ready
+from clinder.model.session import PhaseTime, Session
+from clinder.model.session_sources import session_from_ready
 from clinder.net.loopback import exposure
 from clinder.operations.probe import stop_session
 from clinder.system.redact import without_token

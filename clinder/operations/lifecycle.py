@@ -1,4 +1,4 @@
-"""up, down and their kin: read everything, let `clinder.operations.plan` decide, let `clinder.operations.apply` act, all under the lock."""
+"""`up`, `down` and `state forget` and `adopt`: read the state, make a plan, apply it, all under the lock."""
 
 from __future__ import annotations
 

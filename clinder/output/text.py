@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clinder.model.duration import format_duration
 from clinder.model.errors import ClinderError
+from clinder.model.session_sources import session_spec
 from clinder.output.clean import clean_value
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _clean_label(label: str) -> str:
 def describe_origin(session: Session) -> str:
     """Say what a session was built from and where: `gh/org/name/main at 1a2b3c4 on https://mybinder.org`."""
     try:
-        spec: object = session.spec
+        spec: object = session_spec(session)
     except ClinderError:  # a provider that only another version of clinder knows
         spec = f"{session.provider}/{session.repo}/{session.ref}"
     if spec is None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinder.model.display import show_path
-from clinder.model.errors import ConfigFileError, UsageError
+from clinder.model.errors import ConfigFileError
+from clinder.model.paths import absolute, current_folder
 from clinder.system.files import foreign_owner
 from clinder.system.trust import find_distrust
 
@@ -21,28 +22,6 @@ if TYPE_CHECKING:
 FILE_NAME = "clinder.toml"
 STATE_DIR_NAME = ".clinder"
 _OPTIONS = "--config or CLINDER_CONFIG"
-
-
-def current_folder() -> Path:
-    """Get the current folder.
-
-    Raises:
-        UsageError: it was deleted, or cannot be named.
-    """
-    try:
-        return Path.cwd()
-    except OSError as error:
-        reason = "it was deleted" if isinstance(error, FileNotFoundError) else error.strerror
-        raise UsageError(f"the current folder cannot be used: {reason}", hint="Change to another folder.") from None
-
-
-def absolute(path: Path) -> Path:
-    """Make a path absolute; symbolic links stay.
-
-    Raises:
-        UsageError: it is relative to the current folder, and that was deleted.
-    """
-    return path if path.is_absolute() else current_folder() / path
 
 
 def named_file(path: Path, named_by: str = _OPTIONS) -> Path:

@@ -21,7 +21,8 @@ from clinder.model.duration import format_duration, parse_duration
 from clinder.model.errors import ClinderError, UsageError
 from clinder.model.events import read_events
 from clinder.model.repository import PROVIDERS, RepositorySpec, read_repository, takes_ref
-from clinder.model.session import PhaseTime, Session, session_from_uri
+from clinder.model.session import PhaseTime, Session
+from clinder.model.session_sources import session_from_uri
 from clinder.operations.inspect import preview, status
 from clinder.output.documents import state_document, status_document
 from clinder.output.text import state_text, status_text

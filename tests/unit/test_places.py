@@ -13,15 +13,9 @@ import pytest
 from clinder.cli import invoke
 from clinder.config.loading import load_config, load_config_despite_file
 from clinder.model.errors import ConfigError, ConfigFileError, UsageError
+from clinder.model.paths import absolute, current_folder
 from clinder.state import State, StateFolder
-from clinder.system.places import (
-    absolute,
-    current_folder,
-    find_file,
-    find_state_dir,
-    find_state_dir_despite_file,
-    named_file,
-)
+from clinder.system.places import find_file, find_state_dir, find_state_dir_despite_file, named_file
 from unit.owners import NAME, Owners, owners
 
 if TYPE_CHECKING:

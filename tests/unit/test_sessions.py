@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from clinder.model.errors import LaunchError, UsageError
 from clinder.model.events import Event, Phase
 from clinder.model.repository import RepositorySpec
-from clinder.model.session import Session, check_token, check_url, session_from_ready, session_from_uri
+from clinder.model.session import Session, check_token, check_url
+from clinder.model.session_sources import session_from_ready, session_from_uri
 
 SHA = "e67fba914dc26d54ddd5ead705f9e792eb67d6a9"
 SPEC = RepositorySpec("gh", "org/name", "main")

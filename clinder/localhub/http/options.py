@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from clinder.model.errors import HubError
-
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -45,24 +41,3 @@ class ServeOptions:
     gone_as: Literal["jupyterhub", "mybinder"] = "jupyterhub"
     poll_s: float = 30.0
     launch_retries_s: tuple[float, ...] = (4.0, 8.0, 16.0)
-
-
-def serve(options: ServeOptions, *, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP; then all streams are closed and all sessions stopped.
-
-    Call it in the main thread, since it sets handlers for these signals.
-
-    Args:
-        options: how the hub behaves.
-        ready: called with the hub's URL once it listens.
-
-    Raises:
-        HubError: the extra `local` is not installed, or the port cannot be had.
-    """
-    if importlib.util.find_spec("tornado") is None:
-        raise HubError("`hub serve` needs tornado", hint="pip install 'clinder[local]'")
-    import asyncio
-
-    from clinder.localhub.http.app import run
-
-    asyncio.run(run(options, ready))

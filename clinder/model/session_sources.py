@@ -1,0 +1,102 @@
+"""Sessions as others hand them over: a hub's `ready` event, a URI, or the JSON that `start` and `up` print."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+from clinder.model.errors import LaunchError, UsageError
+from clinder.model.records import read_record
+from clinder.model.repository import RepositorySpec, takes_ref
+from clinder.model.session import MAX_LENGTH, PhaseTime, Session, check_token, check_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from clinder.model.events import Event
+
+_USER_INTERFACE = re.compile(r"(?<!/user)/(lab|tree|notebooks|doc|retro|voila|rstudio|desktop)(/.*)?$")
+"""What a browser's address adds to a server's URL; after `/user` such a word is the name of a JupyterHub's user."""
+
+
+def session_from_ready(
+    event: Event, *, hub: str, spec: RepositorySpec, launched_at: datetime, phases: Sequence[PhaseTime]
+) -> Session:
+    """Make a session of a hub's `ready` event.
+
+    Raises:
+        LaunchError: URL or token are missing or not to be trusted.
+    """
+    details = event.details
+    try:
+        url, token = check_url(details.get("url")), check_token(details.get("token"))
+    except ValueError as error:
+        raise LaunchError(
+            f"the hub said ready, but its session cannot be used: {error}",
+            hint="This is a fault of the hub: tell those who run it.",
+        ) from error
+    return Session(
+        url=url,
+        token=token,
+        hub=hub,
+        provider=spec.provider,
+        repo=spec.repo,
+        ref=spec.ref,
+        resolved_ref=_resolved_ref(details.get("binder_persistent_request")),
+        ref_url=_printable(details.get("binder_ref_url")),
+        image=_printable(event.image),
+        launched_at=launched_at,
+        ready_at=datetime.now(UTC),
+        phases=tuple(phases),
+    )
+
+
+def session_spec(session: Session) -> RepositorySpec | None:
+    """Get what a session was launched from; `None` for one that was started elsewhere."""
+    return RepositorySpec(session.provider, session.repo, session.ref) if session.provider else None
+
+
+def _resolved_ref(persistent_request: object) -> str:
+    """Take the commit out of `v2/gh/org/repo/<sha>`; for a DOI it is the resolved DOI."""
+    path = _printable(persistent_request).removeprefix("v2/")
+    try:
+        resolved = RepositorySpec.from_build_path(path)
+    except UsageError:  # a folder has no commit, an unknown provider no known form
+        return ""
+    return resolved.ref if takes_ref(resolved.provider) else resolved.repo
+
+
+def _printable(value: object) -> str:
+    return value if isinstance(value, str) and len(value) <= MAX_LENGTH and value.isprintable() else ""
+
+
+def session_from_uri(uri: str) -> Session:
+    """Read a session from its URI form, the URL with `?token=`; what a browser's address adds (`lab/…`) is cut off.
+
+    Raises:
+        UsageError: the text is no such URI; the message does not repeat a token.
+    """
+    hint = "A session's URI looks like https://host/user/name/?token=…, as `clinder start` prints it."
+    try:
+        parts = urlsplit(uri.strip())
+        tokens = parse_qs(parts.query).get("token", [])
+        path = _USER_INTERFACE.sub("", parts.path)
+        url = check_url(urlunsplit(parts._replace(query="", fragment="", path=path)))
+        return Session(url=url, token=check_token(tokens[0] if tokens else ""))
+    except ValueError as error:
+        raise UsageError(f"this is not a session's URI: {error}", hint=hint) from None
+
+
+def session_from_document(document: Mapping[str, Any]) -> Session:
+    """Read a session from the JSON object that `start --json` and `up --json` print.
+
+    Raises:
+        UsageError: its `uri` is none.
+        ValueError, KeyError: it is no such object.
+    """
+    session = session_from_uri(document["uri"])
+    known = {field.name: document[field.name] for field in fields(Session) if field.name in document}
+    return read_record(Session, {**known, "url": session.url, "token": session.token})
