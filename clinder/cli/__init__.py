@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
+import tempfile
+import traceback
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from typer import Abort, Exit, TyperException
 
 from clinder import HOME_PAGE
 from clinder.cli.app import app
@@ -19,13 +23,10 @@ if TYPE_CHECKING:
 
 
 _INTERRUPTED = 128 + signal.SIGINT
-_MANY_OBJECTS = 50_000
-"""After how many new objects Python looks for garbage: imports make many, and none of them goes."""
 
 
 def main() -> None:
     """Run `clinder` with the arguments of this process, and end it with the status of the command."""
-    gc.set_threshold(_MANY_OBJECTS)
     _open_missing_streams()
     _write_any_text()
     _hear_of_ended_children()
@@ -34,7 +35,6 @@ def main() -> None:
     except KeyboardInterrupt:  # while an error was shown
         status = _INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: who is impatient now would only spoil the status
-    gc.freeze()  # to look for garbage once more before everything goes takes longer than all that follows `ready`
     sys.exit(status)
 
 
@@ -69,8 +69,6 @@ def _hear_of_ended_children() -> None:
 
 def invoke(arguments: Sequence[str]) -> int:
     """Run a command and return its exit status; whatever goes wrong is shown here, without a traceback."""
-    from typer import Abort, Exit, TyperException
-
     try:
         return int(app(list(arguments), prog_name="clinder", standalone_mode=False) or 0)
     except Exit as leaving:
@@ -104,10 +102,6 @@ def _wants_json(arguments: Sequence[str]) -> bool:
 
 def _internal(error: Exception) -> ClinderError:
     """Make a fault of clinder's own one to report; its traceback goes to a file, as it may be long."""
-    import tempfile
-    import traceback
-    from pathlib import Path
-
     try:
         descriptor, name = tempfile.mkstemp(prefix="clinder-", suffix=".txt")
         os.close(descriptor)

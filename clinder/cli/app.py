@@ -1,4 +1,4 @@
-"""The Typer application: its commands, in the order in which `--help` lists them."""
+"""The Typer application and its commands, in the sections of `clinder --help`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,29 @@ from clinder.cli.parsing import Group
 
 _VERBS = {
     "init": "init.init",
-    "run": "run.run",
     "plan": "plan.plan",
     "up": "up.up",
-    "status": "status.status",
+    "run": "run.run",
     "down": "down.down",
     "env": "env.env",
     "open": "open.open_session",
+    "status": "status.status",
     "logs": "logs.logs",
     "start": "start.start",
     "stop": "stop.stop",
 }
 """Where in `clinder.cli` each verb is."""
 _GROUPS = {
-    "hub": ("Look at a hub, or serve one.", ("hub.check", "hub.serve")),
-    "state": ("Look at what is recorded, and mend it.", ("state.show", "state.forget", "state.adopt")),
+    "state": ("Inspect and repair the recorded state.", ("state.show", "state.forget", "state.adopt")),
+    "hub": ("Check a hub, or serve the embedded hub.", ("hub.check", "hub.serve")),
 }
+_SECTIONS = {
+    "Declare and run": ("init", "plan", "up", "run", "down"),
+    "Use a session": ("env", "open"),
+    "Inspect and repair": ("status", "logs", "state", "hub"),
+    "Without files": ("start", "stop"),
+}
+"""The sections of `clinder --help`, in order."""
 
 
 class _Commands(Mapping[str, Any]):
@@ -39,11 +46,13 @@ class _Commands(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
-            self._made[name] = _make(_VERBS[name]) if name not in _GROUPS else _make_group(*_GROUPS[name])
+            command = _make(_VERBS[name]) if name not in _GROUPS else _make_group(*_GROUPS[name])
+            command.rich_help_panel = next(title for title, names in _SECTIONS.items() if name in names)
+            self._made[name] = command
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*_VERBS, *_GROUPS))
+        return (name for names in _SECTIONS.values() for name in names)
 
     def __len__(self) -> int:
         return len(_VERBS) + len(_GROUPS)
@@ -75,7 +84,7 @@ class _Root(Group):
 app = typer.Typer(
     name="clinder",
     cls=_Root,
-    help="Keep one Binder session: launch it, look at it, stop it, as clinder.toml declares.",
+    help="Run commands and notebooks in a Binder session that clinder.toml declares.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -92,7 +101,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and leave.", callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Take the options that go before any command."""

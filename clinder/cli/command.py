@@ -20,7 +20,7 @@ import typer
 
 from clinder.cli.parsing import Command as ParsedCommand
 from clinder.config.loading import load_config, load_config_despite_file
-from clinder.config.settings import option_name, setting_default, setting_description, setting_type
+from clinder.config.settings import option_name, setting_default, setting_description, setting_keys, setting_type
 from clinder.model.display import show_value
 from clinder.model.duration import format_duration, parse_duration
 from clinder.model.errors import UsageError
@@ -37,24 +37,42 @@ if TYPE_CHECKING:
 
 Verb: TypeAlias = Callable[..., Result]
 
-_JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-_QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors alone.")]
-_VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="Show more of what happens.")]
+LAUNCH_SETTINGS = tuple(key for key in setting_keys() if key != "session.path")
+"""The settings that a launch reads: all but the path that `open` opens."""
+
+_SHARED = "Shared options"
+_SETTINGS = "Settings (instead of clinder.toml)"
+
+_JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=_SHARED)]
+_QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Only show warnings and errors.", rich_help_panel=_SHARED)]
+_VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="Show more detail.", rich_help_panel=_SHARED)]
 _CONFIG = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="Read this file, not the clinder.toml found from here upwards."),
+    str | None,
+    typer.Option(
+        "--config", metavar="FILE", help="Read this file instead of the nearest clinder.toml.", rich_help_panel=_SHARED
+    ),
 ]
 _STATE_DIR = Annotated[
-    Path | None,
-    typer.Option("--state-dir", metavar="DIR", help="Keep the state here, not in .clinder beside clinder.toml."),
+    str | None,
+    typer.Option(
+        "--state-dir",
+        metavar="DIR",
+        help="Keep the state here instead of in .clinder beside clinder.toml.",
+        rich_help_panel=_SHARED,
+    ),
 ]
 _LOCK_TIMEOUT = Annotated[
     str | None,
-    typer.Option("--lock-timeout", metavar="TIME", help="How long to wait for another clinder's lock [default: 10m]."),
+    typer.Option(
+        "--lock-timeout",
+        metavar="TIME",
+        help="How long to wait for another clinder process [default: 10m].",
+        rich_help_panel=_SHARED,
+    ),
 ]
 _SETTINGS_HELP = {
-    "hub": 'The hub\'s URL, or "local"; several are separated by commas.',
-    "repo": "The repository: org/name, PROVIDER:REPOSITORY, a DOI, a URL, a Binder link or a folder.",
+    "hub": 'URL of the hub, or "local"; separate several with commas.',
+    "repo": "Repository: org/name, PROVIDER:REPOSITORY, a DOI, a URL, a Binder link or a folder.",
     "ref": "Branch, tag or commit.",
 }
 
@@ -157,6 +175,17 @@ class Invocation:
         return read_seconds("--lock-timeout", given)
 
 
+def read_path(option: str, given: str | None) -> Path | None:
+    """Read the path that an option gives; `None` where it is not given.
+
+    Raises:
+        UsageError: it is empty, most often from an unset variable; it would stand for the current folder.
+    """
+    if given == "":
+        raise UsageError(f"{option}: expected a path, got an empty string")
+    return Path(given) if given else None
+
+
 def read_seconds(option: str, given: str) -> float:
     """Read the duration that an option gives, in seconds.
 
@@ -204,6 +233,9 @@ class Command:
         settings = _settings_options(self.settings)
 
         def run(**given: Any) -> int:
+            for name, option in (("config_file", "--config"), ("state_dir", "--state-dir")):
+                if name in given:
+                    given[name] = read_path(option, given[name])
             invocation = Invocation(
                 **{name: given.pop(name) for name in self.shared},
                 settings={key: given.pop(name) for name, (key, _) in settings.items()},
@@ -267,7 +299,8 @@ def _settings_options(keys: Sequence[str]) -> dict[str, tuple[str, Any]]:
     options = {}
     for key in keys:
         help_text = _SETTINGS_HELP.get(key) or f"{setting_description(key)} [default: {_show(setting_default(key))}]"
-        option = typer.Option(option_name(key), metavar=setting_type(key).metavar, help=help_text)
+        metavar = setting_type(key).metavar
+        option = typer.Option(option_name(key), metavar=metavar, help=help_text, rich_help_panel=_SETTINGS)
         options[key.replace(".", "_")] = (key, Annotated[str | None, option])
     return options
 

@@ -10,7 +10,10 @@ from clinder.output.result import Result
 
 @command("down", progress=True, settings=("timeouts.connect", "timeouts.stop"))
 def down(invocation: Invocation) -> Result:
-    """Stop the recorded session, wait until it is seen to be gone, and forget it."""
+    """Stop the recorded session.
+
+    Waits until the session is confirmed stopped, then removes it from the state.
+    """
     config = invocation.load_config(needs_file=False)
     with invocation.context(config) as context:
         result = bring_down(config, context)

@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 @command("env", json=False)
 def env(
     invocation: Invocation,
-    shell: Annotated[Shell, typer.Option("--shell", help="Who reads the variables.")] = Shell.SH,
-    unset: Annotated[bool, typer.Option("--unset", help="Unset the variables instead.")] = False,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="See that the session runs.")] = True,
+    shell: Annotated[Shell, typer.Option("--shell", help="Output format.")] = Shell.SH,
+    unset: Annotated[bool, typer.Option("--unset", help="Print commands that unset the variables.")] = False,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Check that the session is running.")] = True,
 ) -> Result:
-    """Print JUPYTER_BASE_URL and JUPYTER_TOKEN of the recorded session, for a shell or a tool to read."""
+    """Print the session's URL and token for a shell or a tool.
+
+    The variables are JUPYTER_BASE_URL and JUPYTER_TOKEN of the recorded session.
+    """
     if unset:
         text = unset_variables([BASE_URL_VARIABLE, TOKEN_VARIABLE], shell)
         hint = "--unset "

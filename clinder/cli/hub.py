@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clinder.cli.command import Invocation, command, read_interval_s
+from clinder.cli.command import Invocation, command, read_interval_s, read_path
 from clinder.config.settings import LOCAL_HUB
 from clinder.model.display import show_text, show_value
 from clinder.model.errors import ClinderError, UsageError
@@ -25,7 +25,7 @@ _UNWELL_STATUS = 8
 
 
 class GoneStyle(StrEnum):
-    """Whose ways a session that has ended follows."""
+    """Whose answers a session that has ended gives."""
 
     JUPYTERHUB = "jupyterhub"
     MYBINDER = "mybinder"
@@ -35,11 +35,11 @@ class GoneStyle(StrEnum):
 def check(
     invocation: Invocation,
     url: Annotated[
-        str | None, typer.Argument(metavar="URL", help="The hub; the first one declared, if left out.")
+        str | None, typer.Argument(metavar="URL", help="URL of the hub [default: the first declared].")
     ] = None,
 ) -> Result:
-    """Say whether a hub is a BinderHub, is well, which providers it has and how many launches are left."""
-    from clinder.hubs.binderhub import BinderHub
+    """Check a hub's health, providers and rate limit."""
+    from clinder.hubs.binderhub import BinderHub  # imports requests, which `clinder --help` must not wait for
 
     # A hub that is named is looked at whatever else is declared.
     config = invocation.load_config(discover_file=url is None, settings={"hub": url, "repo": None})
@@ -70,35 +70,27 @@ def _recall(invocation: Invocation, hub: str) -> RateLimit | None:
 def serve(
     invocation: Invocation,
     port: Annotated[
-        int, typer.Option(metavar="NUMBER", min=0, max=65535, help="The port on 127.0.0.1; 0: any free one.")
+        int, typer.Option(metavar="NUMBER", min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")
     ] = 8585,
-    redirect: Annotated[
-        bool, typer.Option("--redirect", help="Answer launches with a redirect, as federations do.")
-    ] = False,
-    rate_limit: Annotated[
-        int | None, typer.Option(metavar="NUMBER", min=0, help="Launches allowed in an hour.")
+    redirect: Annotated[bool, typer.Option("--redirect", hidden=True)] = False,
+    rate_limit: Annotated[int | None, typer.Option(min=0, hidden=True)] = None,
+    quota: Annotated[int | None, typer.Option(min=0, hidden=True)] = None,
+    ban: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
+    gone_as: Annotated[GoneStyle, typer.Option(hidden=True)] = GoneStyle.JUPYTERHUB,
+    keepalive: Annotated[str, typer.Option(hidden=True)] = "25s",
+    poll: Annotated[str, typer.Option(hidden=True)] = "30s",
+    cache_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder of repositories and environments.")
     ] = None,
-    quota: Annotated[int | None, typer.Option(metavar="NUMBER", min=0, help="Sessions allowed at once.")] = None,
-    ban: Annotated[
-        list[str] | None, typer.Option(metavar="REGEX", help="A regular expression of specs to refuse; repeatable.")
-    ] = None,
-    gone_as: Annotated[GoneStyle, typer.Option(help="What a session that has ended answers.")] = GoneStyle.JUPYTERHUB,
-    keepalive: Annotated[
-        str, typer.Option(metavar="TIME", help="Between the comments that keep streams open.")
-    ] = "25s",
-    poll: Annotated[str, typer.Option(metavar="TIME", help="Between looks at the sessions' processes.")] = "30s",
-    cache_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where environments are kept.")] = None,
 ) -> Result:
-    """Serve the embedded hub on this machine as a BinderHub, for any Binder client; it isolates nothing.
+    """Serve the embedded hub over HTTP, for any Binder client.
 
-    Set CLINDER_BUILD_TOKEN to make it ask for a build token. Ctrl-C stops it and every session it started.
+    Sessions run as you, without isolation. With CLINDER_BUILD_TOKEN set, each launch must send that token. Ctrl-C stops
+    the hub and every session it started.
     """
-    import os
+    from clinder.localhub import http  # heavy, and needs the extra `local`
 
-    from clinder.localhub.http import ServeOptions
-    from clinder.localhub.http import serve as run
-
-    options = ServeOptions(
+    options = http.ServeOptions(
         port=port,
         redirect=redirect,
         rate_limit=rate_limit,
@@ -107,10 +99,10 @@ def serve(
         gone_as=gone_as.value,
         keepalive_s=read_interval_s("--keepalive", keepalive),
         poll_s=read_interval_s("--poll", poll),
-        cache_dir=cache_dir,
+        cache_dir=read_path("--cache-dir", cache_dir),
         build_token=os.environ.get("CLINDER_BUILD_TOKEN") or None,
     )
-    run(options, ready=lambda url: print_stderr(f"serving a BinderHub at {url} (Ctrl-C stops it and its sessions)"))
+    http.serve(options, ready=lambda url: print_stderr(f"serving a BinderHub at {url} (Ctrl-C stops it)"))
     return Result({}, messages=("stopped",))
 
 

@@ -17,12 +17,15 @@ from clinder.output.result import Result
 @command("init", json=False, config=False, state=False)
 def init(
     invocation: Invocation,
-    hub: Annotated[str | None, typer.Option(metavar="TEXT", help="The hub to write down.")] = None,
-    repo: Annotated[str | None, typer.Option(metavar="TEXT", help="The repository to write down.")] = None,
-    ref: Annotated[str | None, typer.Option(metavar="TEXT", help="The ref to write down.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a clinder.toml that is there.")] = False,
+    hub: Annotated[str | None, typer.Option(metavar="TEXT", help="Hub to declare.")] = None,
+    repo: Annotated[str | None, typer.Option(metavar="TEXT", help="Repository to declare.")] = None,
+    ref: Annotated[str | None, typer.Option(metavar="TEXT", help="Ref to declare.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing clinder.toml.")] = False,
 ) -> Result:
-    """Write clinder.toml into this folder, from its git remote and branch, myst.yml, or an old book's _config.yml."""
+    """Write a clinder.toml for the repository in this folder.
+
+    The values come from the git remote and branch, myst.yml, or the _config.yml of an old Jupyter Book.
+    """
     folder = current_folder()
     check_folder(folder)
     found = discover(folder, hub=hub, repo=repo, ref=ref)

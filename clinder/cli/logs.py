@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clinder.cli.command import Invocation, command
+from clinder.cli.command import Invocation, command, read_path
 from clinder.model.errors import UsageError
 from clinder.output.documents import launch_document
 from clinder.output.launches import LogReader, medians, past_launches, read_log
@@ -27,13 +27,13 @@ _FOLLOW_S = 0.2
 def logs(
     invocation: Invocation,
     launch: Annotated[
-        int, typer.Argument(min=0, metavar="N", help="Which launch: 0 is the last one, 1 the one before, …")
+        int, typer.Argument(min=0, metavar="N", help="Launch to show: 0 is the latest, 1 the one before, …")
     ] = 0,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what comes, until the launch ends.")] = False,
-    timeline: Annotated[bool, typer.Option("--timeline", help="Show where the time went, phase by phase.")] = False,
-    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the timeline as a picture.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the launch ends.")] = False,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Show how long each phase took.")] = False,
+    svg: Annotated[str | None, typer.Option(metavar="FILE", help="Write the timeline as an SVG file.")] = None,
 ) -> Result:
-    """Show the hub's log of the last launch, or where its time went beside the median of earlier launches."""
+    """Show the hub's log of a launch, or where its time went."""
     state = invocation.state_folder()
     launches = past_launches(state.logs)
     if launch >= len(launches):
@@ -45,8 +45,8 @@ def logs(
         )
     chosen = launches[launch]
     usual = medians(chosen, launches)
-    if svg:
-        _write(svg, timeline_svg(chosen, usual))
+    if picture := read_path("--svg", svg):
+        _write(picture, timeline_svg(chosen, usual))
     if follow and invocation.as_json:
         raise UsageError("--follow prints the log as it comes, which is no JSON", hint="Leave --json out.")
     if follow:

@@ -19,13 +19,14 @@ def open_session(
     invocation: Invocation,
     path: Annotated[
         str | None,
-        typer.Argument(metavar="PATH", help="What to open in it: lab/tree/a.ipynb, rstudio, … [default: session.path]"),
+        typer.Argument(metavar="PATH", help="What to open: lab/tree/a.ipynb, rstudio, … [default: session.path]"),
     ] = None,
-    print_link: Annotated[
-        bool, typer.Option("--print", help="Print the link, with the token, and open nothing.")
-    ] = False,
+    print_link: Annotated[bool, typer.Option("--print", help="Only print the link, with the token.")] = False,
 ) -> Result:
-    """Open the recorded session in the browser; where there is none, print the link."""
+    """Open the recorded session in a browser.
+
+    Without a browser, prints the link.
+    """
     config = invocation.load_config()
     try:
         wanted = config.settings.session.path if path is None else read_path(path)
@@ -35,5 +36,5 @@ def open_session(
     link = session_link(session, wanted)
     if not print_link and open_link(link):
         return Result({}, messages=(f"opened {session.url}",))
-    messages = () if print_link else ("There is no browser here. Whoever has this link has the session:",)
+    messages = () if print_link else ("No browser was found. Anyone with this link controls the session:",)
     return Result({}, text=link, messages=messages)

@@ -6,19 +6,17 @@ text or a flag, and text is what was typed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import typer
 from typer.core import TyperCommand, TyperGroup
 
 
 @dataclass(frozen=True)
 class _Conversion:
-    """Takes paths, and what is of its parameter's type already; `thorough` makes Typer's conversion for the rest."""
+    """Takes what is of its parameter's type already; `thorough` makes Typer's conversion for the rest."""
 
     thorough: Callable[[], Any]
     kind: Any
@@ -27,22 +25,41 @@ class _Conversion:
         is_single = param.nargs == 1 and not param.multiple
         if is_single and (value is None or (isinstance(self.kind, type) and isinstance(value, self.kind))):
             return value
-        if is_single and self.kind is Path and isinstance(value, str):
-            if not value:  # an unset variable, most often: it would stand for the current folder
-                raise typer.BadParameter("a path is expected, not an empty text", ctx=ctx, param=param)
-            return Path(value)
         return self.thorough().coerce(value, param=param, ctx=ctx)
+
+
+_CONVERSION, _DESCRIPTOR = "get_runtime_param", "type_descriptor"
+"""Where Typer 0.29 keeps a parameter's conversion and its type. Not documented: without them, Typer converts."""
 
 
 def _spare_conversions(command: Any, ctx: Any) -> None:
     for parameter in command.get_params(ctx):
-        thorough = getattr(parameter, "get_runtime_param", None)  # not in Typer's documentation: it may go one day
-        if thorough and not isinstance(thorough, partial):
-            parameter.get_runtime_param = partial(_Conversion, thorough, parameter.type_descriptor.annotation)
+        thorough = getattr(parameter, _CONVERSION, None)
+        kind = getattr(getattr(parameter, _DESCRIPTOR, None), "annotation", None)
+        if thorough and kind and not isinstance(thorough, partial):
+            setattr(parameter, _CONVERSION, partial(_Conversion, thorough, kind))
+
+
+def _write_sections(formatter: Any, sections: Mapping[str, Sequence[Any]]) -> None:
+    for title, records in sections.items():
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 class Command(TyperCommand):
-    """A command that converts only what must be converted."""
+    """A command that converts only what must be converted, and whose help lists its options in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, the command's own options, and a section for each group that options name."""
+        sections: dict[str, list[Any]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:  # hidden
+                continue
+            own = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            sections.setdefault(getattr(parameter, "rich_help_panel", None) or own, []).append(record)
+        _write_sections(formatter, sections)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments."""
@@ -51,7 +68,18 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group of commands that converts only what must be converted."""
+    """A group of commands that converts only what must be converted, and whose help lists its commands in groups."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each command with its one-line help, in a section for each group that commands name."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is None or command.hidden:
+                continue
+            title = getattr(command, "rich_help_panel", None) or "Commands"
+            sections.setdefault(title, []).append((name, command.get_short_help_str(limit=formatter.width)))
+        _write_sections(formatter, sections)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments before the command's name."""

@@ -19,14 +19,14 @@ CHANGES_STATUS = 10
 @command("plan", settings=("hub", "repo", "ref", "timeouts.connect"))
 def plan(
     invocation: Invocation,
-    replace: Annotated[bool, typer.Option("--replace", help="Plan as `up --replace` would.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Plan for `up --replace`.")] = False,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help=f"End with {CHANGES_STATUS} if anything would change.")
+        bool, typer.Option("--exit-code", help=f"Exit with status {CHANGES_STATUS} if anything would change.")
     ] = False,
     ref_check: RefCheckOption = False,
     latest: LatestOption = False,
 ) -> Result:
-    """Say what `up` would do, and why; changes nothing."""
+    """Show what `up` would do, without doing it."""
     decided = preview(invocation.load_config(), UpOptions(replace, ref_check, latest))
     return Result(
         plan_document(decided),

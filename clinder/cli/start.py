@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clinder.cli.command import Invocation, command
-from clinder.config.settings import setting_keys
+from clinder.cli.command import LAUNCH_SETTINGS, Invocation, command
 from clinder.model.errors import ClinderError
 from clinder.operations.oneshot import start as launch
 from clinder.operations.oneshot import stop
@@ -24,29 +26,23 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """How `start` prints the session."""
+    """The output formats of `start`."""
 
     URI = "uri"
     JSON = "json"
     ENV = "env"
 
 
-_SETTINGS = tuple(key for key in setting_keys() if key != "session.path")
-
-
-@command("start", progress=True, state=False, settings=_SETTINGS)
+@command("start", progress=True, state=False, settings=LAUNCH_SETTINGS)
 def start(
     invocation: Invocation,
-    repository: Annotated[str | None, typer.Argument(metavar="REPO", help="The repository, as --repo.")] = None,
-    format: Annotated[Format, typer.Option("--format", help="How to print the session.")] = Format.URI,
+    repository: Annotated[str | None, typer.Argument(metavar="REPO", help="Repository, as for --repo.")] = None,
+    format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.URI,
 ) -> Result:
-    """Launch a session without files: nothing is recorded, the session is printed with its token.
+    """Launch a session and print its URI, without any files.
 
-    No clinder.toml is read unless --config names one. `clinder stop` takes back what is printed here.
+    Nothing is recorded, and no clinder.toml is read unless --config names one. `clinder stop URI` stops the session.
     """
-    from dataclasses import replace
-    from functools import partial
-
     config = invocation.load_config(discover_file=False, settings={"repo": repository} if repository else None)
     with invocation.context(None) as context:
         session = launch(config, context)
@@ -57,14 +53,12 @@ def start(
         on_write_failure=partial(_take_back, invocation, config, session),
     )
     if format is Format.JSON and not invocation.as_json:
-        import json
-
         return replace(result, text=json.dumps({"format_version": FORMAT_VERSION, **result.document}, indent=2))
     return result
 
 
 def _take_back(invocation: Invocation, config: Config, session: Session) -> None:
-    """Stop a session that nobody can be told of."""
+    """Stop a session that could not be printed."""
     try:
         with invocation.context(None) as context:
             stop(session, config, context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -19,9 +20,9 @@ from clinder.output.text import describe_origin, state_text
 @command("show")
 def show(
     invocation: Invocation,
-    show_token: Annotated[bool, typer.Option("--show-token", help="Include tokens and URIs in the JSON.")] = False,
+    show_token: Annotated[bool, typer.Option("--show-token", help="Include the tokens and URIs in the JSON.")] = False,
 ) -> Result:
-    """Show what is recorded, without asking any hub."""
+    """Show the recorded state, without contacting any hub."""
     state = invocation.state_folder().read()
     return Result(state_document(state, with_token=show_token), text=state_text(state))
 
@@ -29,12 +30,13 @@ def show(
 @command("forget", json=False, progress=True)
 def forget(
     invocation: Invocation,
-    url: Annotated[str | None, typer.Argument(metavar="URL", help="Which session; all of them, if left out.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    url: Annotated[str | None, typer.Argument(metavar="URL", help="Session to remove [default: all].")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> Result:
-    """Drop what is recorded, without stopping anything. The session's URI is printed: only its holder can stop it."""
-    import sys
+    """Remove sessions from the state without stopping them.
 
+    Prints the URI of each: nothing else can stop the session.
+    """
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
             raise UsageError("forgetting a session loses its token", hint="Give --yes to do so unattended.")
@@ -48,7 +50,10 @@ def forget(
 
 @command("adopt", json=False, progress=True, settings=("hub", "repo", "ref", "timeouts.connect"))
 def adopt(invocation: Invocation, uri: UriArgument = None) -> Result:
-    """Take in a session that was started elsewhere; it counts as launched from what clinder.toml declares."""
+    """Record a session that was started elsewhere.
+
+    It is treated as launched from what clinder.toml declares.
+    """
     session = read_session(uri)
     config = invocation.load_config()
     with invocation.context(config) as context:

@@ -25,15 +25,15 @@ def status(
     invocation: Invocation,
     show_token: Annotated[bool, typer.Option("--show-token", help="Include token and URI in the JSON.")] = False,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help=f"End with {DRIFT_STATUS} if the session is not as declared.")
+        bool, typer.Option("--exit-code", help=f"Exit with status {DRIFT_STATUS} if the session has drifted.")
     ] = False,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Keep looking, until the session is gone or Ctrl-C; with --json a line each."),
+        typer.Option("--watch", help="Repeat until the session is gone; with --json, one line each."),
     ] = False,
-    every: Annotated[str, typer.Option(metavar="TIME", help="How often --watch looks.")] = "5s",
+    every: Annotated[str, typer.Option(metavar="TIME", help="Interval of --watch.")] = "5s",
 ) -> Result:
-    """Look at the recorded session: does it run, is it idle, is it as declared."""
+    """Show whether the recorded session is running as declared."""
     pause_s = read_interval_s("--every", every)
     config = invocation.load_config()
     result = look(config)

@@ -11,7 +11,10 @@ from clinder.output.result import Result
 
 @command("stop", progress=True, config=False, state=False, settings=("timeouts.connect", "timeouts.stop"))
 def stop(invocation: Invocation, uri: UriArgument = None) -> Result:
-    """Stop a session that `start` (or anyone) launched, and wait until it is seen to be gone."""
+    """Stop a session by its URI.
+
+    Waits until the session is confirmed stopped.
+    """
     session = read_session(uri)
     config = invocation.load_config(discover_file=False)
     with invocation.context(None) as context:

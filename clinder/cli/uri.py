@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 UriArgument = Annotated[
     str | None,
-    typer.Argument(metavar="URI", help="The session's URI; - reads it from stdin; else CLINDER_SESSION is read."),
+    typer.Argument(metavar="URI", help="URI of the session, or - for stdin [default: CLINDER_SESSION]."),
 ]
 _MOST_CHARACTERS = 65536
 
@@ -34,8 +35,6 @@ def read_session(uri: str | None) -> Session:
         )
     if not text.lstrip().startswith("{"):
         return session_from_uri(text)
-    import json
-
     try:
         return session_from_document(json.loads(text))
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -150,24 +150,24 @@ def _setting(kind: SettingType, default: Any, meaning: str) -> Any:
 class Timeouts:
     """How long to wait, and for what."""
 
-    connect: timedelta = _setting(_TIMEOUT, timedelta(seconds=10), "Each request: TCP, TLS, first byte.")
-    silence: timedelta = _setting(_TIMEOUT, timedelta(seconds=90), "Longest gap without a byte in the build stream.")
-    build: timedelta = _setting(_TIMEOUT, timedelta(minutes=45), "Until the image is there.")
-    launch: timedelta = _setting(_TIMEOUT, timedelta(minutes=10), "From the image being there to ready.")
-    stop: timedelta = _setting(_TIMEOUT, timedelta(seconds=60), "Until the session is seen to be gone.")
+    connect: timedelta = _setting(_TIMEOUT, timedelta(seconds=10), "Limit for each request to answer.")
+    silence: timedelta = _setting(_TIMEOUT, timedelta(seconds=90), "Longest gap in the hub's event stream.")
+    build: timedelta = _setting(_TIMEOUT, timedelta(minutes=45), "Limit for the image to be built.")
+    launch: timedelta = _setting(_TIMEOUT, timedelta(minutes=10), "Limit from the built image to a ready session.")
+    stop: timedelta = _setting(_TIMEOUT, timedelta(seconds=60), "Limit for a session to stop.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
     """How often to launch again, and how patiently."""
 
-    attempts: int = _setting(_ATTEMPTS, 3, "Launches in all, over every hub.")
+    attempts: int = _setting(_ATTEMPTS, 3, "Number of launches in total, over all hubs.")
     backoff: timedelta = _setting(
         _DURATION,
         timedelta(seconds=5),
-        'Pause before the next try, doubled each time, with jitter; a hub\'s own "try again in" wins, up to `wait`.',
+        "Pause before the next attempt, doubled each time; a hub may ask for more, up to retry.wait.",
     )
-    wait: timedelta = _setting(_DURATION, timedelta(minutes=2), "Longest pause.")
+    wait: timedelta = _setting(_DURATION, timedelta(minutes=2), "Longest pause between attempts.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +178,7 @@ class SessionSettings:
     warm: str = _setting(
         _TEXT,
         "auto",
-        "Before a session counts as up, start this kernel once and stop it again: "
-        '"auto" (the server\'s default), the name of a kernel, or "off".',
+        'Kernel to start once as a check: "auto" (the default kernel), a name, or "off".',
     )
 
 
@@ -190,7 +189,7 @@ class Settings:
     hub: tuple[str, ...] = _setting(
         _HUBS,
         ("https://mybinder.org",),
-        'The hub, or a list of hubs, tried in order; "local" is the embedded hub.',
+        'The hub, or a list of hubs that are tried in order; "local" is the embedded hub.',
     )
     repo: str = _setting(
         _TEXT,
@@ -198,7 +197,7 @@ class Settings:
         "The repository: org/name (GitHub), PROVIDER:REPOSITORY, a DOI, a git URL, "
         "a repository's web page, a Binder link, or a folder (embedded hub).",
     )
-    ref: str = _setting(_TEXT, "", "Branch, tag or commit; HEAD if left out.")
+    ref: str = _setting(_TEXT, "", "Branch, tag or commit; the default branch if omitted.")
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
     session: SessionSettings = field(default_factory=SessionSettings)

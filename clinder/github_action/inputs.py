@@ -15,6 +15,7 @@ from clinder.github_action.event import read_source
 from clinder.model.display import show_path, show_value
 from clinder.model.duration import parse_duration
 from clinder.model.errors import ClinderError, ConfigError, ConfigFileError, UsageError
+from clinder.model.paths import absolute
 from clinder.system import places
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def read_inputs(environment: Mapping[str, str] | None = None) -> Inputs:
     def given(name: str) -> str:
         return environment.get(f"INPUT_{name.upper()}", "").strip()
 
-    folder = places.absolute(Path(environment.get("GITHUB_WORKSPACE") or ".")) / given("working-directory")
+    folder = absolute(Path(environment.get("GITHUB_WORKSPACE") or ".")) / given("working-directory")
     return Inputs(
         settings={key: given(name) for name, key in SETTINGS.items() if given(name)},
         build_token=given("build-token") or environment.get("CLINDER_BUILD_TOKEN") or None,

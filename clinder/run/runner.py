@@ -38,14 +38,14 @@ class RunOptions:
 
     Attributes:
         command: the program and its arguments.
-        fresh: launch a new session even if one runs as declared.
+        replace: launch a new session even if one is running as declared.
         keep: leave the session running at the end, even if this run launched it.
         keeps_alive: keep the session from idling while the command runs.
         retries: how often to launch again and run the command again when its session was lost.
     """
 
     command: Sequence[str]
-    fresh: bool = False
+    replace: bool = False
     keep: bool = False
     keeps_alive: bool = True
     retries: int = 0
@@ -79,7 +79,7 @@ def run(config: Config, options: RunOptions, *, context: Callable[[], AbstractCo
     with Interrupts().installed() as between:
         for tries_left in range(options.retries, -1, -1):
             with _noting(context, between) as current:
-                result = up(config, current, UpOptions(replace=options.fresh))
+                result = up(config, current, UpOptions(replace=options.replace))
             is_ours = result.action is not UpAction.KEPT and not options.keep
             try:
                 between.check()

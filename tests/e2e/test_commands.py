@@ -81,7 +81,7 @@ def test_a_fault_in_the_file_keeps_nobody_from_forgetting(recorded: Path) -> Non
 
 def test_an_empty_path_is_not_the_current_folder(tmp_path: Path) -> None:
     done = clinder(tmp_path, "status", "--state-dir", "", expect=2)
-    assert "a path is expected" in done.stderr
+    assert "--state-dir: expected a path, got an empty string" in done.stderr
     assert not [*tmp_path.iterdir()]
 
 

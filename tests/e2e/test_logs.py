@@ -44,7 +44,7 @@ def project(tmp_path: Path, hub: Server) -> Path:
 
 def test_logs_show_the_hub_s_words_cleaned_of_this_launch_and_of_the_one_before(project: Path, hub: Server) -> None:
     clinder(project, "up", "-q")
-    clinder(project, "run", "--fresh", "--ref", "other", "--", "true")
+    clinder(project, "run", "--replace", "--ref", "other", "--", "true")
     last, before = (clinder(project, "logs", *which).stdout for which in ([], ["1"]))
     assert "launching gh/org/name/other" in last
     assert "launching gh/org/name/HEAD" in before

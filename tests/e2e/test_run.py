@@ -178,17 +178,24 @@ def test_keep_leaves_a_session_that_the_run_launched(project: Path, session: Jup
     assert clinder(project, "status", "--json").document["state"] == "running"
 
 
-def test_fresh_replaces_a_session_that_ran_before(tmp_path: Path) -> None:
+def test_replace_launches_a_new_session(tmp_path: Path) -> None:
     with JupyterSession("x") as first, JupyterSession("y") as second, Server(first.launch()) as hub:
         options = ("--hub", hub.url, "--repo", "org/name", "--session-warm", "off")
         clinder(tmp_path, "up", *options)
         hub.handler = second.launch()
         code = "import os; print(os.environ['JUPYTER_BASE_URL'])"
-        done = clinder(tmp_path, "run", *options, "--fresh", "--", *python(code))
+        done = clinder(tmp_path, "run", *options, "--replace", "--", *python(code))
         assert done.stdout == second.session_url.rstrip("/") + "\n"
         assert first.was_shut_down
         assert second.was_shut_down
     assert clinder(tmp_path, "status", "--json", expect=6).document["state"] == "none"
+
+
+def test_fresh_is_a_deprecated_alias_of_replace(project: Path, hub: Server, session: JupyterSession) -> None:
+    clinder(project, "up", "-q")
+    done = clinder(project, "run", "--fresh", "--", "true")
+    assert "warning: --fresh is deprecated: use --replace" in done.stderr
+    assert launches(hub) == 2
 
 
 def test_a_launch_that_fails_runs_nothing(project: Path, hub: Server) -> None:

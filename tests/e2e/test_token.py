@@ -119,7 +119,7 @@ COMMANDS = [
     ("state", "show"),
     ("state", "show", "--json"),
     ("run", "-vv", "--", "true"),
-    ("run", "-vv", "--fresh", "--", "true"),
+    ("run", "-vv", "--replace", "--", "true"),
     ("up", "-vv"),
     ("logs",),
     ("logs", "--json"),
@@ -148,7 +148,7 @@ def test_a_run_through_all_commands_leaves_it_in_the_state_alone(place: Place, s
 def test_while_it_is_recorded_the_state_belongs_to_the_user_alone(place: Place) -> None:
     os.umask(0o022)
     place.run("up", "-vv")
-    place.run("run", "--fresh", "--", "true")
+    place.run("run", "--replace", "--", "true")
     place.run("up", "-vv")
     holding = place.files_with(TOKEN)
     assert {path.name for path in holding} == {"state.json", "state.json.bak"}
