@@ -1,8 +1,8 @@
-"""The JSON of each command, in the form that `clinder.output.formats` declares. Keys are only ever added."""
+"""Build the JSON document of each command, as declared in `clinder.output.formats`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clinder.output.clean import clean_value
 
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from clinder.operations.inspect import StatusResult
     from clinder.operations.plan import Plan
     from clinder.operations.results import DownResult, UpResult
+    from clinder.output.formats import (
+        HubDocument,
+        LaunchedDocument,
+        Leftovers,
+        NoSessionDocument,
+        PastLaunchDocument,
+        PendingDocument,
+        PlanDocument,
+        SessionDocument,
+        SessionSecrets,
+        StateDocument,
+        StatusDocument,
+        StoppedDocument,
+    )
     from clinder.output.launches import PastLaunch
     from clinder.state import Pending, State
 
@@ -24,12 +38,12 @@ _LONGEST_TEXT = 4096
 """How many characters of a text there are at most in JSON: more than of any ref, image or URL."""
 
 
-def session_document(session: Session, *, with_token: bool) -> dict[str, Any]:
+def session_document(session: Session, *, with_token: bool) -> SessionDocument:
     """Describe a session; without `with_token` neither `token` nor `uri` are there."""
-    secret = {"token": session.token, "uri": session.uri} if with_token else {}
+    secrets: SessionSecrets = {"token": session.token, "uri": session.uri} if with_token else {}
     return {
         "url": session.url,
-        **secret,
+        **secrets,
         "hub": _text(session.hub),
         "provider": _text(session.provider),
         "repo": _text(session.repo),
@@ -52,22 +66,22 @@ def _stamp(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
 
 
-def up_document(result: UpResult) -> dict[str, Any]:
+def up_document(result: UpResult) -> LaunchedDocument:
     """Describe what `up` did."""
     return {"action": result.action.value, **session_document(result.session, with_token=True)}
 
 
-def start_document(session: Session) -> dict[str, Any]:
+def start_document(session: Session) -> LaunchedDocument:
     """Describe what `start` did."""
     return {"action": "launched", **session_document(session, with_token=True)}
 
 
-def down_document(result: DownResult) -> dict[str, Any]:
+def down_document(result: DownResult) -> StoppedDocument:
     """Describe what `down` or `stop` did."""
     return {"action": result.action.value, "url": result.session.url if result.session else None}
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
+def plan_document(plan: Plan) -> PlanDocument:
     """Describe a plan."""
     return {
         "changes": plan.changes,
@@ -76,14 +90,12 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def status_document(result: StatusResult, *, with_token: bool) -> dict[str, Any]:
+def status_document(result: StatusResult, *, with_token: bool) -> StatusDocument:
     """Describe the recorded session, looked at live; without one its keys are null."""
     seen = result.seen
-    described = dict.fromkeys(_SESSION_KEYS)
-    if result.session:
-        described.update(session_document(result.session, with_token=with_token))
+    session = session_document(result.session, with_token=with_token) if result.session else _NO_SESSION
     return {
-        **described,
+        **session,
         "state": seen.condition.value if seen else "none",
         "reason": _text(seen.reason) if seen else "",
         "checked_at": _stamp(seen.checked_at) if seen else None,
@@ -98,29 +110,29 @@ def status_document(result: StatusResult, *, with_token: bool) -> dict[str, Any]
     }
 
 
-_SESSION_KEYS = (
-    "url",
-    "hub",
-    "provider",
-    "repo",
-    "ref",
-    "resolved_ref",
-    "ref_url",
-    "image",
-    "launched_at",
-    "ready_at",
-    "phases",
-)
+_NO_SESSION: NoSessionDocument = {
+    "url": None,
+    "hub": None,
+    "provider": None,
+    "repo": None,
+    "ref": None,
+    "resolved_ref": None,
+    "ref_url": None,
+    "image": None,
+    "launched_at": None,
+    "ready_at": None,
+    "phases": None,
+}
 
 
-def _leftovers(state: State) -> dict[str, Any]:
+def _leftovers(state: State) -> Leftovers:
     return {
         "pending": _pending(state.pending) if state.pending else None,
         "retired": [session_document(session, with_token=False) for session in state.retired],
     }
 
 
-def _pending(pending: Pending) -> dict[str, Any]:
+def _pending(pending: Pending) -> PendingDocument:
     process = pending.process
     return {
         "hub": _text(pending.hub),
@@ -137,7 +149,7 @@ def _pending(pending: Pending) -> dict[str, Any]:
     }
 
 
-def state_document(state: State, *, with_token: bool) -> dict[str, Any]:
+def state_document(state: State, *, with_token: bool) -> StateDocument:
     """Describe the state as it is recorded."""
     return {
         "version": state.version,
@@ -149,7 +161,7 @@ def state_document(state: State, *, with_token: bool) -> dict[str, Any]:
     }
 
 
-def launch_document(launch: PastLaunch, medians: Mapping[str, float], log: str) -> dict[str, Any]:
+def launch_document(launch: PastLaunch, medians: Mapping[str, float], log: str) -> PastLaunchDocument:
     """Describe a past launch, with its log."""
     return {
         "name": launch.name,
@@ -167,7 +179,7 @@ def launch_document(launch: PastLaunch, medians: Mapping[str, float], log: str) 
     }
 
 
-def hub_document(hub: str, report: HubReport, rate_limit: RateLimit | None) -> dict[str, Any]:
+def hub_document(hub: str, report: HubReport, rate_limit: RateLimit | None) -> HubDocument:
     """Describe a hub."""
     return {
         "hub": hub,

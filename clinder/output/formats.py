@@ -13,6 +13,13 @@ class PhaseSeconds(TypedDict):
     seconds: float
 
 
+class SessionSecrets(TypedDict, total=False):
+    """The keys of a session that give control of it."""
+
+    token: str
+    uri: str
+
+
 class SessionDocument(TypedDict):
     """A session; `token` and `uri` are secrets, and there only where they were asked for."""
 
@@ -94,6 +101,22 @@ class Leftovers(TypedDict):
     retired: list[SessionDocument]
 
 
+class NoSessionDocument(TypedDict):
+    """The keys of a session where there is none."""
+
+    url: None
+    hub: None
+    provider: None
+    repo: None
+    ref: None
+    resolved_ref: None
+    ref_url: None
+    image: None
+    launched_at: None
+    ready_at: None
+    phases: None
+
+
 class StatusDocument(Leftovers):
     """The recorded session, looked at live; without one, its keys are null."""
 
@@ -149,7 +172,7 @@ class PastLaunchDocument(TypedDict):
     log: str
 
 
-class LaunchesLeftDocument(TypedDict):
+class RateLimitDocument(TypedDict):
     """How many launches a hub allows; `reset_at` in seconds since 1970."""
 
     remaining: int
@@ -166,7 +189,7 @@ class HubDocument(TypedDict):
     versions: dict[str, Any]
     checks: list[dict[str, Any]]
     providers: list[str]
-    rate_limit: LaunchesLeftDocument | None
+    rate_limit: RateLimitDocument | None
     problem: str | None
 
 
