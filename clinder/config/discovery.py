@@ -15,7 +15,8 @@ from clinder.config.loading import Value
 from clinder.config.settings import LOCAL_HUB
 from clinder.model.display import show_path, show_value
 from clinder.model.errors import ClinderError, UsageError
-from clinder.model.repository import LOCAL, RepositoryLink, read_repository
+from clinder.model.providers import LOCAL, PROVIDERS
+from clinder.model.repository import read_repository
 from clinder.system.git import reading, run_git
 from clinder.system.trust import find_distrust
 from clinder.system.untrusted import UnreadableError
@@ -31,7 +32,6 @@ _MYST_FILES = ("myst.yml", "myst.yaml")
 _JUPYTER_BOOK_1_FILE = "_config.yml"
 _GIT_TIMEOUT_S = 10
 _THEME_OPTIONS = ("sphinx", "config", "html_theme_options")
-_PROVIDERS = {"github": "gh", "gitlab": "gl", "git": "git", "gist": "gist"}
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Discovery:
         """Take a repository in whatever form a file has it, with the ref and hub that it may bear."""
         if "repo" in self.values or not isinstance(given, str) or not given.strip():
             return False
-        prefix = _PROVIDERS.get(provider.lower()) if isinstance(provider, str) else None
+        prefix = _provider_id(provider)
         try:
             link = read_repository(f"{prefix}:{given}" if prefix and "://" not in given else given)
         except ClinderError as error:
@@ -64,14 +64,16 @@ class Discovery:
         if link.provider == LOCAL:
             self.notes.append(f"{source} is passed over: it is a folder, which no hub can reach")
             return False
-        self.offer("repo", _short(link), source)
+        self.offer("repo", link.text, source)
         self.offer("ref", link.ref, source)
         self.offer("hub", link.hub, source)
         return True
 
 
-def _short(link: RepositoryLink) -> str:
-    return link.repo if link.provider in ("gh", "git") else f"{link.provider}:{link.repo}"
+def _provider_id(thebe_name: object) -> str | None:
+    """Get the id of the provider that `myst.yml` calls by its name for thebe."""
+    name = str(thebe_name).lower()
+    return next((provider.id for provider in PROVIDERS.values() if provider.thebe_name == name), None)
 
 
 def discover(folder: Path, *, hub: str | None = None, repo: str | None = None, ref: str | None = None) -> Discovery:

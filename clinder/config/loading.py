@@ -28,7 +28,8 @@ from clinder.model.display import show_path, show_text, show_value
 from clinder.model.duration import format_duration
 from clinder.model.errors import ClinderError, ConfigError, ConfigFileError, UsageError
 from clinder.model.paths import current_folder
-from clinder.model.repository import LOCAL, RepositoryLink, RepositorySpec, read_repository
+from clinder.model.providers import LOCAL
+from clinder.model.repository import RepositoryLink, RepositorySpec, read_repository
 from clinder.net.loopback import exposure
 from clinder.system.places import (
     FILE_NAME,

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from clinder.model.display import show_text, show_value
 from clinder.model.duration import parse_duration
+from clinder.model.providers import SHORTHAND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -194,7 +195,7 @@ class Settings:
     repo: str = _setting(
         _TEXT,
         "",
-        "The repository: org/name (GitHub), PROVIDER:REPOSITORY, a DOI, a git URL, "
+        f"The repository: {SHORTHAND.example} ({SHORTHAND.name}), PROVIDER:REPOSITORY, a DOI, a git URL, "
         "a repository's web page, a Binder link, or a folder (embedded hub).",
     )
     ref: str = _setting(_TEXT, "", "Branch, tag or commit; the default branch if omitted.")

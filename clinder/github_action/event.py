@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from clinder.model.display import show_value
 from clinder.model.errors import UsageError
+from clinder.model.repository import read_repository
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_GITHUB = "https://github.com"
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _SHORT = 12
@@ -70,10 +70,10 @@ class _Run:
         if not isinstance(repository, str) or not _REPOSITORY.fullmatch(repository):
             raise UsageError(f"the event does not tell the repository ({why})", hint=_NAME_THEM)
         is_commit = isinstance(commit, str) and _COMMIT.fullmatch(commit) and commit.strip("0")
-        server = (self.variable("SERVER_URL") or _GITHUB).rstrip("/")
-        repo = repository if server == _GITHUB else f"git:{server}/{repository}"
+        server = self.variable("SERVER_URL").rstrip("/")
+        link = read_repository(f"{server}/{repository}" if server else repository)
         is_private = self.field("repository.private") if private is None else private
-        return Source(repo, str(commit) if is_commit else "HEAD", why, is_private is True)
+        return Source(link.text, str(commit) if is_commit else "HEAD", why, is_private is True)
 
 
 def read_source(environment: Mapping[str, str] | None = None) -> Source:

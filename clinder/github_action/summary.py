@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _LOG_LINES = 60
 _MOST_OF_A_LINE = 400
-_GITHUB = "https://github.com"
 _SHORT = 12
 _PLAIN_URL = re.compile(r"https?://[\w.~:/?#@!&=+%,;-]+")
 _NOT_IN_CHART = re.compile(r"[^\w ./()-]+")
@@ -74,11 +73,10 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     hub = session.hub if session else launch.hub if launch else ""
     facts = [("hub", _link(hub, hub))]
     if spec:
-        site = f"{_GITHUB}/{spec.repo}" if spec.provider == "gh" else ""
-        facts.append(("repository", _link(f"{spec.provider}/{spec.repo}", site)))
+        facts.append(("repository", _link(f"{spec.provider}/{spec.repo}", spec.web_url or "")))
         facts.append(("ref", _code(spec.ref)))
         if session:
-            page = f"{site}/tree/{session.resolved_ref}" if site and session.resolved_ref else session.ref_url
+            page = spec.commit_url(session.resolved_ref) or session.ref_url
             facts.append(("commit", _link(session.resolved_ref[:_SHORT], page)))
         elif hub:
             facts.append(("try by hand", _link(f"{hub}/v2/{spec}", f"{hub}/v2/{spec.build_path}")))

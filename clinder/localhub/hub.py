@@ -30,7 +30,8 @@ from clinder.localhub.server import LaunchFailedError, Server, discard, start
 from clinder.localhub.source import Tree
 from clinder.model.errors import HubError
 from clinder.model.events import Event, Phase
-from clinder.model.repository import DEFAULT_REF, LOCAL, RepositorySpec, takes_ref
+from clinder.model.providers import LOCAL
+from clinder.model.repository import DEFAULT_REF, RepositorySpec
 
 if TYPE_CHECKING:
     from clinder.localhub.environment import Environment
@@ -60,6 +61,11 @@ class Resolved:
     commit: str
     remote: Remote
     image: str
+
+    @property
+    def ref_url(self) -> str:
+        """The commit's web page; where there is none, the repository itself, as BinderHub does for git URLs."""
+        return (self.commit and self.spec.commit_url(self.commit)) or self.remote.web
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +181,7 @@ class LocalHub:
         if spec.provider == LOCAL and spec.ref == DEFAULT_REF:
             uri = Path(spec.repo).as_uri()
             return Resolved(spec, "", Remote(uri, uri), f"local/{slug(spec.repo)}-{digest(spec.repo)[:6]}:as-it-is")
-        if not takes_ref(spec.provider):
+        if spec.clone_url is None:
             raise FailedError(
                 f"The embedded hub does not fetch from {spec.provider}: it takes folders and what git can clone."
             )
@@ -330,7 +336,7 @@ def _ready(image: Image, server: Server) -> Event:
             "token": server.token,
             "image": resolved.image,
             "repo_url": resolved.remote.web,
-            "binder_ref_url": resolved.remote.ref_url(resolved.commit),
+            "binder_ref_url": resolved.ref_url,
             "binder_launch_host": "local",
             "binder_request": f"v2/{resolved.spec.build_path}",
             "binder_persistent_request": f"v2/{persistent.build_path}",

@@ -21,8 +21,6 @@ from clinder.system.git import (
     EVERY,
     NETWORK,
     REMOTE_TIMEOUT_S,
-    SITES,
-    clone_url,
     in_mirror,
     in_own_checkout,
     pick_commit,
@@ -88,19 +86,12 @@ class Remote:
 
     url: str
     web: str
-    commit_page: str = ""
 
     @classmethod
     def of(cls, spec: RepositorySpec) -> Remote:
-        """The remote of a spec whose provider is `gh`, `gl`, `gist`, `git` or `local`."""
-        if site := SITES.get(spec.provider):
-            page = f"{site}/{spec.repo}"
-            return cls(clone_url(spec) or page, page, page if spec.provider == "gist" else f"{page}/tree")
-        return cls(spec.repo, spec.repo)
-
-    def ref_url(self, commit: str) -> str:
-        """Where the commit is shown: its page, or for a plain git URL that URL, as BinderHub has it."""
-        return f"{self.commit_page}/{commit}" if self.commit_page else self.web
+        """Get the remote of a spec that git can clone."""
+        url = spec.clone_url or spec.repo
+        return cls(url, spec.web_url or url)
 
 
 class Repository:

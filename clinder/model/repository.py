@@ -1,8 +1,6 @@
 """What is built: a repository spec (provider, repository, ref), read from whatever a user has at hand.
 
-Forms and encodings follow BinderHub's repository providers, by its source (`binderhub/repoproviders.py`):
-`gh` takes `user/repo/ref`, where only the ref may hold further slashes; `git`, `gl`, `hydroshare` and `ckan`
-want their repository percent-encoded as one path segment; a DOI is its own version and takes no ref.
+What is particular to a provider is in `clinder.model.providers`.
 """
 
 from __future__ import annotations
@@ -11,51 +9,31 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from clinder.model.display import show_text, show_value
 from clinder.model.errors import UsageError
 from clinder.model.paths import absolute
-
-LOCAL = "local"
-"""The provider of a folder on this machine, which only the embedded hub can build."""
+from clinder.model.providers import (
+    DOI_RESOLVER,
+    FALLBACK,
+    LOCAL,
+    PROVIDERS,
+    SHORTHAND,
+    Provider,
+    find_provider,
+    repository_hint,
+)
+from clinder.model.web_pages import ANY_HOST, Address
 
 DEFAULT_REF = "HEAD"
 
-_WITH_REF = ("gh", "gist", "gl", "git")
-_WITHOUT_REF = ("zenodo", "figshare", "hydroshare", "dataverse", "ckan")
-_ONE_SEGMENT = ("gl", "git", "hydroshare", "ckan")
-PROVIDERS = (*_WITH_REF, *_WITHOUT_REF)
-
-_FORMS = {
-    "gh": (r"[\w.-]+/[\w.-]+", "org/name"),
-    "gist": (r"[\w.-]+/[0-9a-fA-F]+", "user/gist-id"),
-    "gl": (r"[\w.-]+(/[\w.-]+)+", "group/project, or group/subgroup/project"),
-    "git": (r"((https?|git|ssh|file)://.+|[\w.-]+@[\w.-]+:.+)", "a URL that git can clone"),
-    "zenodo": (r"10\.\d+/.+", "a DOI such as 10.5281/zenodo.3242074"),
-    "figshare": (r"10\.\d+/.+", "a DOI such as 10.6084/m9.figshare.9782777.v1"),
-    "hydroshare": (r"[0-9a-f]{32}", "a resource id of 32 hexadecimal digits"),
-    "dataverse": (r"10\.\d+/.+", "a DOI such as 10.7910/DVN/TJCLKP"),
-    "ckan": (r"https?://.+", "the URL of a dataset"),
-    LOCAL: (r".+", "a folder whose path is UTF-8, without control characters"),
-}
-_DOI_PROVIDERS = (
-    (r"10\.5281/zenodo\.", "zenodo"),
-    (r"10\.\d+/m9\.figshare\.", "figshare"),
-    (r"10\.7910/DVN/", "dataverse"),
-)
 _FORBIDDEN_IN_REF = re.compile(r"[\x00-\x20\x7f\ud800-\udfff~^:?*\[\\]|\.\.|^[-/]|/$|@\{")
 _DOTS = re.compile(r"(^|/)\.{1,2}(/|$)")
 """Segments that a URL does not keep: they would lead to another path of the hub."""
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, and what stands for the bytes of a path that is not UTF-8: a URL can hold neither."""
 _LONGEST_TEXT = 8192
-_BINDER_LINK = re.compile(rf"/v2/(?=({'|'.join(PROVIDERS)})/.)")
-_HINT = (
-    "Give a repository as org/name (GitHub), PROVIDER:REPOSITORY (providers: "
-    + ", ".join(PROVIDERS)
-    + "), a DOI, a git URL, the web page of a repository, or a Binder link."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +41,7 @@ class RepositorySpec:
     """A provider, a repository and a ref: what a hub builds.
 
     Attributes:
-        provider: one of `PROVIDERS`, or `LOCAL`.
+        provider: the id of one of `PROVIDERS`, or `LOCAL`.
         repo: in the provider's own form, not encoded: `org/name`, a DOI, a URL, an absolute folder.
         ref: branch, tag or commit; empty for providers that know none.
     """
@@ -73,17 +51,16 @@ class RepositorySpec:
     ref: str = ""
 
     def __post_init__(self) -> None:
-        form, example = _FORMS.get(self.provider, (None, ""))
-        if form is None:
-            raise UsageError(f"unknown repository provider {show_value(self.provider)}", hint=_HINT)
-        is_path = self.provider in ("gh", "gist", "gl") and _DOTS.search(self.repo)
-        if is_path or _UNUSABLE.search(self.repo) or not re.fullmatch(form, self.repo):
+        provider = find_provider(self.provider)
+        has_dots = _DOTS.search(self.repo)
+        if has_dots or _UNUSABLE.search(self.repo) or not re.fullmatch(provider.pattern, self.repo):
             raise UsageError(
-                f"{show_value(self.repo)} is not a repository of provider {self.provider}: expected {example}"
+                f"{show_value(self.repo)} is not a repository of provider {self.provider}: expected {provider.example}"
+                + (", without . or .. segments" if has_dots else "")
             )
-        if takes_ref(self.provider):
+        if provider.takes_ref:
             object.__setattr__(self, "ref", self.ref or DEFAULT_REF)
-            if _FORBIDDEN_IN_REF.search(self.ref):
+            if _FORBIDDEN_IN_REF.search(self.ref) or _DOTS.search(self.ref):
                 raise UsageError(
                     f"{show_value(self.ref)} cannot be a branch, tag or commit", hint="See `git help check-ref-format`."
                 )
@@ -98,7 +75,7 @@ class RepositorySpec:
     @property
     def build_path(self) -> str:
         """The spec as the path after `/build/`, percent-encoded as the provider wants it."""
-        repo = quote(self.repo, safe="" if self.provider in _ONE_SEGMENT else "/")
+        repo = quote(self.repo, safe="" if find_provider(self.provider).one_segment else "/")
         ref = f"/{quote(self.ref, safe='/')}" if self.ref else ""
         return f"{self.provider}/{repo}{ref}"
 
@@ -109,14 +86,33 @@ class RepositorySpec:
         Raises:
             UsageError: the path is no spec of a known provider.
         """
-        provider, _, rest = path.strip("/").partition("/")
+        name, _, rest = path.strip("/").partition("/")
         segments = rest.split("/")
-        if provider not in PROVIDERS:
-            raise UsageError(f"unknown repository provider {show_value(provider)}", hint=_HINT)
-        if not takes_ref(provider):
-            return cls(provider, _bare(provider, unquote(rest)))
-        width = 1 if provider in _ONE_SEGMENT else 2
-        return cls(provider, unquote("/".join(segments[:width])), unquote("/".join(segments[width:])))
+        if name not in PROVIDERS:
+            raise UsageError(f"unknown repository provider {show_value(name)}", hint=repository_hint())
+        provider = PROVIDERS[name]
+        if not provider.takes_ref:
+            return cls(name, provider.normalize(unquote(rest)))
+        width = 1 if provider.one_segment else 2
+        return cls(name, unquote("/".join(segments[:width])), unquote("/".join(segments[width:])))
+
+    @property
+    def web_url(self) -> str | None:
+        """The repository's web page, or the path of a folder; `None` if the provider has none."""
+        return self._filled(find_provider(self.provider).web_url)
+
+    @property
+    def clone_url(self) -> str | None:
+        """The URL or path that git clones the repository from; `None` if it cannot."""
+        return self._filled(find_provider(self.provider).clone_url)
+
+    def commit_url(self, commit: str) -> str | None:
+        """Get a commit's web page; `None` if the provider has none."""
+        return self._filled(find_provider(self.provider).commit_url, commit)
+
+    def _filled(self, template: str | None, commit: str = "") -> str | None:
+        name = self.repo.rpartition("/")[2]
+        return template and template.format(repo=self.repo, name=name, commit=commit)
 
     def __str__(self) -> str:
         if self.provider == LOCAL:
@@ -145,10 +141,11 @@ class RepositoryLink:
         """
         return RepositorySpec(self.provider, self.repo, ref or self.ref or "")
 
-
-def takes_ref(provider: str) -> bool:
-    """Whether this provider's repositories have branches, tags or commits to choose from."""
-    return provider in _WITH_REF or provider == LOCAL
+    @property
+    def text(self) -> str:
+        """The repository as `clinder.toml` names it, with its provider unless that goes without saying."""
+        is_plain = self.provider in (SHORTHAND.id, FALLBACK.id)
+        return self.repo if is_plain else f"{self.provider}:{self.repo}"
 
 
 def read_repository(text: str, *, base: Path | None = None) -> RepositoryLink:
@@ -164,26 +161,26 @@ def read_repository(text: str, *, base: Path | None = None) -> RepositoryLink:
     """
     text = text.strip()
     if not text or len(text) > _LONGEST_TEXT or _UNUSABLE.search(text):
-        raise UsageError(f"{show_value(text)} is not a repository", hint=_HINT)
+        raise UsageError(f"{show_value(text)} is not a repository", hint=repository_hint())
     prefix, colon, rest = text.partition(":")
-    if colon and prefix in PROVIDERS and not text.startswith("git://"):
-        return _prefixed(prefix, rest)
+    if colon and prefix in PROVIDERS and not re.fullmatch(FALLBACK.pattern, text):  # a scheme may read like a prefix
+        return _prefixed(PROVIDERS[prefix], rest)
     if (
         text.startswith(("./", "../", "/", "~", ".\\", "..\\"))
         or text in (".", "..")
         or re.match(r"[A-Za-z]:[\\/]", text)
     ):
         return RepositoryLink(LOCAL, _folder(text, base))
-    if doi := re.fullmatch(r"(?:doi:|https?://(?:dx\.)?doi\.org/)?(10\.\d+/\S+)", text, re.IGNORECASE):
+    if doi := re.fullmatch(rf"{DOI_RESOLVER}?(10\.\d+/\S+)", text, re.IGNORECASE):
         return _doi(doi[1])
     if re.match(r"(https?|git|ssh|file)://", text) or re.match(r"[\w.-]+@[\w.-]+:", text):
         return _url(text)
     if text.partition("/")[0] in PROVIDERS and text.count("/") > 1:
         spec = RepositorySpec.from_build_path(text)
         return RepositoryLink(spec.provider, spec.repo, spec.ref or None)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", text):
-        return RepositoryLink("gh", text.removesuffix(".git"))
-    raise UsageError(f"{show_value(text)} is not a repository", hint=_HINT)
+    if re.fullmatch(SHORTHAND.pattern, text):
+        return RepositoryLink(SHORTHAND.id, SHORTHAND.normalize(text))
+    raise UsageError(f"{show_value(text)} is not a repository", hint=repository_hint())
 
 
 def _folder(text: str, base: Path | None) -> str:
@@ -195,40 +192,33 @@ def _folder(text: str, base: Path | None) -> str:
     return os.path.realpath(base / folder if base else absolute(folder))
 
 
-def _prefixed(provider: str, rest: str) -> RepositoryLink:
-    if provider in ("gh", "gl", "gist") and re.match(r"https?://", rest):
+def _prefixed(provider: Provider, rest: str) -> RepositoryLink:
+    # A web page of the provider may name a ref, too; where a repository is a URL itself, it is no page to be read.
+    if provider.takes_ref and re.match(r"https?://", rest) and not re.fullmatch(provider.pattern, rest):
         link = _url(rest)
-        if link.provider == provider:
+        if link.provider == provider.id:
             return link
-    rest = _bare(provider, rest)
-    return RepositoryLink(provider, rest.removesuffix(".git") if provider in ("gh", "gl") else rest)
-
-
-def _bare(provider: str, repo: str) -> str:
-    """Take the DOI or the resource id out of its web address, which hubs accept in its place."""
-    if provider == "hydroshare" and (found := re.search(r"[0-9a-f]{32}", repo)):
-        return found[0]
-    if provider in ("zenodo", "figshare", "dataverse"):
-        return re.sub(r"^(doi:|https?://(dx\.)?doi\.org/)", "", repo, flags=re.IGNORECASE)
-    return repo
+    return RepositoryLink(provider.id, provider.normalize(rest))
 
 
 def _doi(doi: str) -> RepositoryLink:
-    for pattern, provider in _DOI_PROVIDERS:
-        if re.match(pattern, doi, re.IGNORECASE):
-            return RepositoryLink(provider, doi)
+    with_dois = [provider for provider in PROVIDERS.values() if provider.dois]
+    for provider in with_dois:
+        if any(re.match(pattern, doi, re.IGNORECASE) for pattern in provider.dois):
+            return RepositoryLink(provider.id, doi)
+    *most, last = (f"{provider.id}:{doi}" for provider in with_dois)
     raise UsageError(
         f"the DOI {show_text(doi)} does not show which archive holds it",
-        hint="Name it: zenodo:DOI, figshare:DOI or dataverse:DOI.",
+        hint=f"Name it: {show_text(', '.join(most))} or {show_text(last)}.",
     )
 
 
 def _url(text: str) -> RepositoryLink:
     """Read a URL: Binder links first, then the sites whose pages are known, then whatever git can clone."""
-    if ssh := re.fullmatch(r"(?:ssh://)?(?:[\w.-]+@)?(github\.com|gitlab\.com)[:/](.+?)(?:\.git)?/?", text):
-        return RepositoryLink("gh" if ssh[1] == "github.com" else "gl", ssh[2])
+    if link := _ssh(text):
+        return link
     if not text.startswith(("http://", "https://")):
-        return RepositoryLink("git", text)
+        return RepositoryLink(FALLBACK.id, text)
     try:
         parts = urlsplit(text)
         host = (parts.hostname or "").removeprefix("www.")
@@ -239,101 +229,39 @@ def _url(text: str) -> RepositoryLink:
             "a repository URL must not hold a user name or password",
             hint="Hubs clone in public; leave the part before @ out.",
         )
-    if binder := _BINDER_LINK.search(parts.path):
-        return _binder_link(text, parts.path, binder.start(), parts.query)
-    path = unquote(parts.path).strip("/")
-    reader = _SITES.get(host)
-    known = reader(path, parts.query) if reader else None
-    return known or _git_page(f"{parts.scheme}://{parts.netloc}", parts.path.strip("/"))
+    if binder := re.search(rf"/v2/(?=({'|'.join(map(re.escape, PROVIDERS))})/.)", parts.path):
+        return _binder_link(parts, binder.start())
+    return _web_page(Address(f"{parts.scheme}://{parts.netloc}", host, parts.path.strip("/"), parts.query))
 
 
-def _binder_link(text: str, path: str, start: int, query: str) -> RepositoryLink:
-    parts = urlsplit(text)
-    spec = RepositorySpec.from_build_path(path[start + len("/v2/") :])
-    given = parse_qs(query)
+def _ssh(text: str) -> RepositoryLink | None:
+    """Read an ssh URL of a provider whose repositories hubs clone over https."""
+    found = re.fullmatch(r"(?:ssh://)?(?:[\w.-]+@)?([\w.-]+)[:/](.+?)(?:\.git)?/?", text)
+    if not found:
+        return None
+    provider = next((each for each in PROVIDERS.values() if found[1] in each.ssh_hosts), None)
+    return RepositoryLink(provider.id, found[2]) if provider else None
+
+
+def _binder_link(parts: SplitResult, start: int) -> RepositoryLink:
+    spec = RepositorySpec.from_build_path(parts.path[start + len("/v2/") :])
+    given = parse_qs(parts.query)
     opened = None
     if "urlpath" in given:
         opened = given["urlpath"][0].lstrip("/")
     elif found := given.get("labpath") or given.get("filepath"):
         opened = f"lab/tree/{found[0].lstrip('/')}"
-    hub = f"{parts.scheme}://{parts.netloc}{path[:start]}"
+    hub = f"{parts.scheme}://{parts.netloc}{parts.path[:start]}"
     return RepositoryLink(spec.provider, spec.repo, spec.ref or None, hub=hub, path=opened)
 
 
-def _page(provider: str, repo: str, page: str) -> RepositoryLink:
-    """Read what follows a repository in its web address: `tree/REF`, `blob/REF/FILE`, `commit/SHA`, …"""
-    kind, _, rest = page.partition("/")
-    if not page or page == "releases":
-        return RepositoryLink(provider, repo)
-    if kind in ("tree", "commit", "commits", "tags") and rest:
-        return RepositoryLink(provider, repo, rest)
-    if kind == "releases" and rest.startswith("tag/"):
-        return RepositoryLink(provider, repo, rest.removeprefix("tag/"))
-    if kind == "blob" and "/" in rest:
-        ref, _, file = rest.partition("/")
-        return RepositoryLink(provider, repo, ref, path=f"lab/tree/{file}")
-    raise UsageError(
-        f"the page {show_value(page)} of {provider}:{show_text(repo)} names no branch, tag or commit",
-        hint="Give the repository's own page, or that of a branch (/tree/…), tag or commit.",
-    )
-
-
-def _github(path: str, _query: str) -> RepositoryLink:
-    found = re.fullmatch(r"([\w.-]+/[\w.-]+?)(?:\.git)?(?:/(.*))?", path)
-    if not found:
-        raise UsageError(f"github.com/{show_text(path)} is not a repository", hint=_HINT)
-    return _page("gh", found[1], found[2] or "")
-
-
-def _gitlab(path: str, _query: str) -> RepositoryLink:
-    repo, _, page = path.partition("/-/")
-    return _page("gl", repo.removesuffix(".git"), page)
-
-
-def _gist(path: str, _query: str) -> RepositoryLink:
-    user, _, rest = path.partition("/")
-    gist, _, revision = rest.removesuffix(".git").partition("/")
-    return RepositoryLink("gist", f"{user}/{gist}", revision or None)
-
-
-def _zenodo(path: str, _query: str) -> RepositoryLink | None:
-    found = re.match(r"(?:records?|doi)/(?:10\.5281/zenodo\.)?(\d+)", path)
-    return RepositoryLink("zenodo", f"10.5281/zenodo.{found[1]}") if found else None
-
-
-def _figshare(path: str, _query: str) -> RepositoryLink | None:
-    found = re.match(r"articles/(?:[^/]+/)*?(\d+)(?:/(\d+))?$", path)
-    return (
-        RepositoryLink("figshare", f"10.6084/m9.figshare.{found[1]}" + (f".v{found[2]}" if found[2] else ""))
-        if found
-        else None
-    )
-
-
-def _hydroshare(path: str, _query: str) -> RepositoryLink | None:
-    found = re.match(r"resource/([0-9a-f]{32})", path)
-    return RepositoryLink("hydroshare", found[1]) if found else None
-
-
-def _dataverse(_path: str, query: str) -> RepositoryLink | None:
-    doi = parse_qs(query).get("persistentId", [""])[0].removeprefix("doi:")
-    return RepositoryLink("dataverse", doi) if doi else None
-
-
-_SITES = {
-    "github.com": _github,
-    "gitlab.com": _gitlab,
-    "gist.github.com": _gist,
-    "zenodo.org": _zenodo,
-    "figshare.com": _figshare,
-    "hydroshare.org": _hydroshare,
-    "dataverse.harvard.edu": _dataverse,
-}
-
-
-def _git_page(origin: str, path: str) -> RepositoryLink:
-    """Read a page on a site of no known kind: a self-hosted GitLab marks its pages with `/-/`, the rest is for git."""
-    repo, marker, page = path.partition("/-/")
-    if not repo:
-        raise UsageError(f"{show_text(origin)}/{show_text(path)} is not a repository", hint=_HINT)
-    return _page("git", f"{origin}/{repo}", unquote(page)) if marker else RepositoryLink("git", f"{origin}/{path}")
+def _web_page(address: Address) -> RepositoryLink:
+    """Read a web page by the readers for its host, then by those for any host; else it is a URL for git."""
+    for host in (address.host, ANY_HOST):
+        for provider in PROVIDERS.values():
+            reader = provider.pages.get(host)
+            if reader and (page := reader(address)):
+                return RepositoryLink(provider.id, page.repo, page.ref, path=page.path)
+    if not address.raw_path:
+        raise UsageError(f"{show_text(str(address))} is not a repository", hint=repository_hint())
+    return RepositoryLink(FALLBACK.id, f"{address.origin}/{address.raw_path}")

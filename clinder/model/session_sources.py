@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from clinder.model.errors import LaunchError, UsageError
 from clinder.model.records import read_record
-from clinder.model.repository import RepositorySpec, takes_ref
+from clinder.model.repository import RepositorySpec
 from clinder.model.session import MAX_LENGTH, PhaseTime, Session, check_token, check_url
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _resolved_ref(persistent_request: object) -> str:
         resolved = RepositorySpec.from_build_path(path)
     except UsageError:  # a folder has no commit, an unknown provider no known form
         return ""
-    return resolved.ref if takes_ref(resolved.provider) else resolved.repo
+    return resolved.ref or resolved.repo
 
 
 def _printable(value: object) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from clinder.model.errors import UnreachableError
+from clinder.model.providers import LOCAL
 from clinder.system.redact import without_secrets
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from clinder.model.repository import RepositorySpec
 
-SITES = {"gh": "https://github.com", "gl": "https://gitlab.com", "gist": "https://gist.github.com"}
 NETWORK = "http:https:ssh:git"
 """The transports, as `GIT_ALLOW_PROTOCOL` names them, that lead to other machines."""
 EVERY = f"{NETWORK}:file"
@@ -253,14 +253,6 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def clone_url(spec: RepositorySpec) -> str | None:
-    """Say where git clones a spec's repository from; `None` where it cannot."""
-    if site := SITES.get(spec.provider):
-        repo = spec.repo.rpartition("/")[2] if spec.provider == "gist" else spec.repo
-        return f"{site}/{repo}.git"
-    return spec.repo if spec.provider in ("git", "local") else None
-
-
 def ref_names(ref: str) -> list[str]:
     """Name what `git ls-remote` shall list for a ref, what counts most first."""
     if ref == "HEAD":
@@ -287,8 +279,8 @@ def newest_commit(spec: RepositorySpec) -> str | None:
         RefGoneError: the repository has no such branch or tag.
         UnreachableError: the repository does not answer.
     """
-    url = clone_url(spec)
-    if url is None or spec.provider == "local" or _COMMIT.fullmatch(spec.ref):
+    url = spec.clone_url
+    if url is None or spec.provider == LOCAL or _COMMIT.fullmatch(spec.ref):
         return None
     try:
         call = without_repository("ls-remote", "--", url, *ref_names(spec.ref))

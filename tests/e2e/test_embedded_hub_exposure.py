@@ -15,7 +15,8 @@ import websocket
 from embedded import LIMIT_S, Session, environment_variables, eventually, launched, processes_of
 
 from clinder.localhub.sessions import stop
-from clinder.model.repository import LOCAL, RepositorySpec
+from clinder.model.providers import LOCAL
+from clinder.model.repository import RepositorySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

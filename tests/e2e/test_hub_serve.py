@@ -33,7 +33,8 @@ from hub_process import HubProcess, serving, write_broken_server
 from clinder.localhub.http import ServeOptions, serve
 from clinder.model.errors import HubError
 from clinder.model.events import Phase
-from clinder.model.repository import PROVIDERS, RepositorySpec
+from clinder.model.providers import PROVIDERS
+from clinder.model.repository import RepositorySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

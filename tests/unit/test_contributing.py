@@ -35,6 +35,6 @@ def test_a_name_that_is_said_to_be_in_a_file_is_there(file: str, name: str) -> N
 
 
 def test_the_tables_name_what_there_is_to_fill_in() -> None:
-    assert {"_WITH_REF", "_FORMS", "_SITES", "clone_url", "open_hub", "_SETTERS", "_UNSETTERS", "_USES"} <= {
+    assert {"PROVIDERS", "Provider", "Address", "Page", "specs", "open_hub", "_SETTERS", "_UNSETTERS", "_USES"} <= {
         name for _, name in rows()
     }

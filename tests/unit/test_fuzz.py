@@ -20,7 +20,8 @@ from clinder.hubs.sse import EventDecoder, EventTooLargeError
 from clinder.model.duration import format_duration, parse_duration
 from clinder.model.errors import ClinderError, UsageError
 from clinder.model.events import read_events
-from clinder.model.repository import PROVIDERS, RepositorySpec, read_repository, takes_ref
+from clinder.model.providers import PROVIDERS
+from clinder.model.repository import RepositorySpec, read_repository
 from clinder.model.session import PhaseTime, Session
 from clinder.model.session_sources import session_from_uri
 from clinder.operations.inspect import preview, status
@@ -240,7 +241,7 @@ REFS = st.lists(
 
 @st.composite
 def specs(draw: st.DrawFn) -> RepositorySpec:
-    provider = draw(st.sampled_from(PROVIDERS))
+    provider = draw(st.sampled_from(list(PROVIDERS)))
     org, name = draw(WORDS), draw(WORDS)
     number = draw(st.integers(1, 10**7))
     repo = {
@@ -254,7 +255,7 @@ def specs(draw: st.DrawFn) -> RepositorySpec:
         "dataverse": f"10.7910/DVN/{org.upper()}",
         "ckan": f"https://ckan.example.org/dataset/{name}",
     }[provider]
-    return RepositorySpec(provider, repo, draw(REFS) if takes_ref(provider) else "")
+    return RepositorySpec(provider, repo, draw(REFS) if PROVIDERS[provider].takes_ref else "")
 
 
 @given(specs())

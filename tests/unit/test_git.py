@@ -16,7 +16,6 @@ from clinder.model.errors import UnreachableError
 from clinder.model.repository import RepositorySpec
 from clinder.system.git import (
     RefGoneError,
-    clone_url,
     newest_commit,
     pick_commit,
     read_listing,
@@ -44,7 +43,7 @@ A, B, C = "a" * 40, "b" * 40, "c" * 40
     ],
 )
 def test_where_a_repository_is_cloned_from(provider: str, repo: str, url: str | None) -> None:
-    assert clone_url(RepositorySpec(provider, repo)) == url
+    assert RepositorySpec(provider, repo).clone_url == url
 
 
 def test_a_branch_counts_before_a_tag_and_a_tag_s_commit_before_the_tag() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from clinder.localhub.cache import Cache, default_cache_dir, digest, slug, write_private
 from clinder.localhub.environment_variables import for_builds, for_server
+from clinder.localhub.hub import Resolved
 from clinder.localhub.processes import ProcessId, identify, is_running
 from clinder.localhub.repositories import Remote
 from clinder.model.errors import HubError
@@ -36,7 +37,7 @@ from clinder.model.repository import RepositorySpec
 def test_each_provider_is_cloned_from_its_site(spec: RepositorySpec, url: str, page: str) -> None:
     remote = Remote.of(spec)
     assert remote.url == url
-    assert remote.ref_url("c0ffee") == page
+    assert Resolved(spec, "c0ffee", remote, "image").ref_url == page
 
 
 def test_the_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -65,11 +65,20 @@ def test_a_folder_elsewhere_may_not(checkout: Path, repo: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("form", ["{}", "git:{}"])
-@pytest.mark.parametrize("end", ["", "/../../outside", "/%2e%2e/%2e%2e/outside", "/../link"])
-def test_a_file_url_is_a_path_like_any_other(checkout: Path, form: str, end: str) -> None:
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ("", None),
+        ("/%2e%2e/%2e%2e/outside", "leads out"),
+        ("/%2e%2e/link", "leads out"),
+        ("/../../outside", "without . or .."),
+        ("/../link", "without . or .."),
+    ],
+)
+def test_a_file_url_is_a_path_like_any_other(checkout: Path, form: str, end: str, words: str | None) -> None:
     text = f'repo = "{form.format((checkout / "inside").as_uri())}{end}"'
-    if end:
-        assert "leads out" in fault(checkout, text)
+    if words:
+        assert words in fault(checkout, text)
     else:
         assert load(checkout, text).link
 

@@ -16,6 +16,8 @@ from tornado.web import RequestHandler
 import clinder
 from clinder.localhub.cache import Cache
 from clinder.model.errors import HubError
+from clinder.model.providers import cloneable_providers
+from clinder.model.repository import DEFAULT_REF
 
 if TYPE_CHECKING:
     import re
@@ -23,15 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clinder.localhub.http.options import ServeOptions
-
-PROVIDERS = ("gh", "gist", "gl", "git")
-
-_SHOWN = {
-    "gh": ("GitHub", "GitHub repository name or URL", "[^/]+/[^/]+/.+", False),
-    "gist": ("GitHub Gist", "Gist ID (username/gistId) or URL", "[^/]+/[^/]+(/[^/]+)?", False),
-    "gl": ("GitLab", "GitLab repository name or URL", "[^/]+/.+", True),
-    "git": ("Git repository", "Arbitrary git repository URL", "[^/]+/.+", True),
-}
 
 
 def is_loopback(host: str) -> bool:
@@ -138,13 +131,17 @@ def providers() -> list[dict[str, Any]]:
     """The content of `/api/repoproviders`: those of BinderHub's that the embedded hub can fetch from."""
     return [
         {
-            "displayName": name,
-            "id": provider,
-            "spec": {"validateRegex": pattern},
-            "repo": {"label": label, "placeholder": "", "urlEncode": encoded},
-            "ref": {"enabled": True, "default": "HEAD"},
+            "displayName": provider.name,
+            "id": provider.id,
+            "spec": {"validateRegex": provider.spec_pattern},
+            "repo": {
+                "label": provider.form_label or provider.name,
+                "placeholder": "",
+                "urlEncode": provider.one_segment,
+            },
+            "ref": {"enabled": provider.takes_ref, "default": DEFAULT_REF},
         }
-        for provider, (name, label, pattern, encoded) in _SHOWN.items()
+        for provider in cloneable_providers().values()
     ]
 
 

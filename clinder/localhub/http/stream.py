@@ -15,11 +15,12 @@ from urllib.parse import unquote, urlsplit
 from tornado.iostream import StreamClosedError
 
 from clinder.localhub.http.builds import Builds, Channel
-from clinder.localhub.http.pages import PROVIDERS, LoopbackHandler, is_banned, is_loopback
+from clinder.localhub.http.pages import LoopbackHandler, is_banned, is_loopback
 from clinder.localhub.hub import FailedError
 from clinder.localhub.processes import ClosedError
 from clinder.model.errors import HubError, UsageError
 from clinder.model.events import Event, Phase
+from clinder.model.providers import cloneable_providers
 from clinder.model.repository import RepositorySpec
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from clinder.localhub.hub import Image, LocalHub, Resolved
 
 _ACCEPTED = "text/event-stream"
-_GITHUB_PARTS = 3
 
 
 @dataclass
@@ -211,12 +211,13 @@ def read_spec(provider: str, path: str) -> RepositorySpec:
     Raises:
         RefusedSpecError: it is none; the message is BinderHub's.
     """
-    if provider not in PROVIDERS:
+    served = cloneable_providers()
+    if provider not in served:
         raise RefusedSpecError(f"No provider found for prefix {provider}")
-    parts = path.split("/", _GITHUB_PARTS - 1)
-    if provider == "gh" and len(parts) < _GITHUB_PARTS:
-        message = f'Spec is not of the form "user/repo/ref", provided: "{path}".'
-        if len(parts) > 1 and parts[-1] != "HEAD":
+    form = served[provider].spec_form
+    if form and path.count("/") < form.count("/"):
+        message = f'Spec is not of the form "{form}", provided: "{path}".'
+        if "/" in path and not path.endswith("/HEAD"):
             message += f' Did you mean "{path}/HEAD"?'
         raise RefusedSpecError(message)
     try:
