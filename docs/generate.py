@@ -25,6 +25,8 @@ from clinder.config.schema import config_schema, written
 from clinder.config.settings import Settings, option_name, setting_keys, variable_name
 from clinder.model import errors, events
 from clinder.model.errors import ClinderError
+from clinder.model.providers import FALLBACK, PROVIDERS, SHORTHAND, Provider
+from clinder.model.web_pages import ANY_HOST
 from clinder.output import formats
 from clinder.output.result import FORMAT_VERSION
 
@@ -77,6 +79,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "commands.md": _commands(),
         DOCS / "reference" / "configuration.md": _configuration(),
         DOCS / "reference" / "exit-statuses.md": _exit_statuses(),
+        DOCS / "reference" / "providers.md": _providers(),
         DOCS / "reference" / "python.md": _python(),
         **runpy.run_path(str(DOCS / "code_map.py"))["files"](),
     }
@@ -315,6 +318,30 @@ def _error_row(kind: type[ClinderError]) -> tuple[str, ...]:
     retried = [kind, *kind.__subclasses__()] if kind.kind == "launch-failed" else [kind]
     again = {member.retryable for member in retried}
     return f"`{kind.kind}`", status, {1: "yes" if kind.retryable else "no", 2: "where it may help"}[len(again)], when
+
+
+def _providers() -> str:
+    head = ("provider", "name", "repository", "ref", "without a prefix", "embedded hub")
+    return "\n".join(
+        [
+            "# Providers\n",
+            _GENERATED,
+            "A provider is where a hub gets repositories from. In `repo` it is the prefix, as in `gh:org/name`; the "
+            "table shows when it can be left out. See also: "
+            "[repositories and links](../configuration.md#repositories-and-links).\n",
+            _table(head, map(_provider_row, PROVIDERS.values())),
+            "A hub has some or all of these; `clinder hub check` lists them.\n",
+        ]
+    )
+
+
+def _provider_row(provider: Provider) -> tuple[str, ...]:
+    recognized = [f"`{provider.example}`"] if provider is SHORTHAND else []
+    recognized += [f"pages on `{host}`" for host in provider.pages if host != ANY_HOST]
+    recognized += ["DOIs"] if provider.dois else []
+    recognized += ["any other URL"] if provider is FALLBACK else []
+    ref, embedded = ("yes" if each else "no" for each in (provider.takes_ref, provider.clone_url))
+    return f"`{provider.id}`", provider.name, provider.example, ref, ", ".join(recognized) or "no", embedded
 
 
 def _python() -> str:

@@ -20,7 +20,6 @@ from clinder.model.repository import read_repository
 from clinder.system.git import reading, run_git
 from clinder.system.trust import find_distrust
 from clinder.system.untrusted import UnreadableError
-from clinder.system.untrusted_yaml import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +122,8 @@ def _read(found: Discovery, path: Path) -> dict[str, Any]:
     """
     if not os.path.isfile(path):  # noqa: PTH113  # Path's raises where it may not look
         return {}
+    from clinder.system.untrusted_yaml import read_yaml  # imports PyYAML
+
     try:
         if distrust := find_distrust(path):
             found.notes.append(distrust.reason)

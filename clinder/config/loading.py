@@ -310,7 +310,7 @@ def leads_out(link: RepositoryLink, given: str, base: Path) -> bool:
         folder = Path(link.repo)
     elif link.repo.lower().startswith("file:"):
         parts = urlsplit(link.repo)
-        from urllib.request import url2pathname
+        from urllib.request import url2pathname  # costs as much as the rest of this module
 
         folder = Path(url2pathname(parts.path))
         if parts.netloc not in ("", "localhost"):

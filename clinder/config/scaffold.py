@@ -45,7 +45,7 @@ def write_config(folder: Path, found: Mapping[str, Value], *, force: bool) -> Pa
         ConfigError: what was found is invalid.
         UsageError: there is one already, or it cannot be written.
     """
-    import tomli_w
+    import tomli_w  # only `init` writes a file
 
     path = folder / FILE_NAME
     config = load_config(options={key: value.given for key, value in found.items()}, environment={})

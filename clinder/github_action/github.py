@@ -11,6 +11,7 @@ import shutil
 import signal
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,8 +102,6 @@ def _annotate(level: str, title: str, error: ClinderError) -> None:
 
 
 def _internal(error: Exception) -> int:
-    import traceback
-
     write(stopped("".join(traceback.format_exception(error))))
     said = f"a fault of clinder itself: {type(error).__name__}: {error}"
     annotate("error", "clinder", f"{said}\nPlease report it with the log of this step: {HOME_PAGE}/issues")

@@ -102,7 +102,7 @@ class Keeping:
 def _is_alive(pid: int) -> bool:
     """Whether there is such a process, whoever it belongs to."""
     if sys.platform == "win32":
-        import ctypes
+        import ctypes  # only Windows needs it
 
         kernel, synchronize, is_over = ctypes.windll.kernel32, 0x00100000, 0
         handle = kernel.OpenProcess(synchronize, False, pid)

@@ -46,10 +46,10 @@ def open_hub(url: str, timeouts: Timeouts, *, build_token: str | None = None) ->
         HubError: the embedded hub cannot be used here.
     """
     if url == LOCAL_HUB:
-        from clinder.hubs.embedded import EmbeddedHub
+        from clinder.hubs.embedded import EmbeddedHub  # needs the extra `local`
 
         return EmbeddedHub()
-    from clinder.hubs.binderhub import BinderHub
+    from clinder.hubs.binderhub import BinderHub  # imports requests
 
     connect_s, silence_s = timeouts.connect.total_seconds(), timeouts.silence.total_seconds()
     return BinderHub(url, connect_s=connect_s, silence_s=silence_s, build_token=build_token)

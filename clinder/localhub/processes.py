@@ -301,7 +301,7 @@ def identify(pid: int) -> ProcessId | None:
             return None
         state, start_ticks = fields.split()[0], fields.split()[19]
         return None if state in ("Z", "X") else ProcessId(pid, f"{boot}:{start_ticks}")
-    import psutil  # type: ignore[import-untyped,unused-ignore]
+    import psutil  # type: ignore[import-untyped,unused-ignore]  # the extra `local`
 
     try:
         process = psutil.Process(pid)
@@ -377,7 +377,7 @@ def _send(pid: int, number: int) -> None:
 
 
 def _descendants(process: ProcessId) -> list[ProcessId]:
-    import psutil  # type: ignore[import-untyped,unused-ignore]
+    import psutil  # type: ignore[import-untyped,unused-ignore]  # the extra `local`
 
     if not is_running(process):
         return []

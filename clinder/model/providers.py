@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
 
+from clinder.model.display import show_value
 from clinder.model.errors import UsageError
 from clinder.model.web_pages import ANY_HOST, Address, Page, forge_page
 
@@ -248,7 +249,7 @@ LOCAL = "local"
 _FOLDER = Provider(
     id=LOCAL,
     name="Folder",
-    example="a folder",
+    example="a folder whose path is UTF-8, without control characters",
     pattern=r".+",
     takes_ref=True,
     web_url="{repo}",
@@ -271,7 +272,7 @@ def find_provider(provider: str) -> Provider:
     if provider == LOCAL:
         return _FOLDER
     if provider not in PROVIDERS:
-        raise UsageError(f"unknown repository provider {provider!r}", hint=repository_hint())
+        raise UsageError(f"unknown repository provider {show_value(provider)}", hint=repository_hint())
     return PROVIDERS[provider]
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import unquote
 
+from clinder.model.display import show_text
 from clinder.model.errors import UsageError
 
 
@@ -85,6 +86,6 @@ def forge_page(address: Address, repo: str, page: str) -> Page:
         ref, _, file = rest.partition("/")
         return Page(repo, ref, f"lab/tree/{file}")
     raise UsageError(
-        f"the page {address} names no branch, tag or commit",
+        f"the page {show_text(str(address))} names no branch, tag or commit",
         hint="Give the repository's own page, or that of a branch (/tree/…), tag or commit.",
     )

@@ -291,7 +291,7 @@ class _Launch:
 
     def _prove(self, session: Session) -> Session:
         """Record the session, then see that it answers and that its kernel starts; else stop it again."""
-        from clinder.net.jupyter import JupyterServer
+        from clinder.net.jupyter import JupyterServer  # imports requests
 
         self._interrupts.possible_orphan = f"The session {session.url} may be left running."
         try:

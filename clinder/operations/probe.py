@@ -29,7 +29,7 @@ def observe_session(
         timeouts: `connect` bounds the look.
         pause: called meanwhile; raises to leave.
     """
-    from clinder.net.jupyter import JupyterServer
+    from clinder.net.jupyter import JupyterServer  # imports requests
 
     if _process_has_ended(session):
         return Observation(Condition.GONE, "its process has ended", datetime.now(UTC))
@@ -53,14 +53,14 @@ def stop_session(session: Session, *, timeouts: Timeouts, pause: Callable[[float
         TimedOutError: it was asked to end, and was not seen to be gone in time.
         UnreachableError: it could not even be asked.
     """
-    from clinder.net.jupyter import JupyterServer
+    from clinder.net.jupyter import JupyterServer  # imports requests
 
     with JupyterServer(session, connect=timeouts.connect) as server:
         was_there = server.shut_down(
             timeout=timeouts.stop, pause=pause, is_gone=lambda: _process_has_ended(session), waits=waits
         )
     if _may_be_embedded(session):
-        from clinder.localhub import sessions as running
+        from clinder.localhub import sessions as running  # the embedded hub is heavy
 
         running.stop(session.url, 0)  # what it left on the disk
     return was_there
@@ -70,7 +70,7 @@ def _process_has_ended(session: Session) -> bool:
     """Ask the embedded hub about its own sessions, known by their URL; it knows nothing of others."""
     if not _may_be_embedded(session):
         return False
-    from clinder.localhub import sessions as running
+    from clinder.localhub import sessions as running  # the embedded hub is heavy
 
     return running.is_alive(session.url) is False
 

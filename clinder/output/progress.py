@@ -63,7 +63,7 @@ def progress(*, quiet: bool, verbose: bool, logs: PrivateFolder | None) -> Itera
     if quiet:
         shown = QuietProgress()
     elif shows_live():
-        from clinder.output.live import LiveProgress
+        from clinder.output.live import LiveProgress  # imports rich
 
         shown = LiveProgress(verbose=verbose)
     else:

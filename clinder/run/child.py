@@ -198,7 +198,7 @@ class _Terminal:
         """Put a process group into the foreground, if clinder is there; wake it: it may have asked too early."""
         if self._descriptor is None or not self.is_ours or sys.platform == "win32":
             return
-        import termios
+        import termios  # not on Windows
 
         with contextlib.suppress(termios.error):
             self._modes = termios.tcgetattr(self._descriptor)
@@ -218,7 +218,7 @@ class _Terminal:
         self._set(self._descriptor, os.getpgrp())
         self._is_given = False
         if restores_modes and self._modes:
-            import termios
+            import termios  # not on Windows
 
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._modes)

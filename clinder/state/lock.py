@@ -111,7 +111,7 @@ class StateLock:
 
     def is_held(self) -> bool:
         """Whether another holds the lock right now; tells by trying to take it for a moment."""
-        import filelock
+        import filelock  # only what writes needs it
 
         try:
             with contextlib.ExitStack() as opened:

@@ -167,7 +167,7 @@ def sudo_caller() -> int | None:
 
 
 def _user_name(number: int) -> str:
-    import pwd
+    import pwd  # not on Windows
 
     try:
         return pwd.getpwuid(number).pw_name

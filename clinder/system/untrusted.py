@@ -43,7 +43,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         UnreadableError: it cannot be read, is too large, or is not TOML.
     """
-    import tomllib
+    import tomllib  # not needed without a clinder.toml
 
     text = read_text(path, "TOML")
     plain = _STRING_OR_COMMENT.sub(lambda found: "" if found[0].startswith("#") else "x", text)

@@ -177,6 +177,29 @@ def test_a_link_that_is_no_plain_url_is_none() -> None:
     assert "javascript" not in page
 
 
+@pytest.mark.parametrize(
+    ("provider", "repo", "page", "commit_page"),
+    [
+        ("gh", "org/name", "https://github.com/org/name", "https://github.com/org/name/tree/abc"),
+        ("gl", "group/sub/x", "https://gitlab.com/group/sub/x", "https://gitlab.com/group/sub/x/tree/abc"),
+        ("git", "https://git.example.org/x", "https://git.example.org/x", "https://hub.example.org/x"),
+        ("zenodo", "10.5281/zenodo.1", "https://doi.org/10.5281/zenodo.1", "https://hub.example.org/x"),
+    ],
+)
+def test_the_summary_links_repository_and_commit(provider: str, repo: str, page: str, commit_page: str) -> None:
+    session = Session(
+        url="https://h.example.org/x/",
+        token="t",
+        provider=provider,
+        repo=repo,
+        resolved_ref="abc",
+        ref_url="https://hub.example.org/x",
+    )
+    summary = summarize(Report(session=session))
+    assert f"]({page}) |" in summary
+    assert f"| commit | [abc]({commit_page}) |" in summary
+
+
 def test_the_end_of_a_long_log_is_shown_and_a_log_that_is_gone_is_left_out(tmp_path: Path) -> None:
     launch = past(tmp_path, "".join(f"line {number} {'x' * 1000}\n" for number in range(200)), ("building", 1.0))
     page = summarize(Report(launch=launch, error=BuildError("no")))

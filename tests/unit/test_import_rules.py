@@ -108,7 +108,7 @@ def test_only_one_module_makes_command_lines_of_git() -> None:
             first = node.elts[0] if isinstance(node, ast.List | ast.Tuple) and node.elts else None
             if isinstance(first, ast.Constant) and first.value in ("git", "git.exe"):
                 making.add(module)
-    assert making == {"git"}
+    assert making == {"system.git"}
 
 
 def test_only_output_commands_and_the_action_write_to_the_screen() -> None:
