@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Several commands under one session, which is stopped whatever ends this script.
+# Run several commands with one session, which is stopped however this script ends.
 set -euo pipefail
 trap 'clinder down' EXIT
 clinder up

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Wait for a hub that is out of reach, unwell or at its limit (8), then run a command; leave at any other failure.
+# Wait for a hub that is unreachable, unhealthy or at its rate limit (8), then run a command; exit on any other error.
 set -euo pipefail
 trap 'clinder down' EXIT
 for pause in 60 300 900 0; do

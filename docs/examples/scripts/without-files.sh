@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A session without a clinder.toml and without a record, stopped whatever ends this script.
+# Use a session without a clinder.toml or a record. It is stopped however this script ends.
 set -euo pipefail
 CLINDER_SESSION=$(clinder start "$1" --json)
 export CLINDER_SESSION
