@@ -214,7 +214,7 @@ def test_a_pull_request_that_has_moved_on_or_was_closed_gets_no_preview(
     deployed = deploy(job, preview)
     assert not deployed.failed
     assert deployed.outputs == {"number": ""}
-    assert "nothing to deploy" in deployed.said
+    assert "Nothing to deploy" in deployed.said
     assert published(book) == before
 
 
