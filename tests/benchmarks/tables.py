@@ -57,7 +57,7 @@ class Table:
 
 
 def _verdict(holds: bool) -> str:
-    return "holds" if holds else "missed"
+    return "met" if holds else "missed"
 
 
 def _ratios(found: Mapping[str, Run], base: str, bar: float) -> list[Sequence[str]]:
@@ -77,7 +77,7 @@ def _ratios(found: Mapping[str, Run], base: str, bar: float) -> list[Sequence[st
     return rows
 
 
-_RATIO_HEAD = ("command", "time (ms)", "processor (ms)", "ratio", "bar")
+_RATIO_HEAD = ("command", "time (ms)", "CPU (ms)", "ratio", "target")
 
 
 def idle(tools: Tools, rounds: int) -> Table:
@@ -139,12 +139,12 @@ def kept(tools: Tools, rounds: int) -> Table:
     }
     found = measure(commands, rounds, tools.folder)
     rows = [(name, f"{done.seconds * 1000:.0f}", f"{done.cpu_s * 1000:.0f}") for name, done in found.items()]
-    return Table("kept", ("command", "time (ms)", "processor (ms)"), rows, {})
+    return Table("kept", ("command", "time (ms)", "CPU (ms)"), rows, {})
 
 
 def logging(tools: Tools, rounds: int, megabytes: int) -> Table:
     """Measure a long build log, without a terminal."""
-    kinds = {"events": "a chunk for each event", "blocks": "chunks of 64 KB"}
+    kinds = {"events": "one chunk per event", "blocks": "chunks of 64 KB"}
     sizes = (megabytes // 10, megabytes)
     clients = {"`clinder start`": tools.start, PEER_NAME: tools.peer, "curl": tools.curl}
     keys = [(client, kind, size) for size in sizes for kind in kinds for client in clients]
@@ -174,10 +174,10 @@ def logging(tools: Tools, rounds: int, megabytes: int) -> Table:
         "client",
         "the hub sends",
         "time (s)",
-        "processor (s)",
+        "CPU (s)",
         "MB/s",
-        f"MB of memory at {sizes[0]} / {megabytes}",
-        "bar",
+        f"memory at {sizes[0]} / {megabytes} MB (MB)",
+        "target",
     )
     return Table("log", head, [row(client, kind) for kind in kinds for client in clients], compared)
 
@@ -203,7 +203,7 @@ def in_sequence(tools: Tools, launches: int) -> Table:
                 f"{early['files']} / {late['files']}",
             )
         )
-    head = ("client", "time of each (ms)", f"MB of memory after {launches // 10} / {launches}", "open files")
+    head = ("client", "time per launch (ms)", f"memory after {launches // 10} / {launches} (MB)", "open files")
     return Table("sequence", head, rows, {f"each of {launches} launches": (seconds[0], seconds[1])})
 
 
@@ -227,7 +227,7 @@ def at_once(tools: Tools, rounds: int) -> Table:
     found = {name: median([Run(seconds, 0, 0) for seconds in done]) for name, done in runs.items()}
     rows = [(name, f"{done.seconds:.1f}") for name, done in found.items()]
     compared = {f"{AT_ONCE} launches at once": (found["`clinder up`"].seconds, found[PEER_NAME].seconds)}
-    return Table("at-once", ("command", "time until all have ended (s)"), rows, compared)
+    return Table("at-once", ("command", "time until all have exited (s)"), rows, compared)
 
 
 def _all_at_once(commands: Iterable[Sequence[str]]) -> float:
