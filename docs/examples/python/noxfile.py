@@ -1,4 +1,4 @@
-"""Build a book in a nox session: `nox -s book`. The repository and the hub are those of clinder.toml."""
+"""Build a book in a nox session with `nox -s book`, with the repository and the hub of clinder.toml."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import clinder
 
 @nox.session(venv_backend="none")
 def book(session: nox.Session) -> None:
-    """Execute and build the book on a Binder session, which is stopped whatever comes."""
+    """Execute and build the book in a Binder session, which is stopped however the build ends."""
     command = session.posargs or ["myst", "build", "--site", "--execute", "--strict"]
     with clinder.session(file=Path("clinder.toml")) as binder:
         variables = {"JUPYTER_BASE_URL": binder.url.rstrip("/"), "JUPYTER_TOKEN": binder.token}

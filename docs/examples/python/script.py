@@ -1,6 +1,6 @@
-"""Use a session from a script: launch it, work with it, and have it stopped whatever happens.
+"""Use a session from a script. It is stopped however the script ends.
 
-python script.py org/name https://mybinder.org
+Usage: python script.py org/name https://mybinder.org
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from clinder.model.events import Event, Progress
 
 
 def show(item: Event | Progress) -> None:
-    """Show what the hub says while it builds and launches."""
+    """Print the hub's messages during the launch."""
     if isinstance(item, Event) and item.message:
         print(item.message.rstrip(), file=sys.stderr)  # noqa: T201
 
 
 def main(repository: str, hub: str) -> None:
-    """Launch a session and ask it which kernels it has."""
+    """Launch a session and print the names of its kernels."""
     with clinder.session(repository, hub=hub, on_event=show) as session:
         authorization = {"Authorization": f"token {session.token}"}
         answer = requests.get(f"{session.url}api/kernelspecs", headers=authorization, timeout=30)

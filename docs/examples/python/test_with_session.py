@@ -1,4 +1,4 @@
-"""Test against one session that all tests share: pytest starts it when the first test wants it, and stops it."""
+"""Share one session between all tests: pytest launches it for the first test that needs it, and stops it at the end."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def binder() -> Iterator[clinder.Session]:
-    """The session that clinder.toml declares."""
+    """Launch the session that clinder.toml declares."""
     with clinder.session(file=Path("clinder.toml")) as session:
         yield session
 
 
 def test_the_repository_has_its_notebook(binder: clinder.Session) -> None:
-    """Look into the session's files."""
+    """Check the files of the session."""
     authorization = {"Authorization": f"token {binder.token}"}
     answer = requests.get(f"{binder.url}api/contents/hello.ipynb", headers=authorization, timeout=30)
     assert answer.json()["type"] == "notebook"

@@ -1,6 +1,6 @@
-"""Execute code in a session from Python, with `pip install jupyter-kernel-client`. Use it so.
+"""Execute code in a session from Python. Needs `pip install jupyter-kernel-client`.
 
-clinder run -- python kernel_client.py 'print(6 * 7)'
+Usage: clinder run -- python kernel_client.py 'print(6 * 7)'
 """
 
 from __future__ import annotations

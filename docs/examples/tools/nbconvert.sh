@@ -1,6 +1,6 @@
 #!/bin/sh
-# Execute a notebook in a session with jupyter nbconvert. `pip install nbconvert jupyter-server` here; the kernel is the
-# session's, by session_kernel.py beside this file. Use it so:
+# Execute a notebook in a session with jupyter nbconvert. Needs `pip install nbconvert jupyter-server` on this machine;
+# session_kernel.py, next to this file, connects to a kernel of the session.
 #
 #   clinder run -- sh nbconvert.sh notebook.ipynb
 set -eu

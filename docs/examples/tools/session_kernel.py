@@ -1,6 +1,6 @@
-"""Kernels of a session for nbclient, and so for nbconvert: jupyter_server's gateway client, with the token.
+"""Connect nbclient, and so nbconvert, to kernels of a session: jupyter_server's gateway client, with the token added.
 
-That client (jupyter_server 2.21) leaves the token out where it opens a kernel's WebSocket, and is refused (measured).
+Without this, the client (in jupyter_server 2.21) opens a kernel's WebSocket without the token, and is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from jupyter_server.gateway import managers
 
 
 class SessionKernelClient(managers.GatewayKernelClient):
-    """Opens the WebSocket with the token."""
+    """A gateway client that sends the token when it opens the WebSocket."""
 
     async def start_channels(self, *arguments: Any, **options: Any) -> None:
         """Start the channels of the kernel."""
@@ -27,7 +27,7 @@ class SessionKernelClient(managers.GatewayKernelClient):
 
 
 class SessionKernelManager(managers.GatewayKernelManager):
-    """Starts and stops kernels in the session."""
+    """A kernel manager that starts and stops kernels in the session."""
 
     client_class = "session_kernel.SessionKernelClient"
     client_factory = SessionKernelClient
