@@ -69,7 +69,7 @@ def test_the_summary_is_a_picture_of_some_size(recorded: Path) -> None:
 
 def test_the_life_of_a_session_names_every_state(recorded: Path) -> None:
     words = words_of(recorded / "life.svg")
-    for state in ("launching", "being proven", "running", "to be stopped"):
+    for state in ("launching", "verifying", "running", "stopping"):
         assert state in words
 
 
