@@ -182,7 +182,7 @@ from collections.abc import Iterator
 from typing import assert_type
 
 import clinder
-from clinder.model.events import Event, Notice
+from clinder.model.events import Event, Progress
 
 
 def hear(item: Event | Progress) -> None: ...
