@@ -3,6 +3,7 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { inherit } = require('./environment');
 const { Cancelled, cancelledStatus, runApart } = require('./processes');
 const { SetupError, prepare } = require('./python');
 const { error, makeFolder, saveState } = require('./runner');
@@ -23,7 +24,8 @@ async function main() {
   const python = await prepare();
   fs.writeFileSync(path.join(folder, 'python'), python);
   const start = path.join(__dirname, 'start.py');
-  return runApart(python, ['-I', '-X', 'utf8', start, 'up', folder, String(process.ppid)]);
+  const args = ['-I', '-X', 'utf8', start, 'up', folder, String(process.ppid)];
+  return runApart(python, args, inherit('program', 'network', 'action'));
 }
 
 main().then(

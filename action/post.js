@@ -3,6 +3,7 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { inherit } = require('./environment');
 const { runApart } = require('./processes');
 const { error, readState } = require('./runner');
 
@@ -15,7 +16,8 @@ async function post() {
     return 0;
   }
   const start = path.join(__dirname, 'start.py');
-  return runApart(fs.readFileSync(note, 'utf8'), ['-I', '-X', 'utf8', start, 'down', folder]);
+  const args = ['-I', '-X', 'utf8', start, 'down', folder];
+  return runApart(fs.readFileSync(note, 'utf8'), args, inherit('program', 'network', 'action'));
 }
 
 post().then(

@@ -34,10 +34,11 @@ function cancelledStatus() {
 
 /**
  * Run a program to its end and return what it printed.
- * @param {string} command @param {string[]} args @param {import('node:child_process').SpawnOptions} options
+ * @param {string} command @param {string[]} args
+ * @param {{cwd: string, env: Record<string, string>}} options
  * @returns {Promise<string>}
  */
-function run(command, args, options = {}) {
+function run(command, args, options) {
   return new Promise((resolve, reject) => {
     if (cancelledBy) throw new Cancelled();
     const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'], windowsHide: true });
@@ -59,13 +60,13 @@ function run(command, args, options = {}) {
  * Run a program that outlives this one where it must: who launches has to hear the launch out, so that no session is
  * left behind. The end of its input is its signal to leave, and comes when this process ends in whatever way. It has
  * a process group of its own, so that no signal for this process reaches it.
- * @param {string} command @param {string[]} args
+ * @param {string} command @param {string[]} args @param {Record<string, string>} env
  * @returns {Promise<number>} its exit status
  */
-function runApart(command, args) {
+function runApart(command, args, env) {
   return new Promise((resolve, reject) => {
     if (cancelledBy) throw new Cancelled();
-    const child = spawn(command, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'], windowsHide: true });
+    const child = spawn(command, args, { env, detached: true, stdio: ['pipe', 'pipe', 'pipe'], windowsHide: true });
     child.stdin.on('error', () => {});
     child.stdout.pipe(process.stdout, { end: false });
     child.stderr.pipe(process.stdout, { end: false });

@@ -4,11 +4,14 @@
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
+const { inherit, installerEnvironment } = require('./environment');
 const { Cancelled, run } = require('./processes');
 const { required } = require('./runner');
 
 const OLDEST = [3, 11];
 const REQUIREMENTS = path.join(__dirname, 'requirements.txt');
+const SETTINGS = path.join(__dirname, 'settings.py');
+const PINS = ['--require-hashes', '--only-binary', ':all:', '--no-deps', '--requirement', REQUIREMENTS];
 const IS_WINDOWS = process.platform === 'win32';
 const NOT_FOUND =
   'Add a step before this one: actions/setup-python with python-version "3.13"; or install Python in the image of ' +
@@ -21,10 +24,10 @@ class SetupError extends Error {}
 /**
  * Run a program away from the workspace: what is checked out there must neither be the program, as it would be on
  * Windows, which looks for programs in the current folder first, nor say how or from where anything is installed.
- * @param {string} command @param {string[]} args
+ * @param {string} command @param {string[]} args @param {Record<string, string>} env
  */
-function runAway(command, args) {
-  return run(command, args, { cwd: required('RUNNER_TEMP') });
+function runAway(command, args, env = inherit('program')) {
+  return run(command, args, { cwd: required('RUNNER_TEMP'), env });
 }
 
 /** Name what may be a Python, the likeliest first. @returns {string[][]} commands with their first arguments */
@@ -79,22 +82,26 @@ async function prepare() {
   if (!fs.existsSync(marker)) {
     fs.rmSync(folder, { recursive: true, force: true });
     process.stdout.write(`installing clinder with ${isUvThere ? 'uv' : `pip, for Python ${found.version}`}\n`);
-    await (isUvThere ? installWithUv : installWithPip)(folder, found ? found.path : '>=3.11');
+    await (isUvThere ? installWithUv(folder, found?.path) : installWithPip(folder, found?.path));
     fs.writeFileSync(marker, '');
   }
   return pythonOf(folder);
 }
 
-/** @param {string} folder @param {string} python */
+/** @param {string} folder @param {string | undefined} python none: uv finds or brings one, by the user's settings */
 async function installWithUv(folder, python) {
-  const pins = ['--require-hashes', '--only-binary', ':all:', '--no-deps', '--requirement', REQUIREMENTS];
-  await runAway('uv', ['venv', '--quiet', '--python', python, folder]);
-  await runAway('uv', ['pip', 'install', '--quiet', '--python', pythonOf(folder), ...pins]);
+  const env = installerEnvironment();
+  const { UV_CONFIG_FILE, UV_NO_CONFIG, ...plain } = env; // they would contradict the options
+  if (python) await runAway('uv', ['venv', '--quiet', '--no-config', '--python', python, folder], plain);
+  else await runAway('uv', ['venv', '--quiet', '--python', '>=3.11', folder], env);
+  const config = path.join(folder, 'uv.toml');
+  fs.writeFileSync(config, await runAway(pythonOf(folder), ['-I', '-X', 'utf8', SETTINGS, 'uv'], env));
+  const install = ['pip', 'install', '--quiet', '--config-file', config, '--python', pythonOf(folder), ...PINS];
+  await runAway('uv', install, plain);
 }
 
 /** @param {string} folder @param {string} python */
 async function installWithPip(folder, python) {
-  const pins = ['--require-hashes', '--only-binary', ':all:', '--no-deps', '--requirement', REQUIREMENTS];
   try {
     await runAway(python, ['-I', '-m', 'venv', folder]);
   } catch (error) {
@@ -102,8 +109,11 @@ async function installWithPip(folder, python) {
     const hint = 'It needs the module venv (on Debian and Ubuntu: apt-get install python3-venv), or uv on PATH.';
     throw new SetupError(`${python} cannot make a virtual environment. ${hint}\n${error.message}`);
   }
-  const pip = ['-I', '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input', ...pins];
-  await runAway(pythonOf(folder), pip);
+  const env = installerEnvironment();
+  const settings = JSON.parse(await runAway(pythonOf(folder), ['-I', '-X', 'utf8', SETTINGS, 'pip'], env));
+  const { PIP_CONFIG_FILE, ...others } = env;
+  const pip = ['-I', '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input', ...PINS];
+  await runAway(pythonOf(folder), pip, { ...settings, ...others });
 }
 
 module.exports = { SetupError, prepare };

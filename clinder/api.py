@@ -17,6 +17,7 @@ from clinder.config.loading import load_config
 from clinder.model.errors import InterruptedBySignalError
 from clinder.model.events import Message, discard
 from clinder.operations.context import RunContext
+from clinder.operations.handover import hand_over
 from clinder.operations.oneshot import start as start_session
 from clinder.operations.oneshot import stop as stop_session
 from clinder.operations.results import DownAction
@@ -73,7 +74,9 @@ def launch(
         KeyboardInterrupt: Ctrl-C; a session that was already on its way has been stopped.
     """
     config = _configure(on_event, settings, file, repo=repo, hub=hub, ref=ref)
-    return _launch(config, on_event, build_token)
+    session = _launch(config, on_event, build_token)
+    hand_over(session)
+    return session
 
 
 def _launch(config: Config, on_event: Listener, build_token: str | None) -> Session:
@@ -111,6 +114,8 @@ def session(
     on_event: Listener = discard,
 ) -> Iterator[Session]:
     """Launch a session for the time of a `with` block, and stop it whatever ends the block.
+
+    A session of the embedded hub also ends where this process is killed.
 
     The arguments and errors are those of `launch` and `stop`.
     """

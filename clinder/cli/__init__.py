@@ -16,6 +16,7 @@ from typer import Abort, Exit, TyperException
 from clinder import HOME_PAGE
 from clinder.cli.app import app
 from clinder.model.errors import ClinderError, UsageError
+from clinder.operations.handover import hand_over
 from clinder.output.result import show_error
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def invoke(arguments: Sequence[str]) -> int:
 def _fail(error: ClinderError, arguments: Sequence[str]) -> int:
 
     show_error(error, as_json=_wants_json(arguments), json_lines="--watch" in arguments)
+    if error.session:
+        hand_over(error.session)  # it was printed
     return error.exit_status
 
 

@@ -12,6 +12,7 @@ import typer
 
 from clinder.cli.command import LAUNCH_SETTINGS, Invocation, command
 from clinder.model.errors import ClinderError
+from clinder.operations.handover import hand_over
 from clinder.operations.oneshot import start as launch
 from clinder.operations.oneshot import stop
 from clinder.output.documents import start_document
@@ -51,6 +52,7 @@ def start(
         text=_text(session, format),
         messages=(f"launched: {describe_origin(session)}",),
         on_write_failure=partial(_take_back, invocation, config, session),
+        on_printed=partial(hand_over, session),
     )
     if format is Format.JSON and not invocation.as_json:
         return replace(result, text=json.dumps({"format_version": FORMAT_VERSION, **result.document}, indent=2))

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from clinder.output.clean import clean_value
 from clinder.run.watch import Pace, Watch
 from clinder.system.files import read_regular, write_private
-from clinder.system.redact import without_secrets
+from clinder.system.inherited import inherit
+from clinder.system.redact import OWN_VARIABLES
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -29,6 +30,7 @@ _LOOK_S = 0.25
 _PACE = Pace(outage_s=600.0)
 _ENDING_S = 5.0
 _REASON_BYTES = 64 * 1024
+_TOKENS = (*OWN_VARIABLES, "INPUT_BUILD-TOKEN")
 
 
 class Keeping:
@@ -55,10 +57,11 @@ class Keeping:
         )
         # This interpreter, started as it was started now, with other arguments.
         started_with = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv[1:])]
+        variables = inherit("program", "network", "action")
         subprocess.Popen(
             [sys.executable, *started_with, *arguments],
             cwd=self.mark.parent.parent,
-            env={name: value for name, value in without_secrets().items() if name != "INPUT_BUILD-TOKEN"},
+            env={name: value for name, value in variables.items() if name not in _TOKENS},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import sys
 from dataclasses import dataclass
@@ -121,6 +120,10 @@ class Cache:
         """Where a server's record lies, if there is one."""
         return self._checked("servers") / f"{name}.json"
 
+    def kept(self, name: str) -> Path:
+        """The file by which a server says that its session was handed over, once it was."""
+        return self.root / "servers" / f"{name}.kept"
+
     def _folder(self, name: str) -> Path:
         try:
             private_folder(self.root)
@@ -163,19 +166,6 @@ def _check_own(path: Path) -> None:
         raise PermissionError(errno.EPERM, f"{show_path(distrust.part)} belongs to another user, {distrust.owner}")
     if os.name != "nt" and path.stat().st_mode & _OTHERS_WRITE:
         raise PermissionError(errno.EPERM, f"other users can write to {show_path(path)} (`chmod go-w` ends that)")
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def slug(text: str, length: int = 40) -> str:

@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from clinder.localhub.cache import digest, private_folder, write_private
-from clinder.localhub.environment_variables import for_builds
+from clinder.localhub.cache import digest, private_folder
+from clinder.localhub.environment_variables import BUILD_VARIABLE, for_builds
 from clinder.localhub.locks import acquire
+from clinder.localhub.processes import end_all
 from clinder.localhub.pruning import note_use
+from clinder.system.files import write_private
+from clinder.system.installers import uv_config, with_pip_settings, without_uv_files
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from clinder.localhub.source import Tree
 
 Installer: TypeAlias = Literal["auto", "uv", "pip"]
+_Command: TypeAlias = tuple[list[str], dict[str, str]]
+"""A command and its environment."""
 
 _FOLDERS = ("binder", ".binder")
 _IGNORED = (
@@ -55,6 +60,8 @@ _PLAIN_REQUIREMENT = re.compile(
 )
 _LOCAL_IN_CONDA = re.compile(r"^\s*-\s*([\"']?)(-|\.|/|file:)|@\s*file:|\.whl", re.MULTILINE)
 _COMPLETE = ".clinder-complete"
+_ENDING_S = 5.0
+"""How long an earlier build may take to end; its own grace is three seconds."""
 
 
 class EnvironmentFailedError(Exception):
@@ -200,6 +207,9 @@ class Environments:
         return self._cache.environments / digest(*parts)
 
     def _build(self, recipe: Recipe, tree: Tree, folder: Path) -> Iterator[str]:
+        # What still runs of a build whose clinder was killed must not write into this one.
+        if not end_all(BUILD_VARIABLE, str(folder), _ENDING_S):
+            raise EnvironmentFailedError("An earlier build of this environment still runs and cannot be ended.")
         # Left by a build that crashed: environments cannot be moved, so they are built where they will stay.
         shutil.rmtree(folder, ignore_errors=True)
         private_folder(folder)
@@ -210,35 +220,48 @@ class Environments:
                 # A copy that stays: editable installs point at it, and a build must not write into the original.
                 root = folder / "repository"
                 tree.copy_to(root, self._children, self._cache.root)
-            for command in self._commands(recipe, tree.root, root, folder / "prefix"):
+            for command, variables in self._commands(recipe, tree.root, root, folder):
                 yield f"Running {' '.join(command)}\n"
-                yield from self._children.lines(command, env=for_builds(), cwd=root)
+                yield from self._children.lines(command, env=variables, cwd=root)
             write_private(folder / _COMPLETE, "")
             whole = True
         finally:
             if not whole:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _commands(self, recipe: Recipe, original: Path, root: Path, prefix: Path) -> Iterator[list[str]]:
+    def _commands(self, recipe: Recipe, original: Path, root: Path, folder: Path) -> Iterator[_Command]:
+        """Yield the commands that build, each with its environment, as they are to be run one after the other.
+
+        They run in the repository, whose modules must not be taken for those of Python or of installers.
+        """
+
         def here(path: Path) -> str:
             return str(root / path.relative_to(original))
 
+        prefix, variables = folder / "prefix", for_builds(folder)
         if recipe.conda:
             tool = _conda_tool()
             # Not every `conda env create` knows `--yes`: the variables of `for_builds` say it to all.
             create = [tool, "create"] if Path(tool).stem == "micromamba" else [tool, "env", "create"]
-            yield [*create, "--prefix", str(prefix), "--file", here(recipe.conda)]
-            yield [tool, "install", "--yes", "--prefix", str(prefix), "--channel", "conda-forge", *_CONDA_SERVER]
+            yield [*create, "--prefix", str(prefix), "--file", here(recipe.conda)], variables
+            install = [tool, "install", "--yes", "--prefix", str(prefix), "--channel", "conda-forge", *_CONDA_SERVER]
+            yield install, variables
             return
         wanted = ["-r", here(recipe.requirements)] if recipe.requirements else []
         wanted += ["."] if recipe.project else []
         python = str(_python(prefix))
         if uv := self._uv():
-            yield [*uv, "venv", "--seed", "--no-config", "--python", sys.executable, str(prefix)]
-            yield [*uv, "pip", "install", "--python", python, *wanted, *_SERVER]
+            config = folder / "uv.toml"
+            write_private(config, uv_config())
+            chosen = ["--config-file", str(config)]
+            variables = without_uv_files(variables)
+            yield [*uv, "venv", *chosen, "--seed", "--python", sys.executable, str(prefix)], variables
+            yield [*uv, "pip", "install", *chosen, "--python", python, *wanted, *_SERVER], variables
         else:
-            yield [sys.executable, "-m", "venv", str(prefix)]
-            yield [python, "-m", "pip", "install", *wanted, *_SERVER]
+            yield [sys.executable, "-I", "-m", "venv", str(prefix)], variables
+            pip = [python, "-I", "-m", "pip"]
+            listed = self._children.output([*pip, "config", "list"], env=variables)
+            yield [*pip, "install", *wanted, *_SERVER], with_pip_settings(variables, listed)
 
     def _uv(self) -> list[str]:
         if self._installer == "pip":
@@ -246,7 +269,7 @@ class Environments:
         if found := shutil.which("uv"):
             return [found]
         if importlib.util.find_spec("uv"):
-            return [sys.executable, "-m", "uv"]
+            return [sys.executable, "-P", "-m", "uv"]
         if self._installer == "uv":
             raise EnvironmentFailedError("uv is neither on PATH nor beside clinder.")
         return []

@@ -1,7 +1,7 @@
-"""The environment variables that children get: what they need, and none of the secrets around clinder.
+"""The environment variables that builds and sessions get: what they need, and none of the secrets around clinder.
 
-Code of the repository runs in builds and sessions, and a real Binder would hand it nothing either: so these
-get only variables that are named here, whatever else clinder's own environment holds.
+Code of the repository runs in both, and a real Binder would hand it nothing either: so these get only variables that
+are named (`clinder.system.inherited`), whatever else clinder's own environment holds.
 """
 
 from __future__ import annotations
@@ -11,18 +11,12 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from clinder.system.inherited import inherit
+from clinder.system.installers import installer_environment
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PLAIN = re.compile(
-    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|TERM"
-    r"|LD_LIBRARY_PATH|DYLD_\w+|CUDA_\w+|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE"
-    r"|(HTTP|HTTPS|ALL|NO|FTP)_PROXY|XDG_(CACHE|DATA|CONFIG)_HOME|XDG_RUNTIME_DIR"
-    r"|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|APPDATA|LOCALAPPDATA|PROGRAMDATA|PROGRAMFILES.*"
-    r"|USERPROFILE|USERNAME|HOMEDRIVE|HOMEPATH|NUMBER_OF_PROCESSORS|PROCESSOR_\w+",
-    re.IGNORECASE,
-)
-_INSTALLERS = re.compile(r"(PIP|UV|CONDA|MAMBA)_\w+")
 _UNATTENDED = {
     "PYTHONUNBUFFERED": "1",
     "NO_COLOR": "1",
@@ -31,13 +25,20 @@ _UNATTENDED = {
     "CONDA_ALWAYS_YES": "true",
     "MAMBA_ALWAYS_YES": "true",
 }
+RUNTIME_VARIABLE = "JUPYTER_RUNTIME_DIR"
+"""Names the session's own folder, so that it tells whose server a process is."""
+BUILD_VARIABLE = "CLINDER_BUILD_FOLDER"
+"""Names the environment that is built, so that everything that a build has started can be found."""
 _OWN_INTERPRETER = re.compile(r"PYTHONPATH|PYTHONHOME")
 
 
-def for_builds() -> dict[str, str]:
-    """What installers get: a plain environment and their own settings."""
-    own = {name: value for name, value in os.environ.items() if _INSTALLERS.fullmatch(name)}
-    return _plain() | own | _UNATTENDED
+def for_builds(folder: Path) -> dict[str, str]:
+    """What installers get: a plain environment and their own settings.
+
+    Args:
+        folder: of the environment that is built.
+    """
+    return installer_environment() | _UNATTENDED | {BUILD_VARIABLE: str(folder)}
 
 
 def for_server(prefix: Path | None, session: Path) -> dict[str, str]:
@@ -47,7 +48,7 @@ def for_server(prefix: Path | None, session: Path) -> dict[str, str]:
         prefix: the built environment that it runs from; `None` for clinder's own interpreter.
         session: the session's folder, where Jupyter's own folders lie.
     """
-    variables = _plain()
+    variables = inherit("program", "network")
     if prefix is None:
         variables |= {name: value for name, value in os.environ.items() if _OWN_INTERPRETER.fullmatch(name)}
         scripts = os.path.dirname(sys.executable)  # noqa: PTH120  # resolving a venv's link would lead out of it
@@ -59,7 +60,7 @@ def for_server(prefix: Path | None, session: Path) -> dict[str, str]:
     return variables | {
         "JUPYTER_CONFIG_DIR": str(session / "config"),
         "JUPYTER_DATA_DIR": str(session / "data"),
-        "JUPYTER_RUNTIME_DIR": str(session / "runtime"),
+        RUNTIME_VARIABLE: str(runtime_folder(session)),
         "IPYTHONDIR": str(session / "ipython"),
         # The session's folders before the environment's: its kernel is named there by its full path.
         "JUPYTER_PREFER_ENV_PATH": "0",
@@ -67,5 +68,6 @@ def for_server(prefix: Path | None, session: Path) -> dict[str, str]:
     }
 
 
-def _plain() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if _PLAIN.fullmatch(name)}
+def runtime_folder(session: Path) -> Path:
+    """Name the folder where a session's server notes where it listens."""
+    return session / "runtime"

@@ -1,7 +1,7 @@
 """Processes: children whose output is read while they run, and detached ones that outlive clinder.
 
-A detached process is known by its id and its start time, so that a later process with the same id is never
-taken for it, let alone ended.
+Children end with clinder, also where it is killed (`tether.py`). A detached process is known by its id and its start
+time, so that a later process with the same id is never taken for it, let alone ended.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ _LISTEN_S = 0.1
 _GRACE_S = 3.0
 _TIMED_OUT = 124
 """The exit status that `timeout`, of the GNU coreutils, has for this."""
+_TETHER = Path(__file__).with_name("tether.py")
 
 
 class ChildFailedError(Exception):
@@ -219,10 +221,12 @@ class Children:
     ) -> subprocess.Popen[bytes]:
         with self._lock:
             self.raise_if_closed()
+            if shutil.which(command[0], path=env.get("PATH")) is None:
+                raise ChildFailedError(command, 127, f"{command[0]}: command not found\n")
             try:
                 child = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
+                    [sys.executable, "-I", "-S", str(_TETHER), *command],
+                    stdin=subprocess.PIPE,  # open for as long as this process lives
                     stdout=subprocess.PIPE,
                     stderr=errors,
                     env=dict(env),
@@ -235,8 +239,9 @@ class Children:
         return child
 
     def _let_go(self, child: subprocess.Popen[bytes]) -> None:
-        if child.stdout is not None:
-            child.stdout.close()
+        for stream in (child.stdin, child.stdout):
+            if stream is not None:
+                stream.close()
         with self._lock:
             self._running.discard(child)
 
@@ -271,6 +276,27 @@ def _end_group(child: subprocess.Popen[bytes]) -> None:
         # Whatever of the group ignored SIGTERM, or was started after it, ends here.
         _signal_group(child, _SIGKILL)
         child.wait()
+        deadline = time.monotonic() + _GRACE_S
+        while _has_members(child.pid) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+
+def _psutil() -> Any:
+    import psutil  # type: ignore[import-untyped,unused-ignore]  # the extra `local`
+
+    return psutil
+
+
+def _has_members(group: int) -> bool:
+    """Whether a process of this group still runs; zombies, which somebody else has to wait for, do not."""
+    if sys.platform == "win32":
+        return False
+    psutil = _psutil()
+    for pid in psutil.pids():
+        with suppress(OSError):
+            if os.getpgid(pid) == group and identify(pid):
+                return True
+    return False
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
@@ -301,8 +327,7 @@ def identify(pid: int) -> ProcessId | None:
             return None
         state, start_ticks = fields.split()[0], fields.split()[19]
         return None if state in ("Z", "X") else ProcessId(pid, f"{boot}:{start_ticks}")
-    import psutil  # type: ignore[import-untyped,unused-ignore]  # the extra `local`
-
+    psutil = _psutil()
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -317,17 +342,26 @@ def is_running(process: ProcessId) -> bool:
     return identify(process.pid) == process
 
 
-def start_detached(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> ProcessId | None:
-    """Start a process that outlives this one: no terminal, no input, its output appended to `log`.
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """A process that outlives this one.
 
-    Returns:
-        the process, or `None` where it has ended already.
+    Attributes:
+        process: the process, or `None` where it has ended already.
+        pipe: the descriptor that writes to its standard input; closed when this process ends, however it does.
     """
+
+    process: ProcessId | None
+    pipe: int
+
+
+def start_detached(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> Detached:
+    """Start a process that outlives this one: no terminal, its output appended to `log`."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         child = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=descriptor,
             stderr=descriptor,
             env=dict(env),
@@ -336,10 +370,13 @@ def start_detached(command: Sequence[str], *, env: Mapping[str, str], cwd: Path,
         )
     finally:
         os.close(descriptor)
+    assert child.stdin is not None
+    pipe = os.dup(child.stdin.fileno())
+    child.stdin.close()
     process = identify(child.pid)
     # While this process lives it is the parent: without this the ended server would stay as a zombie.
     threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
-    return process
+    return Detached(process, pipe)
 
 
 def end(process: ProcessId, timeout_s: float) -> bool:
@@ -361,6 +398,38 @@ def end(process: ProcessId, timeout_s: float) -> bool:
     return wait_until_gone(process, _GRACE_S)
 
 
+def find_by_variable(name: str, value: str) -> list[ProcessId]:
+    """Find the other processes of this user that were started with this environment variable."""
+    psutil = _psutil()
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(name) == value:
+                found.append(identify(process.pid))
+    return [process for process in found if process is not None]
+
+
+def end_all(name: str, value: str, timeout_s: float) -> bool:
+    """End every process that was started with this environment variable, and those that these start meanwhile.
+
+    Returns:
+        whether all are gone.
+    """
+    deadline = time.monotonic() + timeout_s + 2 * _GRACE_S
+    while processes := find_by_variable(name, value):
+        if time.monotonic() >= deadline:
+            return False
+        for process in processes:
+            _send(process.pid, signal.SIGTERM)
+        until = time.monotonic() + timeout_s
+        for process in processes:
+            if not wait_until_gone(process, max(0.0, until - time.monotonic())):
+                _send(process.pid, _SIGKILL)
+        for process in processes:
+            wait_until_gone(process, _GRACE_S)
+    return True
+
+
 def wait_until_gone(process: ProcessId, timeout_s: float) -> bool:
     """Wait for the process to end, `timeout_s` seconds at most; whether it did."""
     deadline = time.monotonic() + timeout_s
@@ -377,8 +446,7 @@ def _send(pid: int, number: int) -> None:
 
 
 def _descendants(process: ProcessId) -> list[ProcessId]:
-    import psutil  # type: ignore[import-untyped,unused-ignore]  # the extra `local`
-
+    psutil = _psutil()
     if not is_running(process):
         return []
     try:

@@ -16,16 +16,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from clinder.localhub.cache import Cache, write_private
-from clinder.localhub.processes import ProcessId, end, is_running
-from clinder.system.files import read_regular
+from clinder.localhub.environment_variables import RUNTIME_VARIABLE, runtime_folder
+from clinder.localhub.processes import ProcessId, end, end_all, is_running
+from clinder.system.files import read_regular, write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from clinder.localhub.cache import Cache
+
+_VERSION = 2
 _NAME = re.compile(r"/user/([a-z0-9-]+)/")
-_MAX_BYTES = 64 * 1024
 _KEPT_S = 365 * 24 * 3600.0
+_MAX_BYTES = 64 * 1024
+_DECIDING_S = 5.0
+"""How long a server may take to end, or to note that it is kept, once its launcher is gone (measured: 0.1 s)."""
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Record:
         server: the server's process, once there is one.
         url: the session's URL, once it is ready.
         environment: what it runs in, by its name in the cache; empty for clinder's own.
+        is_tied: whether the server ends with its launcher unless it is handed over; those of clinder 0.1 were not.
     """
 
     name: str
@@ -47,6 +54,7 @@ class Record:
     server: ProcessId | None = None
     url: str = ""
     environment: str = ""
+    is_tied: bool = True
 
     @property
     def is_alive(self) -> bool:
@@ -54,15 +62,15 @@ class Record:
         return self.server is not None and is_running(self.server)
 
     @property
-    def is_left_behind(self) -> bool:
-        """Whether whoever was starting this server went away before it was ready, so that nobody has its token."""
-        return not self.url and not (self.launcher and is_running(self.launcher))
+    def is_launching(self) -> bool:
+        """Whether the process that launches this server, or has launched it, still runs."""
+        return self.launcher is not None and is_running(self.launcher)
 
 
 def keep(cache: Cache, record: Record) -> None:
     """Write the record, in place of the one before."""
     fields = {
-        "version": 1,
+        "version": _VERSION,
         "name": record.name,
         "host": record.host,
         "launcher": _to_json(record.launcher),
@@ -81,17 +89,40 @@ def find(cache: Cache, url: str) -> Record | None:
 
 
 def clean(cache: Cache) -> None:
-    """Remove the folders of sessions that have ended, and end servers that nobody can know of."""
+    """Remove the folders of sessions that have ended, and end servers whose launcher died before handing them over."""
     for path in cache.servers.glob("*.json"):
         record = _read(path)
-        if record is None or record.host != platform.node():
+        if record is None or record.host != platform.node() or (record.is_launching and not record.url):
             continue
-        if record.is_alive and record.is_left_behind and record.server is not None:
-            end(record.server, 0.0)
-        if not record.is_alive and (record.url or record.is_left_behind):
+        if not record.is_launching and not _is_kept(cache, record) and not _end_left_behind(cache, record):
+            continue
+        if not record.is_alive:
             remove_folder(cache, record.name)
             if not record.url or _age_s(path) > _KEPT_S:
-                _remove(path)
+                _remove(cache, record.name)
+
+
+def _is_kept(cache: Cache, record: Record) -> bool:
+    return cache.kept(record.name).exists() if record.is_tied else bool(record.url)
+
+
+def _end_left_behind(cache: Cache, record: Record) -> bool:
+    """Wait until the server has ended or noted that it is kept; end one that does neither.
+
+    Returns:
+        whether it did one of the two.
+    """
+    if record.server is None:
+        # Its launcher died before it could note the process; the server's variables name the session's folder.
+        return end_all(RUNTIME_VARIABLE, str(runtime_folder(cache.session(record.name))), _DECIDING_S)
+    deadline = time.monotonic() + (_DECIDING_S if record.is_tied else 0.0)
+    while record.is_alive:
+        if _is_kept(cache, record):
+            return True
+        if time.monotonic() >= deadline:
+            return end(record.server, 0.0)
+        time.sleep(_POLL_S)
+    return True
 
 
 def environments_in_use(cache: Cache) -> set[str]:
@@ -108,12 +139,13 @@ def remove_folder(cache: Cache, name: str) -> None:
 def forget(cache: Cache, name: str) -> None:
     """Remove every trace of a session that was never ready."""
     remove_folder(cache, name)
-    _remove(cache.record(name))
+    _remove(cache, name)
 
 
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
+def _remove(cache: Cache, name: str) -> None:
+    for path in (cache.record(name), cache.kept(name)):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _read(path: Path) -> Record | None:
@@ -126,6 +158,7 @@ def _read(path: Path) -> Record | None:
             server=_from_json(fields["server"]),
             url=fields["url"],
             environment=fields.get("environment", ""),
+            is_tied=fields["version"] >= _VERSION,
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""Starts a Jupyter Server for one session, in a process of its own that outlives clinder.
+"""Starts a Jupyter Server for one session, in a process of its own that outlives clinder once it is handed over.
 
 Its settings and token lie in a file that only the owner can read: neither is on its command line or in its
 environment. Of the user's own Jupyter settings it sees nothing.
@@ -14,30 +14,27 @@ import secrets
 import socket
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinder.localhub import records
-from clinder.localhub.cache import Cache, private_folder, slug, write_private
-from clinder.localhub.environment_variables import for_server
-from clinder.localhub.processes import ProcessId, end, identify, is_running, start_detached
+from clinder.localhub import handover, records
+from clinder.localhub.cache import Cache, private_folder, slug
+from clinder.localhub.environment_variables import for_server, runtime_folder
+from clinder.localhub.processes import Detached, ProcessId, end, identify, is_running, start_detached
+from clinder.system.files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from clinder.localhub.environment import Environment
 
 _IDLE_S = 6 * 3600
+_IDLE_LOOK_S = 60
+"""How often kernels and terminals are checked for being idle; the server checks itself once a minute."""
 _START_S = 60
 _POLL_S = 0.05
 _LOG_LINES = 20
-# Kernels start in the server's folder, the working copy; the server itself must not import what lies there.
-# jupyter_server's event schemas bring jsonschema, and that a checker of IRIs, if it is there, whose import alone takes
-# longer than all else that a server does until it answers (measured: 1.9 of 2.4 s). No event has an IRI to check.
-_SERVE = (
-    "import sys; sys.path[:] = filter(None, sys.path); sys.modules['rfc3987_syntax'] = None; "
-    "from jupyter_server.serverapp import main; main()"
-)
+_SERVE = Path(__file__).with_name("run_jupyter_server.py")
 
 
 class LaunchFailedError(Exception):
@@ -64,6 +61,8 @@ def start(
 ) -> Server:
     """Start a server on a fresh copy of the repository and wait until it answers.
 
+    It ends with this process until the session is handed over (`clinder.localhub.handover`).
+
     Args:
         cache: where the session's folder goes.
         title: what the session's name reminds of.
@@ -78,28 +77,32 @@ def start(
     name = f"{slug(title)}-{secrets.token_hex(6)}"
     launcher = identify(os.getpid())
     record = records.Record(name, platform.node(), launcher, environment=environment.name)
-    process: ProcessId | None = None
+    detached: Detached | None = None
     try:
         records.keep(cache, record)
         folder = private_folder(cache.sessions / name)
         copy_to(folder / "work")
         token = secrets.token_urlsafe(24)
         _settings(folder, environment.python, name, token)
-        process = start_detached(
-            [str(environment.python), "-c", _SERVE],
+        detached = start_detached(
+            [str(environment.python), str(_SERVE), str(cache.kept(name))],
             env=for_server(environment.prefix, folder),
             cwd=folder / "work",
             log=folder / "server.log",
         )
+        process = detached.process
         record = replace(record, server=process)
         records.keep(cache, record)
         url = _wait(folder, process, token, raise_if_closed)
         records.keep(cache, replace(record, url=url))
         assert process is not None
+        handover.hold(url, detached.pipe, cache.kept(name))
         return Server(name, url, token, process)
     except BaseException as error:
-        if process is not None:
-            end(process, 1.0)
+        if detached is not None:
+            if detached.process is not None:
+                end(detached.process, 1.0)
+            os.close(detached.pipe)
         records.forget(cache, name)
         if isinstance(error, OSError):
             raise LaunchFailedError(f"Could not start the Jupyter Server: {error}") from error
@@ -109,12 +112,20 @@ def start(
 def discard(cache: Cache, server: Server) -> None:
     """End a server that nobody got to know of, and remove every trace of it."""
     end(server.process, 1.0)
+    handover.drop(server.url)
     records.forget(cache, server.name)
 
 
 def _settings(folder: Path, python: Path, name: str, token: str) -> None:
     config, kernel = folder / "config", folder / "data" / "kernels" / "python3"
-    for path in (config, folder / "data", folder / "data" / "kernels", kernel, folder / "runtime", folder / "ipython"):
+    for path in (
+        config,
+        folder / "data",
+        folder / "data" / "kernels",
+        kernel,
+        runtime_folder(folder),
+        folder / "ipython",
+    ):
         private_folder(path)
     settings: dict[str, Any] = {
         "ServerApp": {
@@ -125,6 +136,17 @@ def _settings(folder: Path, python: Path, name: str, token: str) -> None:
             "open_browser": False,
             "allow_root": True,
             "shutdown_no_activity_timeout": _IDLE_S,
+        },
+        # A server with a kernel or a terminal counts as active: idle ones are closed after the same time, also those
+        # that a forgotten browser tab is connected to. What computes is not idle.
+        "MappingKernelManager": {
+            "cull_idle_timeout": _IDLE_S,
+            "cull_interval": min(_IDLE_LOOK_S, _IDLE_S),
+            "cull_connected": True,
+        },
+        "TerminalManager": {
+            "cull_inactive_timeout": _IDLE_S,
+            "cull_interval": min(_IDLE_LOOK_S, _IDLE_S),
         },
         "IdentityProvider": {"token": token},
     }
@@ -161,7 +183,7 @@ def _wait(folder: Path, process: ProcessId | None, token: str, raise_if_closed: 
 
 def _listening_at(folder: Path) -> str:
     """The URL that the server wrote down itself (`jpserver-<pid>.json`), once it listens."""
-    for path in (folder / "runtime").glob("jpserver-*.json"):
+    for path in runtime_folder(folder).glob("jpserver-*.json"):
         try:
             return str(json.loads(path.read_text(encoding="utf-8"))["url"])
         except (OSError, ValueError, KeyError):

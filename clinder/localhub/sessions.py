@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clinder.localhub import records
+from clinder.localhub import handover, records
 from clinder.localhub.cache import Cache
 from clinder.localhub.processes import end
 from clinder.model.errors import HubError
@@ -35,6 +35,7 @@ def stop(url: str, timeout_s: float, *, cache_dir: Path | None = None) -> bool:
         return False
     gone = end(record.server, timeout_s)
     if gone:
+        handover.drop(url)
         records.remove_folder(cache, record.name)
     return gone
 

@@ -20,6 +20,7 @@ from clinder.model.errors import (
     UnreachableError,
 )
 from clinder.model.events import Message
+from clinder.operations.handover import hand_over, offer
 from clinder.operations.launch import launch
 from clinder.operations.plan import Action
 from clinder.operations.probe import stop_session
@@ -179,7 +180,9 @@ class Work:
     def keep(self, session: Session) -> None:
         """Record a launched session; the one before it is retired."""
         retired = (*self.state.retired, *([self._before] if self._before else []))
+        offer(session, self._folder.file)
         self.write(session=session, retired=retired, pending=None)
+        hand_over(session)
 
     def drop(self, session: Session, *, is_gone: bool) -> bool:
         """Remove a launched session that is of no use; the one before it stays."""

@@ -30,6 +30,7 @@ class Result:
         messages: what is said on stderr, unless quiet.
         exit_status: what the command ends with.
         on_write_failure: undoes what was done, where the result is all that is left of it and cannot be written.
+        on_printed: called once the result was written.
         json_lines: whether the command prints several, so that the JSON of each is a line of its own.
     """
 
@@ -38,6 +39,7 @@ class Result:
     messages: tuple[str, ...] = ()
     exit_status: int = 0
     on_write_failure: Callable[[], None] | None = None
+    on_printed: Callable[[], None] | None = None
     json_lines: bool = False
 
 
@@ -71,6 +73,8 @@ def show(result: Result, *, as_json: bool, quiet: bool = False) -> bool:
         if not isinstance(error, BrokenPipeError):
             raise ClinderError(f"the result could not be written: {error.strerror}", hint="Look at stdout.") from error
         return False
+    if result.on_printed:
+        result.on_printed()
     return True
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from clinder.system.redact import without_secrets
+from clinder.system.inherited import inherit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,9 +72,9 @@ def open_link(link: str, *, pause: Callable[[float], None] = time.sleep) -> bool
 
 @contextlib.contextmanager
 def _plain_surroundings() -> Iterator[None]:
-    """Keep tokens out of the environment that a browser is started with; `webbrowser` takes none."""
+    """Leave in the environment what a browser needs, while one is started; `webbrowser` takes none."""
     before = dict(os.environ)
-    for name in before.keys() - without_secrets(before).keys():
+    for name in before.keys() - inherit("program", "network", "desktop").keys():
         del os.environ[name]
     try:
         yield

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from clinder.model.display import show_path
 from clinder.model.errors import CommandNotExecutableError, CommandNotFoundError
 
+if sys.platform != "win32":
+    import termios
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType, TracebackType
@@ -198,8 +201,6 @@ class _Terminal:
         """Put a process group into the foreground, if clinder is there; wake it: it may have asked too early."""
         if self._descriptor is None or not self.is_ours or sys.platform == "win32":
             return
-        import termios  # not on Windows
-
         with contextlib.suppress(termios.error):
             self._modes = termios.tcgetattr(self._descriptor)
         self._set(self._descriptor, group)
@@ -218,8 +219,6 @@ class _Terminal:
         self._set(self._descriptor, os.getpgrp())
         self._is_given = False
         if restores_modes and self._modes:
-            import termios  # not on Windows
-
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._modes)
 

@@ -22,7 +22,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 from clinder.model.errors import UnreachableError
 from clinder.model.providers import LOCAL
-from clinder.system.redact import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +50,7 @@ _KEPT = re.compile(
     r"|EXEC_PATH|CEILING_DIRECTORIES|DISCOVERY_ACROSS_FILESYSTEM)",
     re.IGNORECASE,
 )
-_NOT_FOR_GIT = re.compile(r"GIT_\w+|SSH_ASKPASS|CLINDER_\w+", re.IGNORECASE)
+_NOT_FOR_GIT = re.compile(r"GIT_\w+|SSH_ASKPASS|CLINDER_\w+|JUPYTER_TOKEN|INPUT_.*", re.IGNORECASE)
 
 _ALWAYS = (
     "safe.bareRepository=explicit",
@@ -175,8 +174,9 @@ def _environment() -> dict[str, str]:
     How ssh is called is the user's own matter (`GIT_SSH_COMMAND`, `GIT_SSH`, `core.sshCommand`); whatever it would
     ask, it asks a program that has no answer. Messages are in English, for those who read them here.
     """
-    own = without_secrets()
-    kept = {name: value for name, value in own.items() if _KEPT.fullmatch(name) or not _NOT_FOR_GIT.fullmatch(name)}
+    kept = {
+        name: value for name, value in os.environ.items() if _KEPT.fullmatch(name) or not _NOT_FOR_GIT.fullmatch(name)
+    }
     return kept | {
         "GIT_TERMINAL_PROMPT": "0",
         "GCM_INTERACTIVE": "never",

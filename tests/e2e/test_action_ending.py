@@ -147,12 +147,12 @@ def test_a_job_that_is_cancelled_while_clinder_is_installed_ends_the_installatio
     programs = tmp_path / "programs"
     programs.mkdir()
     fake = programs / "uv"
-    fake.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho $$ >"$NOTE"\nexec sleep 60\n')
+    note = tmp_path / "note"
+    fake.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit 0\necho $$ >"{note}"\nexec sleep 60\n')
     fake.chmod(0o755)
     job.temp = tmp_path / "fresh"
     job.temp.mkdir()
-    note = tmp_path / "note"
-    job.more = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "NOTE": str(note)}
+    job.more = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     step = job.step(repo="org/name")
     main = step.start()
     eventually(lambda: note.exists() and note.read_text().strip(), "the installation is under way")

@@ -82,13 +82,15 @@ def test_packages_that_cannot_be_installed_fail_the_step_with_the_installer_s_wo
     job: Job, path: Callable[..., None]
 ) -> None:
     path(
-        python3=f'[ "$2" = -c ] && echo 3 12 1 "$0" || {{ /bin/mkdir -p "$4/bin" && /bin/ln -s {shutil.which("false")} '
-        '"$4/bin/python"; }'
+        python3='[ "$2" = -c ] && echo 3 12 1 "$0" || { /bin/mkdir -p "$4/bin" && '
+        '/bin/ln -s "${0%/*}/made" "$4/bin/python"; }',
+        made='case "$*" in *settings.py*) echo "{}";; *) echo no matching distribution; exit 1;; esac',
     )
     ran = job.step(repo="org/name").main()
     assert ran.status == 1
     assert ran.understood.annotations()[0].properties["title"] == "clinder could not be installed"
     assert "-m pip install" in ran.error
+    assert "no matching distribution" in ran.error
 
 
 def test_uv_installs_where_it_is_there_and_brings_python_where_none_is(
@@ -102,6 +104,93 @@ def test_uv_installs_where_it_is_there_and_brings_python_where_none_is(
     ran = job.step(hub_url=hub.url, repo="org/name").main()
     assert "installing clinder with uv" in ran.output
     assert "Could not resolve ref" in ran.error
+
+
+HOSTILE = {
+    **{f"PIP_{name}": "/nowhere" for name in ("TARGET", "PREFIX", "ROOT", "PYTHON", "REQUIREMENT", "EDITABLE")},
+    **{f"PIP_{name}": "1" for name in ("USER", "DRY_RUN", "REQUIRE_VIRTUALENV", "NO_DEPS", "UPGRADE", "PRE")},
+    **{f"PIP_{name}": ":all:" for name in ("NO_BINARY", "ONLY_BINARY")},
+    **{f"UV_{name}": "/nowhere" for name in ("PYTHON", "PROJECT", "WORKING_DIR", "CONSTRAINT", "OVERRIDE")},
+    **{f"UV_{name}": "1" for name in ("SYSTEM_PYTHON", "REQUIRE_HASHES", "NO_BUILD", "NO_BINARY", "VENV_SEED")},
+    **{f"PYTHON{name}": "/nowhere" for name in ("HOME", "PATH", "STARTUP", "USERBASE")},
+    "PIP_CONSTRAINT": "/nowhere",
+    "UV_EXCLUDE_NEWER": "2001-01-01",
+}
+PIP_CONF = """
+[global]
+require-virtualenv = true
+timeout = 61
+[install]
+target = {nowhere}
+user = true
+dry-run = true
+no-deps = true
+"""
+UV_TOML = """
+required-version = "==0.0.1"
+[pip]
+target = "{nowhere}"
+dry-run = true
+python = "/nowhere"
+"""
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, job: Job) -> Path:
+    """Variables and configuration files that would have an installer install elsewhere, or nothing."""
+    nowhere = tmp_path / "elsewhere"
+    for name, content in {"pip/pip.conf": PIP_CONF, "uv/uv.toml": UV_TOML}.items():
+        file = tmp_path / "config" / name
+        file.parent.mkdir(parents=True)
+        file.write_text(content.format(nowhere=nowhere))
+    job.temp = tmp_path / "temp"
+    job.temp.mkdir()
+    job.more |= {**HOSTILE, "XDG_CONFIG_HOME": str(tmp_path / "config"), "CLINDER_BUILD_TOKEN": "s3cret"}
+    return nowhere
+
+
+def test_no_setting_of_pip_leads_the_packages_elsewhere(job: Job, hub: Server, hostile: Path) -> None:
+    hub.handler = FAILS
+    job.more["PATH"] = f"{Path(sys.executable).resolve().parent}{os.pathsep}/usr/bin{os.pathsep}/bin"
+    ran = job.step(hub_url=hub.url, repo="org/name").main()
+    assert "installing clinder with pip" in ran.output
+    assert "Could not resolve ref" in ran.error
+    assert not hostile.exists()
+
+
+def test_no_setting_of_uv_leads_the_packages_elsewhere_and_no_token_reaches_it(
+    job: Job, hub: Server, hostile: Path, tmp_path: Path
+) -> None:
+    hub.handler = FAILS
+    seen = tmp_path / "seen"
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "uv").write_text(f'#!/bin/sh\nenv >> {seen}\nexec {python_packages("uv", "uv") / "uv"} "$@"\n')
+    (programs / "uv").chmod(0o755)
+    job.more["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    ran = job.step(hub_url=hub.url, repo="org/name", build_token="s3cret").main()
+    assert "installing clinder with uv" in ran.output
+    assert "Could not resolve ref" in ran.error
+    assert not hostile.exists()
+    assert "s3cret" not in seen.read_text()
+    assert "build_token=s3cret" in hub.requests[-1].target, "clinder itself has it"
+
+
+@pytest.mark.parametrize("named", ["", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_uv_uses_the_certificates_of_the_system_or_those_that_are_named(
+    job: Job, hub: Server, tmp_path: Path, path: Callable[..., None], named: str
+) -> None:
+    hub.handler = FAILS
+    seen = tmp_path / "seen"
+    path(uv=f'[ "$1" = --version ] || {{ /usr/bin/env > {seen}; exit 1; }}')
+    bundle = tmp_path / "authority.pem"
+    bundle.touch()
+    certificates = ("SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    job.more |= dict.fromkeys(certificates, "") | ({named: str(bundle)} if named else {})
+    job.step(hub_url=hub.url, repo="org/name").main()
+    variables = seen.read_text().splitlines()
+    assert {"UV_SYSTEM_CERTS=true", "UV_NATIVE_TLS=true"} <= set(variables)
+    assert (f"SSL_CERT_FILE={bundle}" in variables) is bool(named)
 
 
 def test_a_second_step_uses_the_environment_of_the_first(job: Job, hub: Server) -> None:

@@ -29,6 +29,7 @@ from embedded import (
     run_python,
 )
 
+from clinder.localhub.handover import hand_over
 from clinder.localhub.hub import LocalHub
 from clinder.localhub.sessions import is_alive, stop
 from clinder.model.errors import HubError
@@ -249,10 +250,12 @@ def test_a_wrong_token_is_refused(seen: Seen) -> None:
 
 LAUNCH = """
 import json, sys
+from clinder.localhub.handover import hand_over
 from clinder.localhub.hub import LocalHub
 from clinder.model.repository import RepositorySpec
 for event in LocalHub().events(RepositorySpec("local", sys.argv[1])):
     last = event
+hand_over(last.details["url"])
 print(json.dumps(dict(last.details)))
 """
 
@@ -286,7 +289,8 @@ def test_a_killed_session_is_known_to_be_gone_and_its_folder_goes_with_the_next_
 
 def test_a_later_process_with_the_same_id_is_not_taken_for_the_server(repository: Path, cache: Path) -> None:
     _, session = launched(local(repository))
-    (record,) = (cache / "servers").iterdir()
+    hand_over(session.url)
+    (record,) = (cache / "servers").glob("*.json")
     fields = json.loads(record.read_text())
     fields["server"][1] = "another start"
     original = record.read_text()
@@ -342,14 +346,15 @@ def test_closing_the_hub_from_another_thread_ends_a_launch(repository: Path, cac
     assert stop(session.url, 10), "the hub can be used again"
 
 
-def test_a_server_whose_launcher_was_killed_is_ended_by_the_next_launch(repository: Path, cache: Path) -> None:
+def test_a_server_ends_when_its_launcher_is_killed(repository: Path, cache: Path) -> None:
     launcher = run_python(LAUNCH, str(repository))
     eventually(lambda: list(cache.glob("servers/*.json")) and servers(cache), "the server is being started")
     launcher.kill()
     launcher.communicate()
-    (left,) = servers(cache)
+    eventually(lambda: not servers(cache), "the server has ended")
     _, session = launched(local(repository))
-    assert not left.is_running() or left.status() == "zombie"
+    assert len(list(cache.glob("servers/*.json"))) == 1, "of the other nothing is left"
+    assert len(list(cache.glob("sessions/*"))) == 1
     assert stop(session.url, 10)
 
 

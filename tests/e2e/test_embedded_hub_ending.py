@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from commands import CLINDER, clinder
-from embedded import cache, checkout, cloned, eventually, git, local, processes_of
+from embedded import cache, checkout, cloned, eventually, git, local, processes_of, run_python
 from hub_process import serving
 
 from clinder.hubs.embedded import EmbeddedHub
@@ -32,6 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["cache"]
 
+BUILD = """
+import sys
+from clinder.localhub.hub import LocalHub
+from clinder.model.repository import RepositorySpec
+for event in LocalHub(installer=sys.argv[2]).events(RepositorySpec("local", sys.argv[1])):
+    pass
+"""
 SOON_S = 5.0
 """Less than what is allowed for the end of a server that was being started."""
 WAITS = "Another process fetches the same repository: waiting for it."
@@ -156,6 +165,114 @@ def test_an_interrupted_start_leaves_no_build_that_ignores_sigterm(
     assert not processes_of(tmp_path / "tools")
 
 
+@pytest.mark.parametrize("kind", [*STUBBORN, "runs"])
+def test_a_build_ends_when_clinder_is_killed(builder: Callable[[str], Path], tmp_path: Path, kind: str) -> None:
+    folder = builder((STUBBORN | {"runs": "echo building; sleep 600"})[kind].replace("building", "it has begun"))
+    with starting(folder, ".", until="it has begun") as process:
+        assert processes_of(tmp_path / "tools")
+        process.kill()
+    eventually(lambda: not processes_of(tmp_path / "tools"), "the build has ended", 10)
+
+
+def test_what_is_left_of_a_killed_build_is_ended_before_the_next_one_begins(
+    builder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Whoever kills clinder may kill what would end the build, too. A zombie has no arguments."""
+    pid = tmp_path / "pid"
+    is_there = f'grep -q sleep "/proc/$(cat {pid})/cmdline"'
+    folder = builder(f"{is_there} && echo overlapping; echo $$ > {pid}; echo it has begun; exec sleep 600")
+    with starting(folder, ".", until="it has begun") as process:
+        psutil.Process(int(pid.read_text())).parent().kill()
+        process.kill()
+    assert psutil.Process(int(pid.read_text())).status() == psutil.STATUS_SLEEPING, "the build goes on"
+    with starting(folder, ".", until="it has begun") as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert "overlapping" not in (tmp_path / "said.txt").read_text()
+    eventually(lambda: not processes_of(tmp_path), "both have ended")
+
+
+BACKEND = """
+import pathlib, subprocess, sys, time
+def build_wheel(*_):
+    pathlib.Path({mark!r}).touch()
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(600)"])
+build_editable = prepare_metadata_for_build_wheel = build_wheel
+"""
+PROJECT = """
+[project]
+name = "book"
+version = "1"
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_the_code_of_a_repository_that_is_being_built_ends_when_clinder_is_killed(
+    tmp_path: Path, cache: Path, installer: str
+) -> None:
+    mark = tmp_path / "building"
+    folder = checkout(tmp_path / "book", pyproject__toml=PROJECT, backend__py=BACKEND.format(mark=str(mark)))
+    process = run_python(BUILD, str(folder), installer)
+    eventually(mark.exists, "the repository's code runs")
+    assert len(processes_of(cache)) > 2
+    process.kill()
+    process.communicate()
+    eventually(lambda: not processes_of(cache), "installer and code have ended", 10)
+
+
+def test_a_question_of_git_ends_when_clinder_is_killed(repository: Path, cache: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/book"
+        process = subprocess.Popen([CLINDER, "start", url, "--hub", "local", "--quiet"], cwd=repository)
+        eventually(lambda: asking(url), "git asks")
+        process.kill()
+        process.wait()
+        eventually(lambda: not asking(url), "git has ended", 10)
+
+
+def asking(url: str) -> list[psutil.Process]:
+    """The processes with this URL in their arguments, less clinder itself."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            arguments = process.cmdline()
+            if url in arguments and "start" not in arguments:
+                found.append(process)
+    return found
+
+
+PYTHON = """
+import sys, time
+import clinder
+if sys.argv[1] == "launch":
+    print(clinder.launch(".", hub="local", settings={"session.warm": "off"}).uri, flush=True)
+else:
+    with clinder.session(".", hub="local", settings={"session.warm": "off"}) as session:
+        print(session.uri, flush=True)
+        time.sleep(600)
+"""
+
+
+def test_a_session_of_a_with_block_ends_when_python_is_killed_and_a_launched_one_does_not(
+    repository: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    process = run_python(PYTHON, "session")
+    assert process.stdout is not None
+    assert "?token=" in process.stdout.readline()
+    process.kill()
+    process.communicate()
+    eventually(lambda: not processes_of(cache), "the session has ended")
+    uri, _ = run_python(PYTHON, "launch").communicate()
+    time.sleep(0.5)  # longer than the other took to end
+    clinder(repository, "stop", uri.strip())
+    eventually(lambda: not processes_of(cache), "the session was stopped")
+
+
 def test_a_process_that_left_the_build_and_holds_its_output_keeps_nobody_waiting(
     builder: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -168,6 +285,7 @@ def test_a_process_that_left_the_build_and_holds_its_output_keeps_nobody_waiting
     assert not stream._thread.is_alive()
     for process in processes_of(tmp_path):
         process.kill()
+        eventually(lambda process=process: not process.is_running() or process.status() == "zombie", "it is gone")  # type: ignore[misc]
 
 
 def test_the_copy_of_a_commit_ends_when_the_hub_is_closed(repository: Path, tmp_path: Path) -> None:

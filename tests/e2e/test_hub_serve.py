@@ -27,8 +27,9 @@ from embedded import (
     git,
     phases,
     processes_of,
+    run_python,
 )
-from hub_process import HubProcess, serving, write_broken_server
+from hub_process import SERVE, HubProcess, serving, write_broken_server
 
 from clinder.localhub.http import ServeOptions, serve
 from clinder.model.errors import HubError
@@ -320,6 +321,17 @@ def test_a_signal_ends_the_hub_with_its_sessions_and_streams(repository: Path, c
         stream.rest()
         assert not processes_of(cache)
         assert list((cache / "sessions").iterdir()) == []
+
+
+def test_a_killed_hub_takes_its_sessions_with_it(repository: Path, cache: Path) -> None:
+    process = run_python(SERVE, "{}")
+    assert process.stdout is not None
+    hub = HubProcess(process, process.stdout.readline().strip())
+    session = hub.build(cloned(repository)).session()
+    assert session.post("api/kernels").status_code == 201
+    process.kill()
+    process.communicate()
+    eventually(lambda: not processes_of(cache), "the server and its kernel have ended")
 
 
 def test_a_hub_that_was_told_to_ignore_hangups_serves_on(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Commands in processes of their own that start at once: forked off a Python that has imported all they need.
 
 A process can be killed at its n-th step (a file opened, renamed, synced, half written; a lock taken; bytes sent or
-received) or after a time, or be started together with others. This file is also the program that forks.
+received; a process started) or after a time, or be started together with others. This file is also the program that
+forks.
 """
 
 from __future__ import annotations
@@ -132,6 +133,9 @@ def _fork(commands: list[list[str]], kill_at: int, folder: Path, scratch: Path) 
 
 def _warm_up(scratch: Path) -> None:
     """Import all that the commands need, and have the libraries make what they make but once."""
+    import psutil  # type: ignore[import-untyped,unused-ignore]  # noqa: F401
+
+    import clinder.hubs.embedded
     import clinder.localhub.sessions
     import clinder.net.jupyter
     import clinder.output.documents
@@ -171,7 +175,16 @@ def _leave(status: int) -> None:
 
 
 _FEW = 40
-_AUDITED = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.chmod", "fcntl.flock", "socket.connect"}
+_AUDITED = {
+    "os.rename",
+    "os.link",
+    "os.remove",
+    "os.mkdir",
+    "os.chmod",
+    "fcntl.flock",
+    "socket.connect",
+    "subprocess.Popen",
+}
 
 
 class _Steps:
@@ -235,6 +248,7 @@ def _kill_at(last: int, folder: Path) -> None:
     fdopen = os.fdopen
     os.fdopen = lambda *arguments, **more: _HalfByHalf(fdopen(*arguments, **more), steps)  # type: ignore[assignment]
     os.fsync = steps.stepping(os.fsync)
+    os.write = steps.stepping(os.write)
     for name in ("sendall", "recv_into"):
         setattr(socket.socket, name, steps.stepping(getattr(socket.socket, name)))
     sys.addaudithook(steps.audit)

@@ -97,7 +97,7 @@ def test_a_library_is_used_where_it_is_wrapped(library: str, allowed: str) -> No
 
 def test_the_embedded_hub_is_entered_by_few_doors() -> None:
     doors = {name for name, found in GRAPH.items() if "localhub" in map(part_of, found) and part_of(name) != "localhub"}
-    assert doors == {"hubs.embedded", "operations.probe", "cli.hub"}
+    assert doors == {"hubs.embedded", "operations.handover", "operations.probe", "cli.hub"}
 
 
 def test_only_one_module_makes_command_lines_of_git() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clinder.localhub.cache import Cache, default_cache_dir, digest, slug, write_private
+from clinder.localhub.cache import Cache, default_cache_dir, digest, slug
 from clinder.localhub.environment_variables import for_builds, for_server
 from clinder.localhub.hub import Resolved
 from clinder.localhub.processes import ProcessId, identify, is_running
@@ -90,15 +90,6 @@ def test_a_cache_folder_that_cannot_be_written_to_is_named(monkeypatch: pytest.M
         Cache(tmp_path).check()
 
 
-def test_a_private_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "record"
-    write_private(path, "first")
-    with pytest.raises(UnicodeEncodeError):
-        write_private(path, "second \udc80")
-    assert path.read_text() == "first"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["record"]
-
-
 def test_a_slug_is_fit_for_urls_and_folders() -> None:
     assert slug("ProjectPythia/Radar_Cookbook.git") == "projectpythia-radar-cookbook-git"
     assert slug("\u65e5\u672c") == "repository"
@@ -115,7 +106,7 @@ def test_secrets_reach_neither_builds_nor_servers(monkeypatch: pytest.MonkeyPatc
     lost = dict.fromkeys(names, "secret")
     for name, value in (kept | lost | {"PIP_CERT": "/certificates", "VIRTUAL_ENV": "/other"}).items():
         monkeypatch.setenv(name, value)
-    builds, server = for_builds(), for_server(tmp_path, tmp_path / "session")
+    builds, server = for_builds(tmp_path), for_server(tmp_path, tmp_path / "session")
     for variables in (builds, server):
         assert kept.items() <= variables.items()
         assert not set(lost) & set(variables)
