@@ -90,8 +90,7 @@ def observe_all(state: State, config: Config, *, pause: Callable[[float], None] 
         config: its timeouts bound each look.
         pause: called meanwhile; raises to leave.
     """
-    sessions = [*state.retired, *([state.session] if state.session else [])]
-    return {session.url: observe_session(session, timeouts=config.timeouts, pause=pause) for session in sessions}
+    return {each.url: observe_session(each, timeouts=config.timeouts, pause=pause) for each in state.sessions}
 
 
 def status(config: Config) -> StatusResult:

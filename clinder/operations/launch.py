@@ -49,21 +49,21 @@ _FAILED_TEXT_S = 1.0
 class SessionRecorder(Protocol):
     """Who remembers sessions while they are launched."""
 
-    def begin(self, hub: str) -> None:
+    def pending(self, hub: str) -> None:
         """Record that this hub is asked for a launch now.
 
         Raises:
             StateError: it cannot be recorded; the hub is not asked.
         """
 
-    def keep(self, session: Session) -> None:
+    def record(self, session: Session) -> None:
         """Record a session that is there now, before anything else is done with it.
 
         Raises:
             StateError: it cannot be recorded; it is then stopped.
         """
 
-    def drop(self, session: Session, *, is_gone: bool) -> bool:
+    def discard(self, session: Session, *, is_gone: bool) -> bool:
         """Take a session back that turned out to be no use; `is_gone` says whether it was seen to end.
 
         Returns:
@@ -77,13 +77,13 @@ class SessionRecorder(Protocol):
 class NullRecorder:
     """Remembers nothing: for sessions that their caller alone looks after."""
 
-    def begin(self, hub: str) -> None:
+    def pending(self, hub: str) -> None:
         """Record nothing."""
 
-    def keep(self, session: Session) -> None:
+    def record(self, session: Session) -> None:
         """Record nothing."""
 
-    def drop(self, session: Session, *, is_gone: bool) -> bool:
+    def discard(self, session: Session, *, is_gone: bool) -> bool:
         """Record nothing."""
         return False
 
@@ -117,7 +117,7 @@ def launch(config: Config, context: RunContext, recorder: SessionRecorder) -> Se
     failures: list[tuple[str, ClinderError]] = []
     hub = hubs.choose()
     while True:
-        recorder.begin(hub.url)
+        recorder.pending(hub.url)
         on_event(Attempt(hub.url, spec, len(failures) + 1, retry.attempts))
         attempt = _Launch(hub, config, recorder, on_event, interrupts, built_by=built_by)
         try:
@@ -295,7 +295,7 @@ class _Launch:
 
         self._interrupts.possible_orphan = f"The session {session.url} may be left running."
         try:
-            self._recorder.keep(session)
+            self._recorder.record(session)
             if danger := exposure(session.url):
                 self._report(Message(danger, warning=True))
             with JupyterServer(session, connect=self._timeouts.connect) as server:
@@ -323,7 +323,7 @@ class _Launch:
             failure = second
         is_kept = False
         with suppress(StateError):  # the error under way tells what happened, and bears the session
-            is_kept = self._recorder.drop(session, is_gone=failure is None)
+            is_kept = self._recorder.discard(session, is_gone=failure is None)
         if failure:
             how = "`clinder down` tries again." if is_kept else "Stop it with `clinder stop`."
             said = f"The session {session.url} may still run: {failure.message}. {how}"

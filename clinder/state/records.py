@@ -83,6 +83,11 @@ class State:
     retired: tuple[Session, ...] = ()
     pending: Pending | None = None
 
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """Every recorded session; the current one comes last."""
+        return (*self.retired, self.session) if self.session else self.retired
+
 
 class InvalidStateError(ValueError):
     """What was read is not a state; the message continues a sentence that begins with the name of the file.

@@ -105,7 +105,7 @@ def test_a_session_that_is_on_record_before_the_disk_is_full_is_up(
     known = recorded(on_disk()).session
     assert known is not None
     assert (result.session.url, known.url) == (session.session_url, session.session_url)
-    assert any("on record all the same" in item.text for item in heard.items if isinstance(item, Message))
+    assert any("the session itself is recorded" in item.text for item in heard.items if isinstance(item, Message))
 
 
 def test_down_on_a_full_disk_stops_the_session_and_says_what_it_could_not_write(

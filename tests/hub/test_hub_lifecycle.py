@@ -500,7 +500,7 @@ def test_a_second_session_is_not_adopted_over_the_first(
     second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     made = up(configure(), context)
-    with pytest.raises(StateError, match="a session is recorded already"):
+    with pytest.raises(StateError, match="a session is already recorded"):
         adopt(configure(), context, Session(url=second.session_url, token=TOKEN))
     assert recorded(configure()).session == made.session
 
