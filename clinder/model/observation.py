@@ -1,4 +1,4 @@
-"""How a session was found when somebody looked."""
+"""Observations of a session: whether it is running, gone or unreachable, and why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Condition(StrEnum):
-    """How a session is, as seen from here. Unreachable is not gone."""
+    """The condition of a session. An unreachable session may still be running."""
 
     RUNNING = "running"
     GONE = "gone"
@@ -19,7 +19,7 @@ class Condition(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a session counts as out of reach, where that makes a difference."""
+    """The kinds of reasons why a session is unreachable."""
 
     TOKEN_REFUSED = "token refused"  # noqa: S105  # words, no secret
     CERTIFICATE_UNTRUSTED = "certificate not trusted"
@@ -31,20 +31,20 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a look at a session showed.
+    """The condition of a session at one moment.
 
     Attributes:
         condition: running, gone or unreachable.
-        reason: why it counts as that, in a few words for people; empty when running.
-        checked_at: when the look was taken (UTC).
-        last_activity: when the server last did something, in its own words (ISO 8601).
-        kernels: how many kernels run.
-        connections: how many clients are connected to them.
-        cause: of what kind the reason is, where the session is out of reach.
+        reason: why the session is gone or unreachable, as text for people; `None` if it is running.
+        checked_at: when the session was observed (UTC).
+        last_activity: when the server was last active (ISO 8601), as the server reports it.
+        kernels: the number of running kernels.
+        connections: the number of connections to them.
+        cause: the kind of the reason; only set if the session is unreachable.
     """
 
     condition: Condition
-    reason: str
+    reason: str | None
     checked_at: datetime
     last_activity: str | None = None
     kernels: int | None = None
@@ -53,5 +53,5 @@ class Observation:
 
     @property
     def is_final(self) -> bool:
-        """Whether time does not mend it."""
+        """Whether waiting cannot make the session usable again."""
         return self.condition is Condition.GONE or self.cause in (Cause.TOKEN_REFUSED, Cause.CERTIFICATE_UNTRUSTED)

@@ -95,7 +95,7 @@ class JupyterServer:
         if code == 200 and isinstance(status, dict):  # noqa: PLR2004
             return Observation(
                 Condition.RUNNING,
-                "",
+                None,
                 now,
                 last_activity=status.get("last_activity") if isinstance(status.get("last_activity"), str) else None,
                 kernels=_count(status.get("kernels")),
@@ -275,12 +275,13 @@ def _cause(error: UnreachableError) -> Cause:
 
 
 def _not_stopped(seen: Observation, *, was_asked: bool) -> ClinderError:
+    reason = seen.reason or "it is still running"
     if seen.cause is Cause.TOKEN_REFUSED:
         hint = "Its token is another one by now: look where the session came from."
-        return RefusedError(f"the session cannot be stopped: {seen.reason}", hint=hint)
+        return RefusedError(f"the session cannot be stopped: {reason}", hint=hint)
     if was_asked:
-        return TimedOutError(f"the session was asked to end, but is not seen to be gone: {seen.reason}")
-    return UnreachableError(f"the session cannot be stopped: {seen.reason}")
+        return TimedOutError(f"the session was asked to stop, but is not confirmed stopped: {reason}")
+    return UnreachableError(f"the session cannot be stopped: {reason}")
 
 
 def _left_s(deadline: float) -> float:

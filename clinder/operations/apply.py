@@ -132,8 +132,9 @@ class PlanExecutor:
         except InterruptedBySignalError:
             raise
         except ClinderError as error:
-            text = f"{session.url} could not be stopped: {error.message}; it will be tried again"
-            self._context.on_event(Message(text, warning=True))
+            text = f"{session.url} could not be stopped: {error.message}"
+            hint = "the next `clinder up` or `clinder down` tries again"
+            self._context.on_event(Message(f"{text}; {hint}", warning=True))
 
     def _launch(self) -> None:
         recorder = StateRecorder(self._transaction, self._config.spec(), self._context.on_event)

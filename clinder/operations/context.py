@@ -1,4 +1,4 @@
-"""What a command runs under: who is told, which signals count, how long it waits for others."""
+"""The context that a command runs in: its event listener, signals, lock timeout and build token."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 DEFAULT_LOCK_TIMEOUT_S = 600.0
 
 Recall: TypeAlias = "Callable[[str], RateLimit | None]"
-"""Asked by a hub's URL what that hub told of its limit at an earlier launch."""
+"""Gets the rate limit that a hub, given by its URL, reported at an earlier launch."""
 
 
 def recall_nothing(_hub: str) -> RateLimit | None:
-    """Know of no earlier launch."""
+    """Return no rate limit."""
     return None
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a command runs under.
+    """The context that a command runs in.
 
     Attributes:
-        on_event: hears every event and notice.
-        interrupts: asked all the time whether to leave.
+        on_event: receives every event and progress message.
+        interrupts: the signals that arrived; checked while waiting.
         lock_timeout_s: how long to wait for the lock, in seconds.
-        build_token: for hubs that ask for one.
-        recall: says what a hub told of its limit at an earlier launch.
+        build_token: the token for hubs that require one to launch.
+        recall: gets the rate limit that a hub reported at an earlier launch.
     """
 
     on_event: Listener = discard

@@ -1,4 +1,4 @@
-"""status and plan: what is declared, recorded and running, read and compared. Nothing is changed, no lock needed."""
+"""The read-only commands: `status` and `plan`. They change nothing and need no lock."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StatusResult:
-    """The recorded session, looked at live.
+    """The recorded session and its current condition.
 
     Attributes:
-        session: `None` where none is recorded.
-        seen: how it was found.
-        drift: in what it is not as declared.
-        state: what else is recorded (pending, retired).
+        session: the recorded session, if any.
+        seen: an observation of it, made now.
+        drift: its differences from the configuration.
+        state: the whole recorded state.
     """
 
     session: Session | None
@@ -38,12 +38,12 @@ class StatusResult:
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """What is wanted of `up` beyond what is declared.
+    """The options of `up` that are not part of the configuration.
 
     Attributes:
-        replace: launch anew, even where the recorded session would do or cannot be reached.
-        ref_check: ask the repository whether the ref has moved on since the session was built.
-        latest: replace the session where it has.
+        replace: launch a new session even if the recorded one matches, or cannot be reached.
+        ref_check: ask the repository whether the ref has moved since the session was built.
+        latest: replace the session if the ref has moved.
     """
 
     replace: bool = False
@@ -52,16 +52,15 @@ class UpOptions:
 
 
 def desired_state(config: Config, options: UpOptions) -> Desired:
-    """Say what the configuration declares, with the ref's newest commit where that is asked for.
+    """Get the desired state from the configuration, with the current commit of the ref if the options ask for it.
 
     Raises:
         ConfigError: no repository is declared.
-        UnreachableError: the repository was to be asked, and does not answer.
+        UnreachableError: the repository does not answer.
     """
     desired = Desired(config.hubs, config.spec(), options.replace, wants_newest=options.latest)
     if not (options.ref_check or options.latest):
         return desired
-
     try:
         return replace(desired, newest_commit=newest_commit(desired.spec))
     except RefGoneError:
@@ -69,32 +68,35 @@ def desired_state(config: Config, options: UpOptions) -> Desired:
 
 
 def preview(config: Config, options: UpOptions = UpOptions()) -> Plan:
-    """Say what `up` would do, and why; changes nothing and needs no lock."""
+    """Make the plan that `up` would apply."""
     folder = StateFolder.of(config)
     state = _without_live_launch(folder.read(), folder)
     return plan(desired_state(config, options), state, observe_all(state, config))
 
 
 def _without_live_launch(state: State, folder: StateFolder) -> State:
-    """Leave out a pending launch whose process still holds the lock: it is no leftover."""
+    """Remove a pending launch from the state if its process still holds the lock: it has not failed."""
     if state.pending and folder.is_locked():
         return replace(state, pending=None)
     return state
 
 
 def observe_all(state: State, config: Config, *, pause: Callable[[float], None] = time.sleep) -> dict[str, Observation]:
-    """Look at every session that is recorded; the findings are named by the sessions' URLs.
+    """Observe every recorded session.
 
     Args:
-        state: the record.
-        config: its timeouts bound each look.
-        pause: called meanwhile; raises to leave.
+        state: the recorded state.
+        config: the configuration; `timeouts.connect` limits each observation.
+        pause: called with a number of seconds while waiting; an exception from it ends the wait.
+
+    Returns:
+        The observations, by the URL of the session.
     """
     return {each.url: observe_session(each, timeouts=config.timeouts, pause=pause) for each in state.sessions}
 
 
 def status(config: Config) -> StatusResult:
-    """Look at the recorded session; changes nothing and needs no lock.
+    """Observe the recorded session and compare it with the configuration.
 
     Raises:
         StateError: the state cannot be read.

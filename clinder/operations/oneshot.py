@@ -1,4 +1,4 @@
-"""start and stop: a session that no state records; who asked for it keeps it."""
+"""`start` and `stop`: sessions that are not recorded in a state folder."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ if TYPE_CHECKING:
 
 
 def start(config: Config, context: RunContext) -> Session:
-    """Launch a session that nobody records but the caller.
+    """Launch a session without recording it.
 
     Raises:
-        ClinderError: no session came of it, or the error bears it.
+        ClinderError: the launch failed. If a session may still be running, the error carries it.
     """
     return launch(config, context, NullRecorder())
 
 
 def stop(session: Session, config: Config, context: RunContext) -> DownResult:
-    """Stop a session that is not recorded, and wait until it is seen to be gone.
+    """Stop a session that is not recorded, and wait until it is confirmed stopped.
 
     Raises:
-        TimedOutError: it was asked to end, and was not seen to be gone in time.
-        UnreachableError: it could not even be asked.
+        TimedOutError: the session was asked to stop, but was not confirmed stopped in time.
+        UnreachableError: the session could not be asked to stop.
+        RefusedError: the session refused the token.
     """
     if danger := exposure(session.url):
         context.on_event(Message(danger, warning=True))
-    was_there = stop_session(session, timeouts=config.timeouts, pause=context.interrupts.sleep)
-    return DownResult(DownAction.STOPPED if was_there else DownAction.ALREADY_GONE, session)
+    was_running = stop_session(session, timeouts=config.timeouts, pause=context.interrupts.sleep)
+    return DownResult(DownAction.STOPPED if was_running else DownAction.ALREADY_GONE, session)

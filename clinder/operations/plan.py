@@ -1,4 +1,4 @@
-"""The decision: from what is desired, recorded and observed to a list of steps, each with its cause. Pure."""
+"""Make the plan for `up` or `down`: steps, each with its cause, from the desired, recorded and observed state. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from clinder.model.session import Session
     from clinder.state import State
 
-
-_SHORT = 12
+_SHORT_COMMIT = 12
 
 
 class Action(StrEnum):
-    """What a step does."""
+    """An action on a session."""
 
     KEEP = "keep"
     LAUNCH = "launch"
@@ -31,15 +30,15 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What shall run: this spec, on one of these hubs.
+    """The desired state: a session of this repository, on one of these hubs.
 
     Attributes:
-        hubs: in the order in which they are tried; a session on any of them will do.
-        spec: what is built.
-        replace: launch anew even where the recorded session would do, or cannot be reached.
-        newest_commit: what the ref stands for now, where that was asked.
-        wants_newest: launch anew where another commit than that runs.
-        ref_is_gone: whether the repository, being asked, had no such branch or tag: what was built of it stays.
+        hubs: URLs, in the order in which they are tried. A session on any of them matches.
+        spec: the repository and its ref.
+        replace: launch a new session even if the recorded one matches, or cannot be reached.
+        newest_commit: the current commit of the ref; `None` if the repository was not asked.
+        wants_newest: launch a new session if the recorded one runs another commit.
+        ref_is_gone: the repository was asked, and has no such branch or tag. A session of that ref is kept.
     """
 
     hubs: tuple[str, ...]
@@ -49,17 +48,17 @@ class Desired:
     wants_newest: bool = False
     ref_is_gone: bool = False
 
-    def newer_than(self, session: Session) -> str:
-        """Say in words that the ref has moved on since the session was built; empty if not, or if nobody knows."""
+    def newer_than(self, session: Session) -> str | None:
+        """Describe how far the ref has moved since a session was built; `None` if it has not, or if that is unknown."""
         newest, running = self.newest_commit, session.resolved_ref
         if not newest or not running or newest == running:
-            return ""
-        return f"{self.spec.ref} is now at {newest[:_SHORT]}, and {running[:_SHORT]} runs"
+            return None
+        return f"{self.spec.ref} has moved from {running[:_SHORT_COMMIT]} to {newest[:_SHORT_COMMIT]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One thing in which the running session is not as declared."""
+    """One difference between the running session and the configuration."""
 
     key: str
     declared: str
@@ -72,9 +71,9 @@ class Step:
 
     Attributes:
         action: what is done.
-        cause: why.
-        session: to which session; none yet for a launch.
-        waits: whether a session that cannot be reached is waited for, as long as `timeouts.stop`.
+        cause: why it is done.
+        session: the session concerned; `None` for a launch, and for forgetting a launch that never finished.
+        waits: when stopping, whether to wait up to `timeouts.stop` for a session that cannot be reached.
     """
 
     action: Action
@@ -85,24 +84,24 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do, in order.
+    """The steps to take, in order.
 
     Attributes:
         steps: may be empty.
-        obstacle: why nothing may be done although something should; empty if all is well.
+        obstacle: why the desired state cannot be reached; `None` if it can.
     """
 
     steps: tuple[Step, ...]
-    obstacle: str = ""
+    obstacle: str | None = None
 
     @property
     def changes(self) -> bool:
-        """Whether anything would be done but to keep."""
-        return any(step.action is not Action.KEEP for step in self.steps) or bool(self.obstacle)
+        """Whether `up` would do anything other than keep the session."""
+        return any(step.action is not Action.KEEP for step in self.steps) or self.obstacle is not None
 
 
 def find_drift(desired: Desired, session: Session) -> list[Drift]:
-    """Compare a session with what is declared; what a session started elsewhere does not tell counts as declared."""
+    """List the differences between a session and the desired state; a value that the session lacks is no difference."""
     drift = []
     if session.hub and session.hub not in desired.hubs:
         drift.append(Drift("hub", ", ".join(desired.hubs), session.hub))
@@ -117,28 +116,28 @@ def find_drift(desired: Desired, session: Session) -> list[Drift]:
 
 
 def plan(desired: Desired | None, state: State, observed: Mapping[str, Observation]) -> Plan:
-    """Decide.
+    """Make the plan for `up` or `down`.
 
     Args:
-        desired: what shall run; `None`: nothing.
-        state: what is recorded; a `pending` launch in it is one whose process has ended.
-        observed: by URL, how each recorded session was found.
+        desired: the desired state; `None` for no session.
+        state: the recorded state. The process of a `pending` launch in it must have ended.
+        observed: an observation of each recorded session, by URL.
     """
     steps = []
     if state.pending:
         steps.append(
             Step(
                 Action.FORGET,
-                f"the launch of {state.pending.process} never finished; a session that it started ends "
-                "when its hub finds it idle",
+                f"the launch by {state.pending.process} never finished; if it started a session, "
+                "the hub will stop that session once it is idle",
             )
         )
     session = state.session
-    cause = "no longer wanted and not yet seen to be gone"
+    cause = "no longer wanted and not confirmed stopped"
     steps.extend(
         _retire(retired, observed[retired.url], cause, waits=desired is None)
         for retired in state.retired
-        if desired is None or session is None or retired.url != session.url  # adopted again after it was retired
+        if desired is None or session is None or retired.url != session.url  # else it was adopted after it was retired
     )
     if session is None:
         if desired:
@@ -164,24 +163,23 @@ def _reconcile(desired: Desired, session: Session, seen: Observation, steps: lis
         return Plan(tuple(steps))
     drift = find_drift(desired, session)
     if desired.replace:
-        cause = "a new session was asked for (--replace)"
+        cause = "a new session was requested (--replace)"
     elif seen.condition is Condition.UNREACHABLE:
-        obstacle = (
-            f"the recorded session {session.url} cannot be looked at ({seen.reason}), "
-            "which does not mean that it is gone"
-        )
+        obstacle = f"the recorded session {session.url} cannot be checked ({seen.reason}), so it may still be running"
         return Plan(tuple(steps), obstacle)
     elif drift:
-        cause = "; ".join(f"{item.key} is declared {item.declared}, but {item.running} runs" for item in drift)
+        cause = "; ".join(
+            f"the session's {item.key} is {item.running}, but {item.declared} is declared" for item in drift
+        )
     elif desired.wants_newest and (newer := desired.newer_than(session)):
         cause = newer
     else:
         advice = ""
         if newer := desired.newer_than(session):
-            advice = f", though {newer}: `clinder up --latest` replaces it"
+            advice = f", but {newer}: `clinder up --latest` replaces it"
         elif desired.ref_is_gone:
-            advice = f", though its repository has no branch or tag {desired.spec.ref} any more"
-        steps.append(Step(Action.KEEP, f"the session runs as declared{advice}", session))
+            advice = f", but the repository no longer has a branch or tag {desired.spec.ref}"
+        steps.append(Step(Action.KEEP, f"the session is running as declared{advice}", session))
         return Plan(tuple(steps))
     steps.append(Step(Action.LAUNCH, cause))
     steps.append(Step(Action.STOP, "replaced by the new session", session))

@@ -1,4 +1,4 @@
-"""Looking at a session and stopping it, wherever it runs: the embedded hub knows more of its own than HTTP tells."""
+"""Observe and stop a session, on any hub. For the embedded hub, the operating system is asked as well as HTTP."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 def observe_session(
     session: Session, *, timeouts: Timeouts, pause: Callable[[float], None] = time.sleep
 ) -> Observation:
-    """Look at a session, once.
+    """Observe a session once.
 
-    A session of the embedded hub whose process has ended is gone, where HTTP alone would only say that its port does
-    not answer.
+    A session of the embedded hub is gone if its process has ended. HTTP alone would only show that its port does not
+    answer.
 
     Args:
-        session: which one.
-        timeouts: `connect` bounds the look.
-        pause: called meanwhile; raises to leave.
+        session: the session.
+        timeouts: `connect` limits the wait for an answer.
+        pause: called with a number of seconds while waiting; an exception from it ends the wait.
     """
     from clinder.net.jupyter import JupyterServer  # imports requests
 
@@ -38,36 +38,37 @@ def observe_session(
 
 
 def stop_session(session: Session, *, timeouts: Timeouts, pause: Callable[[float], None], waits: bool = True) -> bool:
-    """Stop a session and wait until it is seen to be gone.
+    """Stop a session and wait until it is confirmed stopped.
 
     Args:
-        session: which one.
-        timeouts: `stop` bounds the waiting.
-        pause: sleeps so many seconds, or raises to leave.
-        waits: false: it is asked once, and waited for only where it answers.
+        session: the session.
+        timeouts: `stop` limits the wait.
+        pause: called with a number of seconds while waiting; an exception from it ends the wait.
+        waits: whether to wait for a session that cannot be reached. If false, it is tried once.
 
     Returns:
-        False where it was gone already.
+        Whether the session was still running.
 
     Raises:
-        TimedOutError: it was asked to end, and was not seen to be gone in time.
-        UnreachableError: it could not even be asked.
+        TimedOutError: the session was asked to stop, but was not confirmed stopped in time.
+        UnreachableError: the session could not be asked to stop.
+        RefusedError: the session refused the token.
     """
     from clinder.net.jupyter import JupyterServer  # imports requests
 
     with JupyterServer(session, connect=timeouts.connect) as server:
-        was_there = server.shut_down(
+        was_running = server.shut_down(
             timeout=timeouts.stop, pause=pause, is_gone=lambda: _process_has_ended(session), waits=waits
         )
     if _may_be_embedded(session):
         from clinder.localhub import sessions as running  # the embedded hub is heavy
 
-        running.stop(session.url, 0)  # what it left on the disk
-    return was_there
+        running.stop(session.url, 0)  # removes its files
+    return was_running
 
 
 def _process_has_ended(session: Session) -> bool:
-    """Ask the embedded hub about its own sessions, known by their URL; it knows nothing of others."""
+    """Whether a session of the embedded hub has ended; false for all other sessions."""
     if not _may_be_embedded(session):
         return False
     from clinder.localhub import sessions as running  # the embedded hub is heavy

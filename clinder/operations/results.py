@@ -1,4 +1,4 @@
-"""What the verbs come back with, for whoever shows it."""
+"""The results of the commands that launch and stop sessions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DownAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UpResult:
-    """What `up` did and why, and the session that runs now."""
+    """What `up` did, why, and the session that is running now."""
 
     action: UpAction
     cause: str
@@ -37,7 +37,7 @@ class UpResult:
 
 @dataclass(frozen=True, slots=True)
 class DownResult:
-    """What `down` did, and the session that it was about, if any."""
+    """What `down` or `stop` did, and the session concerned, if any."""
 
     action: DownAction
     session: Session | None

@@ -86,7 +86,7 @@ def plan_document(plan: Plan) -> PlanDocument:
     return {
         "changes": plan.changes,
         "steps": [{"action": step.action.value, "cause": _text(step.cause)} for step in plan.steps],
-        "obstacle": _text(plan.obstacle) or None,
+        "obstacle": _text(plan.obstacle) if plan.obstacle else None,
     }
 
 
@@ -97,7 +97,7 @@ def status_document(result: StatusResult, *, with_token: bool) -> StatusDocument
     return {
         **session,
         "state": seen.condition.value if seen else "none",
-        "reason": _text(seen.reason) if seen else "",
+        "reason": _text(seen.reason) if seen and seen.reason else "",
         "checked_at": _stamp(seen.checked_at) if seen else None,
         "last_activity": _text(seen.last_activity) if seen and seen.last_activity else None,
         "kernels": seen.kernels if seen else None,

@@ -57,7 +57,7 @@ def status_text(result: StatusResult) -> str:
     else:
         rows = [
             (seen.condition.value, session.url),
-            ("reason", seen.reason),
+            ("reason", seen.reason or ""),
             ("from", describe_origin(session)),
             ("up since", _since(session.ready_at)),
             ("idle", _idle(seen.last_activity)),
@@ -95,7 +95,7 @@ def plan_text(plan: Plan) -> str:
     """Show a plan, a line for each step and its cause."""
     rows = [(step.action.value, step.cause) for step in plan.steps]
     if plan.obstacle:
-        rows.append(("stuck", plan.obstacle))
+        rows.append(("blocked", plan.obstacle))
     return aligned(rows) or "nothing to do"
 
 

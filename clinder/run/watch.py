@@ -85,7 +85,7 @@ class Watch:
         """Look once more, for whether the session is gone; to be out of reach for a moment is no loss."""
         seen = observe_session(self._session, timeouts=self._timeouts)
         if seen.condition is Condition.GONE:
-            self.loss = Loss(datetime.now(UTC), seen.reason)
+            self.loss = Loss(datetime.now(UTC), seen.reason or seen.condition)
 
     def _look_on(self) -> None:
         unreachable_since: float | None = None
@@ -101,7 +101,7 @@ class Watch:
             now = time.monotonic()
             is_over = unreachable_since is not None and now - unreachable_since >= self._pace.outage_s
             if seen.condition is Condition.GONE or is_over:
-                self.loss = Loss(datetime.now(UTC), seen.reason)
+                self.loss = Loss(datetime.now(UTC), seen.reason or seen.condition)
                 return
             if self._keeps_alive and now - last_activity >= self._pace.keep_alive_s:
                 last_activity = now

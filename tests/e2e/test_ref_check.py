@@ -38,13 +38,13 @@ def test_a_branch_that_moves_on_is_seen_and_the_session_replaced_on_demand(
 ) -> None:
     first = clinder(project, "up", "--json").document
     assert first["resolved_ref"] == git(repository, "rev-parse", "HEAD")
-    assert causes(project, "--ref-check") == [("keep", "the session runs as declared")]
+    assert causes(project, "--ref-check") == [("keep", "the session is running as declared")]
     assert clinder(project, "up", "--latest", "--json").document["action"] == "kept"
 
     commit(repository, notes__txt="second")
     newest = git(repository, "rev-parse", "HEAD")
-    moved = f"main is now at {newest[:12]}, and {first['resolved_ref'][:12]} runs"
-    assert causes(project) == [("keep", "the session runs as declared")], "nobody is asked unasked"
+    moved = f"main has moved from {first['resolved_ref'][:12]} to {newest[:12]}"
+    assert causes(project) == [("keep", "the session is running as declared")], "nobody is asked unasked"
     ((action, cause),) = causes(project, "--ref-check")
     assert action == "keep"
     assert moved in cause
@@ -65,10 +65,10 @@ def test_a_branch_that_is_deleted_is_said_and_the_session_kept(project: Path, re
     git(repository, "branch", "-m", "main", "other")
     for option in ("--latest", "--ref-check"):
         ((action, cause),) = causes(project, option)
-        assert (action, "has no branch or tag main any more" in cause) == ("keep", True)
+        assert (action, "no longer has a branch or tag main" in cause) == ("keep", True)
     kept = clinder(project, "up", "--latest", "--quiet")
     assert kept.stdout.strip() == first["url"]
-    assert "warning: the repository has no branch or tag main any more" in kept.stderr
+    assert "warning: the repository no longer has a branch or tag main" in kept.stderr
     clinder(project, "down")
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hub.conftest import Heard
 
 RANDOM_KILLS = 60
-NEVER_FINISHED = re.compile(r"the launch of clinder \w+ \(process (\d+) .*?never finished")
+NEVER_FINISHED = re.compile(r"the launch by clinder \w+ \(process (\d+) .*?never finished")
 pytestmark = pytest.mark.usefixtures("quick_polls")
 Prepare = Callable[[Cluster, StateFolder], None]
 

@@ -402,7 +402,8 @@ def test_a_session_that_may_be_left_stays_recorded_as_a_launch_that_never_finish
     up(config, RunContext(on_event=heard))
     assert StateFolder(config.state_dir).read().pending is None
     assert any(
-        "never finished; a session that it started ends when its hub finds it idle" in text for text in told(heard)
+        "never finished; if it started a session, the hub will stop that session once it is idle" in text
+        for text in told(heard)
     )
 
 

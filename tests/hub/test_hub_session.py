@@ -382,7 +382,7 @@ def test_a_shutdown_without_effect_times_out(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.after_shutdown = "running"
-    with pytest.raises(TimedOutError, match="not seen to be gone"):
+    with pytest.raises(TimedOutError, match="not confirmed stopped: it is still running"):
         stop(recorded(session), configure(timeouts__stop=0.6), context)
 
 

@@ -46,7 +46,7 @@ SESSION = Session(
 )
 PLACE = ["hub", "provider", "repo", "ref", "resolved_ref", "ref_url", "image", "launched_at", "ready_at", "phases"]
 LOOK = ["state", "reason", "checked_at", "last_activity", "kernels", "connections", "drift", "pending", "retired"]
-SEEN = Observation(Condition.RUNNING, "", NOW, last_activity="2026-11-22T17:59:00Z", kernels=1, connections=0)
+SEEN = Observation(Condition.RUNNING, None, NOW, last_activity="2026-11-22T17:59:00Z", kernels=1, connections=0)
 
 
 def pending() -> Pending:
@@ -221,7 +221,7 @@ def test_a_sessions_origin_is_one_phrase() -> None:
 
 def test_status_is_a_few_aligned_lines() -> None:
     recent = (datetime.now(UTC) - timedelta(minutes=3)).isoformat()
-    seen = Observation(Condition.RUNNING, "", NOW, last_activity=recent, kernels=1, connections=0)
+    seen = Observation(Condition.RUNNING, None, NOW, last_activity=recent, kernels=1, connections=0)
     text = status_text(StatusResult(SESSION, seen, (Drift("ref", "v2", "main"),), State()))
     assert text.splitlines() == [
         "running      https://h/user/x/",
@@ -235,7 +235,7 @@ def test_status_is_a_few_aligned_lines() -> None:
 
 @pytest.mark.parametrize("stamp", [None, "", "yesterday", "2026-99-99", "2026-11-22T18:00:00"])
 def test_an_odd_last_activity_is_left_out_or_read_as_utc(stamp: str | None) -> None:
-    seen = Observation(Condition.RUNNING, "", NOW, last_activity=stamp)
+    seen = Observation(Condition.RUNNING, None, NOW, last_activity=stamp)
     text = status_text(StatusResult(SESSION, seen, (), State()))
     assert ("idle" in text) is (stamp == "2026-11-22T18:00:00")
 

@@ -1,4 +1,4 @@
-"""The decision, as one table: what is desired, recorded and seen; and the plan as `clinder plan` shows it."""
+"""The plan for each combination of desired, recorded and observed session, as `clinder plan` shows it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def session(name: str = "x", **changes: str) -> Session:
         ref="main",
         resolved_ref=OLD,
     )
-    return replace(usual, **changes)  # type: ignore[arg-type]  # texts all of them
+    return replace(usual, **changes)  # type: ignore[arg-type]  # all of them are strings
 
 
 SPEC = RepositorySpec("gh", "org/name", "main")
@@ -47,25 +47,26 @@ PENDING = Pending(
     process=Process(operation="up", user="me", host="here", pid=7, since=NOW),
 )
 SEEN = {
-    "runs": Observation(Condition.RUNNING, "", NOW),
+    "running": Observation(Condition.RUNNING, None, NOW),
     "gone": Observation(Condition.GONE, "HTTP 404", NOW),
-    "away": Observation(Condition.UNREACHABLE, "HTTP 503", NOW),
+    "unreachable": Observation(Condition.UNREACHABLE, "HTTP 503", NOW),
 }
-LEFT = (
-    f"forget  the launch of {PENDING.process} never finished; a session that it started ends when its hub finds it idle"
+UNFINISHED = (
+    f"forget  the launch by {PENDING.process} never finished; if it started a session, the hub will stop that session "
+    "once it is idle"
 )
 
 TABLE = [
-    # desired, the recorded session, how it is seen, the plan
+    # desired, recorded session, its condition, plan
     (None, None, "", "nothing to do"),
     (WANTED, None, "", "launch  no session is recorded"),
     (REPLACE, None, "", "launch  no session is recorded"),
-    (None, session(), "runs", "stop  the session is no longer wanted"),
-    (None, session(), "away", "stop  the session is no longer wanted"),
+    (None, session(), "running", "stop  the session is no longer wanted"),
+    (None, session(), "unreachable", "stop  the session is no longer wanted"),
     (None, session(), "gone", "forget  the session is gone: HTTP 404"),
-    (WANTED, session(), "runs", "keep  the session runs as declared"),
-    (WANTED, session(hub="local"), "runs", "keep  the session runs as declared"),
-    (WANTED, session(hub="", provider="", repo="", ref=""), "runs", "keep  the session runs as declared"),
+    (WANTED, session(), "running", "keep  the session is running as declared"),
+    (WANTED, session(hub="local"), "running", "keep  the session is running as declared"),
+    (WANTED, session(hub="", provider="", repo="", ref=""), "running", "keep  the session is running as declared"),
     (
         WANTED,
         session(),
@@ -75,32 +76,33 @@ TABLE = [
     (
         WANTED,
         session(),
-        "away",
-        "stuck  the recorded session https://h/x/ cannot be looked at (HTTP 503), which does not mean that it is gone",
+        "unreachable",
+        "blocked  the recorded session https://h/x/ cannot be checked (HTTP 503), so it may still be running",
     ),
     (
         WANTED,
         session(ref="v1"),
-        "away",
-        "stuck  the recorded session https://h/x/ cannot be looked at (HTTP 503), which does not mean that it is gone",
+        "unreachable",
+        "blocked  the recorded session https://h/x/ cannot be checked (HTTP 503), so it may still be running",
     ),
     (
         WANTED,
         session(ref="v1"),
-        "runs",
-        "launch  ref is declared main, but v1 runs\nstop    replaced by the new session",
+        "running",
+        "launch  the session's ref is v1, but main is declared\nstop    replaced by the new session",
     ),
     (
         WANTED,
         session(provider="gl", repo="other/name"),
-        "runs",
-        "launch  repo is declared gh:org/name, but gl:other/name runs\nstop    replaced by the new session",
+        "running",
+        "launch  the session's repo is gl:other/name, but gh:org/name is declared\nstop    replaced by the new session",
     ),
     (
         WANTED,
         session(hub="https://other.org", ref="v1"),
-        "runs",
-        f"launch  hub is declared {HUB}, local, but https://other.org runs; ref is declared main, but v1 runs\n"
+        "running",
+        f"launch  the session's hub is https://other.org, but {HUB}, local is declared; "
+        "the session's ref is v1, but main is declared\n"
         "stop    replaced by the new session",
     ),
     (
@@ -112,14 +114,14 @@ TABLE = [
     (
         REPLACE,
         session(),
-        "runs",
-        "launch  a new session was asked for (--replace)\nstop    replaced by the new session",
+        "running",
+        "launch  a new session was requested (--replace)\nstop    replaced by the new session",
     ),
     (
         REPLACE,
         session(),
-        "away",
-        "launch  a new session was asked for (--replace)\nstop    replaced by the new session",
+        "unreachable",
+        "launch  a new session was requested (--replace)\nstop    replaced by the new session",
     ),
     (
         REPLACE,
@@ -130,22 +132,22 @@ TABLE = [
     (
         LATEST,
         session(),
-        "runs",
-        "launch  main is now at bbbbbbbbbbbb, and aaaaaaaaaaaa runs\nstop    replaced by the new session",
+        "running",
+        "launch  main has moved from aaaaaaaaaaaa to bbbbbbbbbbbb\nstop    replaced by the new session",
     ),
-    (LATEST, session(resolved_ref=NEW), "runs", "keep  the session runs as declared"),
-    (LATEST, session(resolved_ref=""), "runs", "keep  the session runs as declared"),
+    (LATEST, session(resolved_ref=NEW), "running", "keep  the session is running as declared"),
+    (LATEST, session(resolved_ref=""), "running", "keep  the session is running as declared"),
     (
         REF_GONE,
         session(),
-        "runs",
-        "keep  the session runs as declared, though its repository has no branch or tag main any more",
+        "running",
+        "keep  the session is running as declared, but the repository no longer has a branch or tag main",
     ),
     (
         CHECKED,
         session(),
-        "runs",
-        "keep  the session runs as declared, though main is now at bbbbbbbbbbbb, and aaaaaaaaaaaa runs: "
+        "running",
+        "keep  the session is running as declared, but main has moved from aaaaaaaaaaaa to bbbbbbbbbbbb: "
         "`clinder up --latest` replaces it",
     ),
 ]
@@ -162,20 +164,22 @@ def test_the_plan_for_a_recorded_session(
 @pytest.mark.parametrize(
     ("desired", "seen", "text"),
     [
-        (None, "runs", "stop  no longer wanted and not yet seen to be gone"),
-        (None, "away", "stop  no longer wanted and not yet seen to be gone"),
+        (None, "running", "stop  no longer wanted and not confirmed stopped"),
+        (None, "unreachable", "stop  no longer wanted and not confirmed stopped"),
         (None, "gone", "forget  the session is gone: HTTP 404"),
-        (WANTED, "away", "stop    no longer wanted and not yet seen to be gone\nlaunch  no session is recorded"),
+        (WANTED, "unreachable", "stop    no longer wanted and not confirmed stopped\nlaunch  no session is recorded"),
         (WANTED, "gone", "forget  the session is gone: HTTP 404\nlaunch  no session is recorded"),
     ],
 )
-def test_retired_sessions_are_tried_again_until_they_are_gone(desired: Desired | None, seen: str, text: str) -> None:
+def test_retired_sessions_are_stopped_again_until_they_are_gone(desired: Desired | None, seen: str, text: str) -> None:
     state = State(retired=(session("old"),))
     assert plan_text(plan(desired, state, {"https://h/old/": SEEN[seen]})) == text
 
 
-@pytest.mark.parametrize(("desired", "text"), [(None, LEFT), (WANTED, f"{LEFT}\nlaunch  no session is recorded")])
-def test_a_launch_that_never_finished_is_told_of_first(desired: Desired | None, text: str) -> None:
+@pytest.mark.parametrize(
+    ("desired", "text"), [(None, UNFINISHED), (WANTED, f"{UNFINISHED}\nlaunch  no session is recorded")]
+)
+def test_an_unfinished_launch_is_reported_first(desired: Desired | None, text: str) -> None:
     assert plan_text(plan(desired, State(pending=PENDING), {})) == text
 
 
@@ -183,33 +187,33 @@ ALL = list(product([None, WANTED, REPLACE, LATEST], [None, *SEEN], [None, *SEEN]
 
 
 @pytest.mark.parametrize("case", ALL)
-def test_every_plan_keeps_these_promises(
+def test_every_plan_is_safe(
     case: tuple[Desired | None, str | None, str | None, Pending | None, str],
 ) -> None:
-    desired, seen, retired_seen, left, ref = case
+    desired, seen, retired_seen, pending, ref = case
     current = session(ref=ref) if seen else None
     retired = (session("old"),) if retired_seen else ()
     observed = {
         known.url: SEEN[how] for known, how in ((current, seen), (session("old"), retired_seen)) if known and how
     }
-    decided = plan(desired, State(session=current, retired=retired, pending=left), observed)
+    decided = plan(desired, State(session=current, retired=retired, pending=pending), observed)
     actions = [step.action for step in decided.steps]
     ends = [step.session.url for step in decided.steps if step.session and step.action is not Action.KEEP]
     assert all(step.cause for step in decided.steps)
     assert actions.count(Action.LAUNCH) <= 1
-    assert ("https://h/old/" in ends) is bool(retired), "a retired session is stopped or forgotten, always"
-    assert len(ends) == len(set(ends)), "no session is ended twice"
+    assert ("https://h/old/" in ends) is bool(retired), "a retired session is always stopped or forgotten"
+    assert len(ends) == len(set(ends)), "no session is stopped or forgotten twice"
     if desired is None:
         assert Action.LAUNCH not in actions
         assert Action.KEEP not in actions
         assert ("https://h/x/" in ends) is bool(current)
     elif decided.obstacle:
-        assert seen == "away"
+        assert seen == "unreachable"
         assert not desired.replace
         assert Action.LAUNCH not in actions
         assert "https://h/x/" not in ends
     else:
-        assert (Action.LAUNCH in actions) is not (Action.KEEP in actions), "a session runs in the end, and only one"
+        assert (Action.LAUNCH in actions) is not (Action.KEEP in actions), "exactly one session is running at the end"
         if Action.STOP in actions[actions.index(Action.LAUNCH) :] if Action.LAUNCH in actions else False:
-            assert actions[-1] is Action.STOP, "the old one is stopped after the new one runs"
+            assert actions[-1] is Action.STOP, "the old session is stopped after the new one is launched"
     assert decided.changes is (bool(decided.obstacle) or any(action is not Action.KEEP for action in actions))
