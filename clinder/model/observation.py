@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,15 +18,15 @@ class Condition(StrEnum):
     UNREACHABLE = "unreachable"
 
 
-class Cause(StrEnum):
+class Cause(Enum):
     """The kinds of reasons why a session is unreachable."""
 
-    TOKEN_REFUSED = "token refused"  # noqa: S105  # words, no secret
-    CERTIFICATE_UNTRUSTED = "certificate not trusted"
-    CONNECTION_REFUSED = "connection refused"
-    UNAVAILABLE = "HTTP 503"
-    OTHER_ANSWER = "another answer"
-    NO_ANSWER = "no answer"
+    TOKEN_REFUSED = auto()
+    CERTIFICATE_UNTRUSTED = auto()
+    CONNECTION_REFUSED = auto()
+    UNAVAILABLE = auto()  # HTTP 503
+    OTHER_ANSWER = auto()
+    NO_ANSWER = auto()
 
 
 @dataclass(frozen=True, slots=True)

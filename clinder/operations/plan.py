@@ -144,8 +144,10 @@ def plan(desired: Desired | None, state: State, observed: Mapping[str, Observati
             steps.append(Step(Action.LAUNCH, "no session is recorded"))
         return Plan(tuple(steps))
     seen = observed[session.url]
-    if desired is None:
+    if desired is None or seen.condition is Condition.GONE:
         steps.append(_retire(session, seen, "the session is no longer wanted", waits=True))
+        if desired:
+            steps.append(Step(Action.LAUNCH, "the recorded session is gone"))
         return Plan(tuple(steps))
     return _reconcile(desired, session, seen, steps)
 
@@ -157,25 +159,21 @@ def _retire(session: Session, seen: Observation, cause: str, *, waits: bool) -> 
 
 
 def _reconcile(desired: Desired, session: Session, seen: Observation, steps: list[Step]) -> Plan:
-    if seen.condition is Condition.GONE:
-        steps.append(Step(Action.FORGET, f"the session is gone: {seen.reason}", session))
-        steps.append(Step(Action.LAUNCH, "the recorded session is gone"))
-        return Plan(tuple(steps))
-    drift = find_drift(desired, session)
+    newer = desired.newer_than(session)
     if desired.replace:
         cause = "a new session was requested (--replace)"
     elif seen.condition is Condition.UNREACHABLE:
         obstacle = f"the recorded session {session.url} cannot be checked ({seen.reason}), so it may still be running"
         return Plan(tuple(steps), obstacle)
-    elif drift:
+    elif drift := find_drift(desired, session):
         cause = "; ".join(
             f"the session's {item.key} is {item.running}, but {item.declared} is declared" for item in drift
         )
-    elif desired.wants_newest and (newer := desired.newer_than(session)):
+    elif newer and desired.wants_newest:
         cause = newer
     else:
         advice = ""
-        if newer := desired.newer_than(session):
+        if newer:
             advice = f", but {newer}: `clinder up --latest` replaces it"
         elif desired.ref_is_gone:
             advice = f", but the repository no longer has a branch or tag {desired.spec.ref}"

@@ -1,4 +1,4 @@
-"""The recorder of a launch that `up` uses: every step of the launch is written to the state."""
+"""Record a launch in the state, step by step, as `up` does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""up, down and status on a state folder, against real servers."""
+"""The commands that use a state folder (up, down, status, plan, state), against real servers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def urls(state: State) -> tuple[str | None, list[str]]:
 # up
 
 
-def test_the_first_up_launches_and_records(session: JupyterSession, configure: Configure, context: RunContext) -> None:
+def test_the_first_up_launches_and_records_a_session(
+    session: JupyterSession, configure: Configure, context: RunContext
+) -> None:
     result = up(configure(), context)
     state = recorded(configure())
     assert result.action is UpAction.LAUNCHED
@@ -71,7 +73,7 @@ def test_the_first_up_launches_and_records(session: JupyterSession, configure: C
     assert state.pending is None
 
 
-def test_a_session_that_runs_as_declared_is_kept(hub: Server, configure: Configure, context: RunContext) -> None:
+def test_a_session_running_as_declared_is_kept(hub: Server, configure: Configure, context: RunContext) -> None:
     made = up(configure(), context)
     again = up(configure(), context)
     assert (again.action, again.session) == (UpAction.KEPT, made.session)
@@ -107,7 +109,7 @@ def test_a_replacement_runs_before_the_old_session_is_stopped(
     assert urls(recorded(configure())) == (second.session_url, [])
 
 
-def test_if_the_replacement_fails_the_old_session_stays(
+def test_the_old_session_stays_if_its_replacement_fails(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     up(configure(), context)
@@ -120,7 +122,7 @@ def test_if_the_replacement_fails_the_old_session_stays(
     assert not session.was_shut_down
 
 
-def test_if_the_replacements_kernel_fails_the_old_session_stays(
+def test_the_old_session_stays_if_the_kernel_of_its_replacement_fails(
     hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     up(configure(), context)
@@ -133,7 +135,7 @@ def test_if_the_replacements_kernel_fails_the_old_session_stays(
     assert not session.was_shut_down
 
 
-def test_a_replacement_that_is_no_use_and_cannot_be_stopped_is_retired(
+def test_an_unusable_replacement_that_cannot_be_stopped_is_retired(
     hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     up(configure(), context)
@@ -144,7 +146,7 @@ def test_a_replacement_that_is_no_use_and_cannot_be_stopped_is_retired(
     assert urls(recorded(configure())) == (session.session_url, [second.session_url])
 
 
-def test_an_unreachable_session_is_not_joined_by_a_second(
+def test_no_second_session_is_launched_beside_an_unreachable_one(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     up(configure(), context)
@@ -156,7 +158,7 @@ def test_an_unreachable_session_is_not_joined_by_a_second(
     assert urls(recorded(configure())) == (session.session_url, [])
 
 
-def test_an_unreachable_session_is_replaced_on_demand_and_kept_in_mind(
+def test_replace_launches_a_session_and_retires_the_unreachable_one(
     hub: Server, session: JupyterSession, second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     up(configure(), context)
@@ -168,7 +170,7 @@ def test_an_unreachable_session_is_replaced_on_demand_and_kept_in_mind(
 
 
 @pytest.mark.parametrize("answer", ["running", "404"])
-def test_every_up_tries_retired_sessions_again(
+def test_up_stops_retired_sessions(
     session: JupyterSession, second: JupyterSession, configure: Configure, context: RunContext, answer: str
 ) -> None:
     up(configure(), context)
@@ -180,19 +182,19 @@ def test_every_up_tries_retired_sessions_again(
     assert second.was_shut_down is (answer == "running")
 
 
-def test_a_retired_session_that_is_still_out_of_reach_hinders_nothing(
+def test_up_does_not_wait_for_an_unreachable_retired_session(
     session: JupyterSession, second: JupyterSession, configure: Configure, heard: Heard
 ) -> None:
     write(configure(), State(retired=(Session(url=second.session_url, token=TOKEN),)))
     second.mode = "503"
     began = time.monotonic()
     up(configure(timeouts__stop=30), RunContext(on_event=heard))
-    assert time.monotonic() - began < 10, "it was waited for"
+    assert time.monotonic() - began < 10, "up waited for it"
     assert urls(recorded(configure())) == (session.session_url, [second.session_url])
     assert any(isinstance(item, Message) and item.warning and "tries again" in item.text for item in heard.items)
 
 
-def test_a_launch_that_never_finished_is_told_of_and_forgotten(configure: Configure, heard: Heard) -> None:
+def test_an_unfinished_launch_is_reported_and_forgotten(configure: Configure, heard: Heard) -> None:
     pending = Pending(hub="h", provider="gh", repo="o/n", ref="main", process=Process.current("up"))
     write(configure(), State(pending=pending))
     up(configure(), RunContext(on_event=heard))
@@ -200,10 +202,9 @@ def test_a_launch_that_never_finished_is_told_of_and_forgotten(configure: Config
     assert recorded(configure()).pending is None
 
 
-def test_the_hub_that_is_asked_is_on_record(
+def test_the_pending_launch_names_the_hub_that_is_asked(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    """The first hub of the list fails, and meanwhile the next one is asked."""
     asked = []
 
     def look(request: Request, connection: Connection) -> None:
@@ -219,10 +220,10 @@ def test_the_hub_that_is_asked_is_on_record(
     assert asked == [hub.url]
 
 
-# What is written when
+# The order of writes and requests
 
 
-def test_the_launch_is_pending_before_the_hub_is_asked(
+def test_a_launch_is_recorded_as_pending_before_it_is_requested(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     seen: list[dict[str, Any]] = []
@@ -239,7 +240,7 @@ def test_the_launch_is_pending_before_the_hub_is_asked(
     assert seen[0]["session"] is None
 
 
-def test_the_session_is_recorded_before_it_is_asked_anything(
+def test_a_session_is_recorded_before_any_request_to_it(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     seen: list[dict[str, Any]] = []
@@ -255,7 +256,7 @@ def test_the_session_is_recorded_before_it_is_asked_anything(
     assert seen[0]["pending"] is None
 
 
-def test_the_old_session_is_retired_before_it_is_asked_to_end(
+def test_a_session_is_retired_before_it_is_asked_to_stop(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     seen: list[dict[str, Any]] = []
@@ -272,8 +273,8 @@ def test_the_old_session_is_retired_before_it_is_asked_to_end(
     assert [retired["url"] for retired in seen[0]["retired"]] == [session.session_url]
 
 
-def unwritable(config: Config) -> None:
-    """Put a file where the state folder was: nothing can be written there any more, not even by root."""
+def make_unwritable(config: Config) -> None:
+    """Replace the state folder by a file, so that not even root can write there."""
     config.state_dir.rename(config.state_dir.with_name("moved"))
     config.state_dir.touch()
 
@@ -281,7 +282,7 @@ def unwritable(config: Config) -> None:
 def launch_into_unwritable_state(hub: Server, session: JupyterSession, config: Config) -> None:
     def handle(_request: Request, connection: Connection) -> None:
         def spoil(_connection: Connection) -> None:
-            unwritable(config)
+            make_unwritable(config)
 
         play(connection, event("built", "ok\n"), spoil, session.ready())
 
@@ -298,7 +299,7 @@ def test_a_session_that_cannot_be_recorded_is_stopped(
     assert caught.value.session is None
 
 
-def test_a_session_that_can_be_neither_recorded_nor_stopped_is_borne_by_the_error(
+def test_the_error_carries_a_session_neither_recorded_nor_stopped(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.mode = "503"
@@ -309,7 +310,7 @@ def test_a_session_that_can_be_neither_recorded_nor_stopped_is_borne_by_the_erro
     assert (caught.value.session.url, caught.value.session.token) == (session.session_url, TOKEN)
 
 
-def test_a_state_that_cannot_be_written_launches_nothing(
+def test_nothing_is_launched_if_the_state_cannot_be_written(
     hub: Server, configure: Configure, context: RunContext
 ) -> None:
     configure().state_dir.touch()
@@ -318,7 +319,7 @@ def test_a_state_that_cannot_be_written_launches_nothing(
     assert hub.requests == []
 
 
-def test_a_damaged_state_launches_nothing_and_stays_as_it_is(
+def test_a_damaged_state_launches_nothing_and_is_not_overwritten(
     hub: Server, configure: Configure, context: RunContext
 ) -> None:
     folder(configure()).prepare()
@@ -330,7 +331,9 @@ def test_a_damaged_state_launches_nothing_and_stays_as_it_is(
     assert hub.requests == []
 
 
-def test_another_clinders_lock_keeps_everything_away(hub: Server, configure: Configure, context: RunContext) -> None:
+def test_nothing_is_launched_while_another_clinder_holds_the_lock(
+    hub: Server, configure: Configure, context: RunContext
+) -> None:
     with (
         folder(configure()).locked("down", timeout_s=0, on_wait=lambda holder: None),
         pytest.raises(LockedError, match=r"is locked by clinder down \(process \d+"),
@@ -351,7 +354,7 @@ def test_down_stops_the_session_and_forgets_it(
     assert urls(recorded(configure())) == (None, [])
 
 
-def test_down_without_any_state_has_nothing_to_stop(configure: Configure, context: RunContext) -> None:
+def test_down_without_a_state_folder_has_nothing_to_stop(configure: Configure, context: RunContext) -> None:
     assert down(configure(), context).action is DownAction.NOTHING
     assert not configure().state_dir.exists()
 
@@ -362,7 +365,7 @@ def test_a_second_down_has_nothing_to_stop(configure: Configure, context: RunCon
     assert down(configure(), context).action is DownAction.NOTHING
 
 
-def test_down_finds_a_session_that_is_gone_already(
+def test_down_reports_a_session_that_is_already_gone(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     up(configure(), context)
@@ -374,7 +377,7 @@ def test_down_finds_a_session_that_is_gone_already(
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("503", UnreachableError), ("running", TimedOutError)])
-def test_a_session_that_is_not_seen_to_be_gone_stays_recorded(
+def test_a_session_not_confirmed_stopped_stays_recorded(
     session: JupyterSession,
     configure: Configure,
     context: RunContext,
@@ -388,7 +391,7 @@ def test_a_session_that_is_not_seen_to_be_gone_stays_recorded(
     assert urls(recorded(configure())) == (None, [session.session_url])
 
 
-def test_the_next_down_tries_it_again(session: JupyterSession, configure: Configure, context: RunContext) -> None:
+def test_the_next_down_tries_again(session: JupyterSession, configure: Configure, context: RunContext) -> None:
     up(configure(), context)
     session.mode = "503"
     with pytest.raises(UnreachableError):
@@ -398,7 +401,7 @@ def test_the_next_down_tries_it_again(session: JupyterSession, configure: Config
     assert urls(recorded(configure())) == (None, [])
 
 
-def test_one_session_that_cannot_be_stopped_does_not_keep_the_others_up(
+def test_down_stops_the_other_sessions_if_one_cannot_be_stopped(
     session: JupyterSession, second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     up(configure(), context)
@@ -424,7 +427,7 @@ def test_status_without_a_session(configure: Configure) -> None:
     ("mode", "condition"),
     [("running", Condition.RUNNING), ("404", Condition.GONE), ("503", Condition.UNREACHABLE)],
 )
-def test_status_looks_at_the_session_and_changes_nothing(
+def test_status_shows_the_condition_and_changes_nothing(
     session: JupyterSession,
     configure: Configure,
     context: RunContext,
@@ -440,22 +443,20 @@ def test_status_looks_at_the_session_and_changes_nothing(
     assert on_disk(configure()) == before
 
 
-def test_status_tells_of_drift(configure: Configure, context: RunContext) -> None:
+def test_status_reports_drift(configure: Configure, context: RunContext) -> None:
     up(configure(), context)
     drift = status(configure(ref="v2")).drift
     assert [(item.key, item.declared, item.running) for item in drift] == [("ref", "v2", "main")]
 
 
-def test_status_asks_for_nothing_that_counts_as_activity(
-    session: JupyterSession, configure: Configure, context: RunContext
-) -> None:
+def test_status_does_not_count_as_activity(session: JupyterSession, configure: Configure, context: RunContext) -> None:
     up(configure(), context)
     session.requests.clear()
     status(configure())
     assert [request.path for request in session.requests] == [f"{session.base}api/status"]
 
 
-def test_a_plan_says_what_up_would_do_and_changes_nothing(
+def test_a_plan_shows_what_up_would_do_and_changes_nothing(
     hub: Server, configure: Configure, context: RunContext
 ) -> None:
     assert [step.action.value for step in preview(configure()).steps] == ["launch"]
@@ -466,7 +467,7 @@ def test_a_plan_says_what_up_would_do_and_changes_nothing(
     assert len(hub.requests) == 1
 
 
-def test_a_launch_under_way_is_no_leftover_in_a_plan(configure: Configure) -> None:
+def test_a_plan_does_not_forget_a_launch_in_progress(configure: Configure) -> None:
     pending = Pending(hub="h", provider="gh", repo="o/n", ref="main", process=Process.current("up"))
     write(configure(), State(pending=pending))
     with folder(configure()).locked("up", timeout_s=0, on_wait=lambda holder: None):
@@ -474,7 +475,7 @@ def test_a_launch_under_way_is_no_leftover_in_a_plan(configure: Configure) -> No
     assert [step.action.value for step in preview(configure()).steps] == ["forget", "launch"]
 
 
-def test_an_adopted_session_counts_as_declared(
+def test_up_keeps_an_adopted_session(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     adopt(configure(), context, Session(url=session.session_url, token=TOKEN))
@@ -483,7 +484,7 @@ def test_an_adopted_session_counts_as_declared(
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("404", NoSessionError), ("503", UnreachableError)])
-def test_a_session_that_does_not_run_is_not_adopted(
+def test_a_session_that_is_not_running_is_not_adopted(
     session: JupyterSession,
     configure: Configure,
     context: RunContext,
@@ -496,16 +497,14 @@ def test_a_session_that_does_not_run_is_not_adopted(
     assert recorded(configure()).session is None
 
 
-def test_a_second_session_is_not_adopted_over_the_first(
-    second: JupyterSession, configure: Configure, context: RunContext
-) -> None:
+def test_no_second_session_is_adopted(second: JupyterSession, configure: Configure, context: RunContext) -> None:
     made = up(configure(), context)
     with pytest.raises(StateError, match="a session is already recorded"):
         adopt(configure(), context, Session(url=second.session_url, token=TOKEN))
     assert recorded(configure()).session == made.session
 
 
-def test_a_session_that_was_retired_and_is_adopted_again_is_kept(
+def test_up_keeps_a_retired_session_that_was_adopted_again(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     again = Session(url=session.session_url, token=TOKEN)
@@ -516,7 +515,7 @@ def test_a_session_that_was_retired_and_is_adopted_again_is_kept(
     assert not session.was_shut_down
 
 
-def test_one_session_of_several_can_be_forgotten(
+def test_one_of_several_sessions_can_be_forgotten(
     second: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     made = up(configure(), context).session
@@ -528,14 +527,14 @@ def test_one_session_of_several_can_be_forgotten(
         forget(configure(), context, lost.url)
 
 
-def test_what_is_forgotten_goes_on_running(session: JupyterSession, configure: Configure, context: RunContext) -> None:
+def test_a_forgotten_session_keeps_running(session: JupyterSession, configure: Configure, context: RunContext) -> None:
     made = up(configure(), context)
     assert forget(configure(), context) == [made.session]
     assert urls(recorded(configure())) == (None, [])
     assert not session.was_shut_down
 
 
-def test_neither_logs_nor_lock_tell_the_token(
+def test_neither_logs_nor_lock_contain_the_token(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     up(configure(), context)
