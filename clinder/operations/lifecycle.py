@@ -28,7 +28,7 @@ def up(config: Config, context: RunContext, options: UpOptions = UpOptions()) ->
     """Ensure that the declared session is running: keep, launch or replace it.
 
     Raises:
-        ClinderError: no session was lost: each one is recorded, or carried by the error.
+        ClinderError: `up` failed. Every session that may be running is recorded, or carried by the error.
     """
     desired = desired_state(config, options)
     if desired.ref_is_gone:
@@ -80,7 +80,7 @@ def forget(config: Config, context: RunContext, url: str | None = None) -> list[
 def adopt(config: Config, context: RunContext, session: Session) -> Session:
     """Record a session that was started elsewhere, after checking that it is running.
 
-    A session is assumed to run what `config` declares.
+    Its hub and repository are assumed to be the declared ones.
 
     Raises:
         StateError: another session is already recorded.

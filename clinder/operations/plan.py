@@ -101,7 +101,7 @@ class Plan:
 
 
 def find_drift(desired: Desired, session: Session) -> list[Drift]:
-    """List the differences between a session and the desired state; a value that the session lacks is no difference."""
+    """List the differences between a session and the desired state; unknown values of the session are ignored."""
     drift = []
     if session.hub and session.hub not in desired.hubs:
         drift.append(Drift("hub", ", ".join(desired.hubs), session.hub))
