@@ -16,6 +16,7 @@ from typer import Abort, Exit, TyperException
 from clinder import HOME_PAGE
 from clinder.cli.app import app
 from clinder.model.errors import ClinderError, UsageError
+from clinder.model.wording import LACKING, os_hint, os_reason
 from clinder.operations.handover import hand_over
 from clinder.output.result import show_error
 
@@ -86,6 +87,8 @@ def invoke(arguments: Sequence[str]) -> int:
         if isinstance(leaving.__context__, BrokenPipeError):
             return 0
         raise
+    except OSError as error:
+        return _fail(_lacking(error) or _internal(error), arguments)
     except Exception as error:  # the last resort: no traceback reaches a user
         return _fail(_internal(error), arguments)
 
@@ -101,6 +104,11 @@ def _fail(error: ClinderError, arguments: Sequence[str]) -> int:
 def _wants_json(arguments: Sequence[str]) -> bool:
     """Say whether JSON was asked for, even of what could not be parsed; what `run` runs has options of its own."""
     return "--json" in arguments and "run" not in arguments[:1]
+
+
+def _lacking(error: OSError) -> ClinderError | None:
+    """Make an error of what this process or machine has run out of, which is no fault of clinder; else nothing."""
+    return ClinderError(os_reason(error), hint=os_hint(error)) if error.errno in LACKING else None
 
 
 def _internal(error: Exception) -> ClinderError:

@@ -10,6 +10,7 @@ import typer
 
 from clinder.cli.command import Invocation, command, read_path
 from clinder.model.errors import UsageError
+from clinder.model.wording import os_hint, os_reason
 from clinder.output.documents import launch_document
 from clinder.output.launches import LogReader, medians, past_launches, read_log
 from clinder.output.result import Result
@@ -62,7 +63,7 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise UsageError(f"{path} cannot be written: {os_reason(error)}", hint=os_hint(error)) from error
 
 
 def _follow(launch: PastLaunch, state: StateFolder) -> None:

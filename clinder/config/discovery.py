@@ -17,6 +17,7 @@ from clinder.model.display import show_path, show_value
 from clinder.model.errors import ClinderError, UsageError
 from clinder.model.providers import LOCAL, PROVIDERS
 from clinder.model.repository import read_repository
+from clinder.model.wording import os_hint, os_reason
 from clinder.system.git import reading, run_git
 from clinder.system.trust import find_distrust
 from clinder.system.untrusted import UnreadableError
@@ -130,7 +131,7 @@ def _read(found: Discovery, path: Path) -> dict[str, Any]:
             return {}
         document = read_yaml(path)
     except OSError as error:
-        raise UsageError(f"{show_path(path)} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{show_path(path)} cannot be read: {os_reason(error)}", hint=os_hint(error)) from error
     except UnreadableError as error:
         raise UsageError(f"{show_path(path)} {error}") from error
     return document if isinstance(document, dict) else {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from clinder.config.loading import leads_out, load_config
 from clinder.model.display import show_path
 from clinder.model.errors import UsageError
+from clinder.model.wording import os_hint, os_reason
 from clinder.system.files import open_regular
 from clinder.system.places import FILE_NAME
 from clinder.system.trust import find_distrust
@@ -66,5 +67,5 @@ def write_config(folder: Path, found: Mapping[str, Value], *, force: bool) -> Pa
     except FileExistsError:
         raise UsageError(f"{show_path(path)} already exists", hint="--force overwrites it.") from None
     except OSError as error:
-        raise UsageError(f"{show_path(path)} cannot be written: {error.strerror}") from error
+        raise UsageError(f"{show_path(path)} cannot be written: {os_reason(error)}", hint=os_hint(error)) from error
     return path

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from clinder.output.clean import clean
+from clinder.model.wording import bounded
+from clinder.output.clean import clean, clean_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ def write(text: str) -> None:
 
 def say(text: str) -> None:
     """Print a message of clinder's own, which can be no command."""
-    write(clean(text) + "\n")
+    write(clean_message(text) + "\n")
 
 
 def escape_data(text: str) -> str:
@@ -60,9 +61,7 @@ def mask_commands(secret: str) -> list[str]:
 
 def annotate(level: str, title: str, message: str) -> None:
     """Show an annotation, `error` or `warning`, on the run's page."""
-    text = clean(message)
-    if len(text) > _MOST_ANNOTATED:
-        text = f"{text[:_MOST_ANNOTATED]} …"
+    text = clean(bounded(message, _MOST_ANNOTATED))
     write(f"::{level} title={escape_property(clean(title))}::{escape_data(text)}\n")
 
 

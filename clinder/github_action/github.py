@@ -25,6 +25,7 @@ from clinder.github_action.summary import Report, summarize
 from clinder.model.display import show_path
 from clinder.model.duration import format_duration
 from clinder.model.errors import ClinderError, InterruptedBySignalError, LockedError, StateError
+from clinder.model.wording import because, os_reason
 from clinder.operations.context import RunContext
 from clinder.operations.lifecycle import down, up
 from clinder.output.launches import past_launches
@@ -175,7 +176,8 @@ def _summarize(step: Step, why: str, session: Session | None, failure: ClinderEr
         launch = next(iter(past_launches(step.state.logs)), None)
         add_summary(summarize(Report(why, launch, session, failure)))
     except (OSError, StateError) as error:
-        annotate("warning", "clinder", f"the summary of the run cannot be written: {error}")
+        reason = os_reason(error) if isinstance(error, OSError) else error.message
+        annotate("warning", "clinder", because("the summary of the run cannot be written", reason))
 
 
 def _say_what_was_chosen(config: Config, source: Source | None) -> str:
@@ -209,7 +211,7 @@ def _down(step: Step) -> int:
     shown = ActionsProgress()
     try:
         if reason := Keeping(step.folder).end():
-            say(f"keeping the session from idling ended: {reason}")
+            say(because("keeping the session from idling ended", reason))
         config = configure_to_stop(step.state_dir)
         for warning in config.warnings:
             say(f"warning: {warning}")

@@ -13,6 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from clinder.model.wording import because
 from clinder.output.clean import clean_value
 from clinder.run.watch import Pace, Watch
 from clinder.system.files import read_regular, write_private
@@ -93,7 +94,7 @@ class Keeping:
     def _until_over(self, watch: Watch, deadline: float, runner_pid: int) -> str:
         while self.mark.exists():
             if watch.loss:
-                return f"the session was lost: {watch.loss.reason}"
+                return because("the session was lost", watch.loss.reason)
             if time.monotonic() >= deadline:
                 return "its time was over (input keep-alive-for)"
             if runner_pid > 1 and not _is_alive(runner_pid):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from clinder.model.duration import format_duration
 from clinder.model.errors import StateError
 from clinder.model.session_sources import session_spec
+from clinder.model.wording import bounded
 from clinder.output.clean import clean, clean_value
 from clinder.output.launches import read_log
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _LOG_LINES = 60
 _MOST_OF_A_LINE = 400
+_MOST_OF_AN_ERROR = 20_000
 _SHORT = 12
 _PLAIN_URL = re.compile(r"https?://[\w.~:/?#@!&=+%,;-]+")
 _NOT_IN_CHART = re.compile(r"[^\w ./()-]+")
@@ -48,7 +50,7 @@ def summarize(report: Report) -> str:
     parts = [_title(report), _table(_facts(report))]
     if report.error:
         words = "\n\n".join(part for part in (report.error.message, report.error.hint) if part)
-        parts.append(_fenced(words))
+        parts.append(_fenced(bounded(words, _MOST_OF_AN_ERROR)))
     if report.launch and report.launch.phases:
         parts.append(_chart(report.launch.phases, has_failed=report.error is not None))
     if report.error and report.launch:

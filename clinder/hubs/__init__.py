@@ -31,6 +31,16 @@ class Hub(Protocol):
     def launch(self, spec: RepositorySpec) -> EventStream:
         """Ask for a launch and hear of it."""
 
+    def vet(self, url: str) -> str:
+        """Check that the hub may send clinder to a session's URL.
+
+        Returns:
+            A sentence worth telling the user; empty if there is nothing to tell.
+
+        Raises:
+            LaunchError: it may not.
+        """
+
     def health_problem(self) -> str:
         """Say in a few words why a launch would fail now, where it is known; else nothing.
 

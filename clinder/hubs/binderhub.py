@@ -6,28 +6,28 @@ exact, a proxy before the hub answers with plain HTTP errors, and a page of HTML
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
-
-import urllib3
+from urllib.parse import urlsplit
 
 from clinder.hubs.event_stream import EventStream
 from clinder.hubs.http_body import read_as_it_comes
 from clinder.hubs.sse import EventDecoder, EventTooLargeError
 from clinder.model.errors import (
     HubError,
+    LaunchError,
     LaunchRetryError,
     RateLimitedError,
     RefusedError,
     UnreachableError,
 )
 from clinder.model.events import Event, RateLimit, read_events
-from clinder.net.http import ask, new_client, translated
+from clinder.model.wording import because, bounded, listed, short_name
+from clinder.net.connections import HUB_PROBLEM, Call
+from clinder.net.http import ask, follow, new_client, spaces_of, translated
+from clinder.net.loopback import REACHABLE, AddressSpace, host_of, leads_to_loopback, space_of_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,9 +36,12 @@ if TYPE_CHECKING:
 
     from clinder.model.repository import RepositorySpec
 
-_MOST_REDIRECTS = 5
 _MOST_DIGITS = 10
-_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_STREAM_BYTES = 1024**3
+"""How much the event stream of one launch may send: more than any build log, and less than fills a disk or a CI log."""
+_MOST_LISTED = 100
+_MOST_DEPTH = 3
+_MOST_NUMBER = 2**63
 _UNWELL = (502, 503, 504)
 _MORE_SILENCE_S = 5.0
 """By how much a blocked read outlasts the longest silence: who waits for the events gives up first, and says why."""
@@ -85,51 +88,47 @@ class BinderHub:
         self._connect_s = connect_s
         self._longest_read_s = max(connect_s, silence_s) + _MORE_SILENCE_S
         self._build_token = build_token
-        self._response: requests.Response | None = None
+        self._space = space_of_host(host_of(url)) or AddressSpace.PUBLIC
+        self._spoken_to = [url]
 
     def launch(self, spec: RepositorySpec) -> EventStream:
         """Ask for a launch and hear of it; nothing is sent before the stream is entered."""
-        return EventStream(lambda stream: self._read(spec, stream), close=self._hang_up)
+        call = Call()
+        return EventStream(lambda stream: self._read(spec, stream, call), close=call.detach)
 
-    def _read(self, spec: RepositorySpec, stream: EventStream) -> Iterator[list[Event]]:
-        decoder = EventDecoder()
-        with new_client() as client, translated(self.url), self._request(client, spec) as response:
-            self._response = response
+    def _read(self, spec: RepositorySpec, stream: EventStream, call: Call) -> Iterator[list[Event]]:
+        decoder, size = EventDecoder(), 0
+        with new_client() as client, translated(self.url), call, self._request(client, spec, call) as response:
             self._check(response)
             yield []
             for piece in read_as_it_comes(response.raw):
                 if stream.is_closed:
                     return
+                size += len(piece)
+                if size > _MOST_STREAM_BYTES:
+                    raise HubError(f"{self.url} sent more than 1 GiB in one launch", hint=HUB_PROBLEM)
                 try:
                     yield read_events(decoder.feed(piece))
                 except EventTooLargeError as error:
-                    raise HubError(f"{self.url}: {error}", hint="This is a fault of the hub.") from None
+                    raise HubError(f"{self.url}: {error}", hint=HUB_PROBLEM) from None
                 except ValueError as error:
-                    raise HubError(
-                        f"{self.url} sent an event that cannot be read: {error}", hint="This is a fault of the hub."
-                    ) from None
+                    raise HubError(f"{self.url} sent an event that cannot be read: {error}", hint=HUB_PROBLEM) from None
 
-    def _request(self, client: requests.Session, spec: RepositorySpec) -> requests.Response:
+    def _request(self, client: requests.Session, spec: RepositorySpec, call: Call) -> requests.Response:
         """Send the request, along redirects: a federation's front answers 307, with a cookie for that path."""
         url = f"{self.url}/build/{spec.build_path}"
-        params = {"build_token": self._build_token} if self._build_token else None
-        for _ in range(_MOST_REDIRECTS + 1):
-            response = client.get(
-                url,
-                params=params,
-                headers={"Accept": "text/event-stream"},
-                stream=True,
-                allow_redirects=False,
-                timeout=(self._connect_s, self._longest_read_s),
-            )
-            if response.status_code not in _REDIRECTS or "Location" not in response.headers:
-                return response
-            response.close()
-            following = urljoin(url, response.headers["Location"])
-            if urlsplit(following).scheme not in ("http", "https"):
-                raise HubError(f"{self.url} redirects to something that is no web address")
-            url, params = following, None  # the build token is for the hub that was named, not for where it sends us
-        raise HubError(f"{self.url} redirects again and again", hint="This is a fault of the hub.")
+        response = follow(
+            client,
+            url,
+            who=self.url,
+            call=call,
+            params={"build_token": self._build_token} if self._build_token else None,
+            headers={"Accept": "text/event-stream"},
+            timeout=(self._connect_s, self._longest_read_s),
+        )
+        self._space = call.space or space_of_host(host_of(response.url)) or AddressSpace.PUBLIC
+        self._spoken_to.append(response.url)
+        return response
 
     def _check(self, response: requests.Response) -> None:
         """See that the answer is an event stream.
@@ -152,7 +151,7 @@ class BinderHub:
             unwell = error(f"{self.url} is unwell (HTTP {status})", hint="`clinder hub check` says more.")
             unwell.retry_after_s = _retry_after_s(response)
             raise unwell
-        content_type = response.headers.get("Content-Type", "")
+        content_type = bounded(response.headers.get("Content-Type", ""), 100)
         if status != 200 or content_type.partition(";")[0].strip() != "text/event-stream":  # noqa: PLR2004
             raise HubError(
                 f"{self.url} answered with HTTP {status} and {content_type or 'no content type'}, not with an event "
@@ -160,14 +159,35 @@ class BinderHub:
                 hint="Is this the URL of a BinderHub? `clinder hub check` says more.",
             )
 
-    def _hang_up(self) -> None:
-        """Cut the connection under a read that may be blocked; closing the response itself would wait for it."""
-        if self._response is None:
-            return
-        with contextlib.suppress(OSError, ValueError, AttributeError, urllib3.exceptions.HTTPError):
-            connection = socket.fromfd(self._response.raw.fileno(), socket.AF_INET, socket.SOCK_STREAM)
-            with connection:
-                connection.shutdown(socket.SHUT_RDWR)
+    def vet(self, url: str) -> str:
+        """Check that the hub may send clinder to a session's URL: it must not be nearer to this machine than the hub.
+
+        What counts is the address that the hub, or the server it redirected to, answered from. A host name is looked
+        up; it may lead to a private network, as names inside an institution often do.
+
+        Returns:
+            A sentence worth telling the user; empty if there is nothing to tell.
+
+        Raises:
+            LaunchError: the URL is nearer to this machine than the hub.
+        """
+        host, literal = host_of(url), space_of_host(host_of(url))
+        refused: frozenset[AddressSpace] = frozenset()
+        if literal is not None:
+            refused = frozenset({literal}) - REACHABLE[self._space]
+        elif host not in map(host_of, self._spoken_to):
+            with new_client() as client:
+                found = spaces_of(client, url, timeout_s=self._connect_s)
+            refused = found - REACHABLE[self._space] - {AddressSpace.PRIVATE}
+        if refused:
+            raise LaunchError(
+                f"the hub said ready, but its session cannot be used: {url} leads to {min(refused)}, and {self.url} "
+                "does not",
+                hint=f"A hub may not send clinder there. {HUB_PROBLEM}",
+            )
+        if leads_to_loopback(url) and _port(url) not in map(_port, self._spoken_to):
+            return f"the session is at {url}, another port of this machine than the hub's"
+        return ""
 
     def health_problem(self) -> str:
         """Say in a few words what its `/health` finds wrong; empty if nothing, or if it does not tell.
@@ -181,8 +201,7 @@ class BinderHub:
             return "it takes no more requests for now (HTTP 429)"
         if response.status_code not in _UNWELL:
             return ""
-        failing = _failing(health)
-        return f"it is unwell (HTTP {response.status_code})" + (f": {', '.join(failing)}" if failing else "")
+        return because(f"it is unwell (HTTP {response.status_code})", _failing(health))
 
     def report(self) -> HubReport:
         """Ask the hub what it is and how it is.
@@ -190,24 +209,24 @@ class BinderHub:
         Raises:
             UnreachableError: it does not answer at all.
         """
-        with new_client(follows_redirects=True) as client:
+        with new_client() as client:
             versions, response = self._json(client, "/versions")
             is_binderhub = isinstance(versions, dict) and "binderhub" in versions
             health, _ = self._json(client, "/health") if is_binderhub else (None, None)
-            listed, _ = self._json(client, "/api/repoproviders") if is_binderhub else (None, None)
+            providers, _ = self._json(client, "/api/repoproviders") if is_binderhub else (None, None)
         health = health if isinstance(health, dict) else {}
-        checks, failing = _checks(health), _failing(health)
         problem = ""
         if not is_binderhub:
             problem = f"{self.url} is not a BinderHub: /versions answers HTTP {response.status_code} without one"
         elif not health.get("ok"):
-            problem = f"{self.url} is unwell" + (f": {', '.join(failing)}" if failing else "")
+            problem = because(f"{self.url} is unwell", _failing(health))
+        offered = [entry for entry in _list(providers) if _is_object(entry) and _is_offered(entry)]
         return HubReport(
             is_binderhub=is_binderhub,
             healthy=health.get("ok") is True,
-            versions=versions if is_binderhub else {},
-            checks=checks,
-            providers=[str(entry["id"]) for entry in _list(listed) if isinstance(entry, dict) and _is_offered(entry)],
+            versions=_shortened(versions) if is_binderhub else {},
+            checks=_shortened(_checks(health)),
+            providers=[short_name(entry["id"]) for entry in offered[:_MOST_LISTED]],
             rate_limit=self._rate_limit(response),
             problem=problem,
         )
@@ -220,9 +239,14 @@ class BinderHub:
         return RateLimit(self.url, remaining, limit, reset_at)
 
     def _json(self, client: requests.Session, path: str) -> tuple[Any, requests.Response]:
-        headers = {"Accept": "application/json"}
         response, document = ask(
-            client, "GET", self.url + path, who=self.url, timeout_s=self._connect_s, headers=headers
+            client,
+            "GET",
+            self.url + path,
+            who=self.url,
+            timeout_s=self._connect_s,
+            follows_redirects=True,
+            headers={"Accept": "application/json"},
         )
         return document, response
 
@@ -231,15 +255,38 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
 def _checks(health: object) -> list[dict[str, Any]]:
-    listed = _list(health.get("checks")) if isinstance(health, dict) else []
-    return [check for check in listed if isinstance(check, dict)]
+    """Get the checks of `/health`, each with a name."""
+    found = _list(health.get("checks")) if isinstance(health, dict) else []
+    unnamed = "a check without a name"
+    return [{**check, "service": short_name(check.get("service") or unnamed)} for check in found if _is_object(check)]
 
 
-def _failing(health: object) -> list[str]:
-    return [
-        str(check.get("service")) for check in _checks(health) if not (check.get("ok") or check.get("_ignore_failure"))
-    ]
+def _failing(health: object) -> str:
+    """List the names of the checks that fail, at most a few of them."""
+    failing = [check for check in _checks(health) if not (check.get("ok") or check.get("_ignore_failure"))]
+    return listed(check["service"] for check in failing)
+
+
+def _shortened(value: Any, depth: int = _MOST_DEPTH) -> Any:
+    """Shorten a JSON value: its texts, its lists and objects, and how deeply they are nested."""
+    if isinstance(value, str):
+        return short_name(value)
+    if isinstance(value, dict):
+        few = list(value.items())[:_MOST_LISTED] if depth else []
+        return {short_name(key): _shortened(item, depth - 1) for key, item in few}
+    if isinstance(value, list):
+        return [_shortened(item, depth - 1) for item in value[:_MOST_LISTED]] if depth else []
+    return short_name(value) if isinstance(value, int) and abs(value) >= _MOST_NUMBER else value
+
+
+def _port(url: str) -> int | None:
+    parts = urlsplit(url)
+    return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _is_offered(provider: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from clinder.model.errors import BuildError, ClinderError, HubError, LaunchRetryError, RateLimitedError, RefusedError
+from clinder.model.wording import bounded, is_blank
 
 if TYPE_CHECKING:
     from clinder.model.events import Event
@@ -21,7 +22,7 @@ def failure(event: Event, *, hub: str, is_built: bool) -> ClinderError:
         hub: which hub said so.
         is_built: whether the image was there already: then it is the launch that failed, not the build.
     """
-    message = event.message.strip() or "the hub gives no reason"
+    message = "the hub gives no reason" if is_blank(event.message) else bounded(event.message.strip())
     status = event.status_code
     if status == 429:  # noqa: PLR2004
         return RateLimitedError(

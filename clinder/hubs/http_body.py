@@ -22,14 +22,16 @@ _MOST_SIZE_LINE_BYTES = 4096
 
 
 def read_as_it_comes(response: HTTPResponse) -> Iterator[bytes]:
-    """Generate the bytes of a body, decoded; a piece may be empty where something came, but no whole byte of the body.
+    """Generate the bytes of a body; a piece may be empty where something came, but no whole byte of the body.
+
+    A content encoding is not decoded: `clinder.net.http` refuses compressed responses.
 
     Raises:
         HTTPError, OSError: the connection was cut, or what came is no HTTP.
     """
     file = getattr(getattr(response, "_original_response", None), "fp", None)  # requests, too, looks at this one
-    if file is None or not response.chunked or "Content-Encoding" in response.headers:
-        while piece := response.read1(_READ_BYTES, decode_content=True):
+    if file is None or not response.chunked:
+        while piece := response.read1(_READ_BYTES, decode_content=False):
             yield piece
         return
     decoder = ChunkDecoder()

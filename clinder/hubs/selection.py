@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from clinder.model.errors import ClinderError, InterruptedBySignalError
 from clinder.model.events import Message
+from clinder.model.wording import because
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -97,7 +98,7 @@ class HubList:
 
     def _pass_over(self, url: str, reason: str, *, is_told: bool) -> None:
         if is_told and self.passed_over.get(url) != reason:
-            self._report(Message(f"{url} is passed over: {reason}"))
+            self._report(Message(because(f"{url} is passed over", reason)))
         self.passed_over[url] = reason
 
     def _reason_against(self, url: str, hub: Hub) -> str:
@@ -167,7 +168,7 @@ def combine(failures: list[tuple[str, ClinderError]], passed_over: Mapping[str, 
         said = [error.message if hub in error.message else f"{hub}: {error.message}" for hub, error in failures]
         lines = [f"no session after {len(failures)} tries:", *(f"  {n}. {text}" for n, text in enumerate(said, 1))]
     asked = {hub for hub, _ in failures}
-    lines += [f"  {hub} was passed over: {reason}" for hub, reason in passed_over.items() if hub not in asked]
+    lines += [because(f"  {hub} was passed over", reason) for hub, reason in passed_over.items() if hub not in asked]
     last.message = "\n".join([*lines, *([f"  {limit}"] if limit else [])])
 
 

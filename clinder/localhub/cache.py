@@ -18,6 +18,7 @@ from pathlib import Path
 from clinder.model.display import show_path
 from clinder.model.errors import HubError, UsageError
 from clinder.model.paths import absolute
+from clinder.model.wording import os_hint, os_reason
 from clinder.system.trust import find_distrust
 
 _ENVIRONMENT = "CLINDER_CACHE_DIR"
@@ -40,10 +41,10 @@ def default_cache_dir() -> Path:
         raise _unusable(f"{_ENVIRONMENT}, {given}: {error.message}") from error
 
 
-def _unusable(where: str) -> HubError:
+def _unusable(where: str, hint: str = "") -> HubError:
     return HubError(
         f"the embedded hub cannot keep anything in {where}",
-        hint=f"Set {_ENVIRONMENT} to a folder of your own.",
+        hint=hint or f"Set {_ENVIRONMENT} to a folder of your own.",
     )
 
 
@@ -133,7 +134,7 @@ class Cache:
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
-            raise _unusable(f"{show_path(self.root)}: {error.strerror}") from error
+            raise _unusable(f"{show_path(self.root)}: {os_reason(error)}", os_hint(error)) from error
         return folder
 
     def _checked(self, name: str) -> Path:
@@ -145,7 +146,7 @@ class Cache:
             except FileNotFoundError:
                 break
             except OSError as error:
-                raise _unusable(f"{show_path(self.root)}: {error.strerror}") from error
+                raise _unusable(f"{show_path(self.root)}: {os_reason(error)}", os_hint(error)) from error
         return folder
 
 

@@ -12,6 +12,8 @@ from datetime import datetime  # noqa: TC003  # read by its annotations, from th
 from urllib.parse import quote, urlsplit, urlunsplit
 
 _BAD_IN_URL = re.compile(r"[^\x21-\x7e]|[\"'`<>\\^{|}$]")
+_HOST = re.compile(r"[\w.:-]+", re.ASCII)
+"""A name or an address; an escape (`%31`) would be read by some libraries and not by others."""
 MAX_LENGTH = 4096
 """How many characters a URL, a token or any other value that a hub gives for a session may have: all are recorded."""
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -67,8 +69,8 @@ def check_url(url: object) -> str:
     """Check the URL of a server and give it one trailing slash.
 
     Raises:
-        ValueError: it is not http or https, has no host, bears a user name, a query, or characters that could
-            mean something to a shell, a terminal or a header.
+        ValueError: it is not http or https, has no host, has a user name, a query, or characters that could
+            mean something to a shell, a terminal or a header; or it is longer than any server takes.
     """
     if not isinstance(url, str) or not url:
         raise ValueError("it has no URL")
@@ -81,6 +83,8 @@ def check_url(url: object) -> str:
         raise ValueError(f"its URL {_bare(url)!r} is not http or https with a host")
     if "@" in parts.netloc:
         raise ValueError("its URL bears a user name")
+    if not _HOST.fullmatch(parts.hostname):
+        raise ValueError(f"its URL {_bare(url)!r} has a host that is no name and no address")
     parts.port  # noqa: B018  # raises ValueError where it is no number
     if parts.query or parts.fragment:
         raise ValueError(f"its URL {_bare(url)!r} bears a query")
@@ -96,7 +100,7 @@ def check_token(token: object) -> str:
     """Check that a token is printable, without spaces.
 
     Raises:
-        ValueError: it is empty, no text, or not printable; the message does not repeat it.
+        ValueError: it is empty, no text, too long, or not printable; the message does not repeat it.
     """
     if not isinstance(token, str) or not token:
         raise ValueError("it has no token")

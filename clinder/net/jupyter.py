@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from clinder.model.errors import ClinderError, LaunchError, RefusedError, TimedOutError, UnreachableError
 from clinder.model.observation import Cause, Condition, Observation
+from clinder.model.wording import because, bounded
 from clinder.net.http import ask, new_client, translated
 from clinder.net.loopback import leads_to_loopback
 from clinder.system.redact import without_token
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from clinder.model.session import Session
 
 _POLL_S = 0.25
+_MOST_COUNT = 10**9
+_MOST_OF_A_MOMENT = 64
 _UNAVAILABLE_MEANS_GONE_S = 60.0
 """For how long after our own shutdown a proxy may answer 503 before that means gone (measured)."""
 
@@ -97,7 +100,7 @@ class JupyterServer:
                 Condition.RUNNING,
                 None,
                 now,
-                last_activity=status.get("last_activity") if isinstance(status.get("last_activity"), str) else None,
+                last_activity=_moment(status.get("last_activity")),
                 kernels=_count(status.get("kernels")),
                 connections=_count(status.get("connections")),
             )
@@ -129,7 +132,7 @@ class JupyterServer:
         """
         while (seen := self.observe(pause=pause)).condition is not Condition.RUNNING:
             if seen.is_final or time.monotonic() >= deadline:
-                raise LaunchError(f"the hub said ready, but the session cannot be used: {seen.reason}")
+                raise LaunchError(because("the hub said ready, but the session cannot be used", seen.reason))
             pause(_POLL_S)
 
     def warm(self, kernel: str, *, deadline: float, pause: Callable[[float], None]) -> None:
@@ -158,9 +161,8 @@ class JupyterServer:
         identifier = started.get("id") if isinstance(started, dict) else None
         if response.status_code != 201 or not isinstance(identifier, str):  # noqa: PLR2004
             said = without_token(str(started.get("message") or ""), self._token) if isinstance(started, dict) else ""
-            raise LaunchError(
-                f"{what} could not be started (HTTP {response.status_code}{f': {said}' if said else ''})", hint=hint
-            )
+            status = because(f"HTTP {response.status_code}", bounded(said))
+            raise LaunchError(f"{what} could not be started ({status})", hint=hint)
         path = f"api/kernels/{quote(identifier, safe='')}"
         try:
             with self._channels(path, _left_s(deadline)):
@@ -278,10 +280,10 @@ def _not_stopped(seen: Observation, *, was_asked: bool) -> ClinderError:
     reason = seen.reason or "it is still running"
     if seen.cause is Cause.TOKEN_REFUSED:
         hint = "Its token is another one by now: look where the session came from."
-        return RefusedError(f"the session cannot be stopped: {reason}", hint=hint)
+        return RefusedError(because("the session cannot be stopped", reason), hint=hint)
     if was_asked:
-        return TimedOutError(f"the session was asked to stop, but is not confirmed stopped: {reason}")
-    return UnreachableError(f"the session cannot be stopped: {reason}")
+        return TimedOutError(because("the session was asked to stop, but is not confirmed stopped", reason))
+    return UnreachableError(because("the session cannot be stopped", reason))
 
 
 def _left_s(deadline: float) -> float:
@@ -289,4 +291,10 @@ def _left_s(deadline: float) -> float:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_COUNT:
+        return value
+    return None
+
+
+def _moment(value: object) -> str | None:
+    return value if isinstance(value, str) and len(value) <= _MOST_OF_A_MOMENT else None

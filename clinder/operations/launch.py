@@ -177,6 +177,7 @@ class _Launch:
         self._deadline = built_by
         self._is_built = False
         self._is_decided = False
+        self._remark = ""
         self.orphaned_sessions = 0
 
     def run(self, spec: RepositorySpec) -> Session:
@@ -214,6 +215,7 @@ class _Launch:
         session = session_from_ready(
             event, hub=self._hub.url, spec=spec, launched_at=launched_at, phases=self._phases()
         )
+        self._remark = self._hub.vet(session.url)
         self.orphaned_sessions = 0
         return session
 
@@ -298,6 +300,8 @@ class _Launch:
             self._recorder.record(session)
             if danger := exposure(session.url):
                 self._report(Message(danger, warning=True))
+            if self._remark:
+                self._report(Message(self._remark))
             with JupyterServer(session, connect=self._timeouts.connect) as server:
                 self._interrupts.check()
                 self._report(Verifying())

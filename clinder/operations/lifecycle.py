@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from clinder.model.errors import NoSessionError, StateError, UnreachableError
 from clinder.model.events import Message
 from clinder.model.observation import Condition
+from clinder.model.wording import because
 from clinder.net.loopback import exposure
 from clinder.operations.apply import PlanExecutor
 from clinder.operations.inspect import UpOptions, desired_state, observe_all
@@ -98,9 +99,9 @@ def adopt(config: Config, context: RunContext, session: Session) -> Session:
             context.on_event(Message(danger, warning=True))
         seen = observe_session(session, timeouts=config.timeouts, pause=context.interrupts.sleep)
         if seen.condition is Condition.GONE:
-            raise NoSessionError(f"{session.url} is not running: {seen.reason}")
+            raise NoSessionError(because(f"{session.url} is not running", seen.reason))
         if seen.condition is Condition.UNREACHABLE:
-            raise UnreachableError(f"{session.url} cannot be adopted: {seen.reason}")
+            raise UnreachableError(because(f"{session.url} cannot be adopted", seen.reason))
         if config.link:
             spec = config.spec()
             session = replace(session, hub=config.hubs[0], provider=spec.provider, repo=spec.repo, ref=spec.ref)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from clinder.model.wording import bounded
+
 MOST_OF_A_VALUE = 1000
 """How many characters of a name, a ref or a reason are shown: more than any that is meant to be read."""
 MOST_OF_A_MESSAGE = 20_000
@@ -72,8 +74,8 @@ def clean_value(text: str, most: int = MOST_OF_A_VALUE) -> str:
 
 
 def clean_message(text: str) -> str:
-    """Make an untrusted message harmless, and at most `MOST_OF_A_MESSAGE` characters long."""
-    return clean(text) if len(text) <= MOST_OF_A_MESSAGE else f"{clean(text[:MOST_OF_A_MESSAGE])}…"
+    """Make an untrusted message harmless, and at most about `MOST_OF_A_MESSAGE` characters long."""
+    return clean(bounded(text, MOST_OF_A_MESSAGE))
 
 
 def is_passing(message: str) -> bool:

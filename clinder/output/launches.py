@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from clinder.model.errors import ClinderError, StateError
 from clinder.model.events import RateLimit
 from clinder.model.repository import RepositorySpec
+from clinder.model.wording import os_hint, os_reason
 from clinder.output.clean import clean, clean_value
 from clinder.output.log import KEPT, log_names
 from clinder.system.folders import UntrustedFolderError, trust_hint
@@ -86,7 +87,7 @@ def _unreadable(logs: PrivateFolder, path: Path, error: OSError) -> StateError:
     is_folder = isinstance(error, UntrustedFolderError | NotADirectoryError)
     if is_folder and error.filename != str(logs.path):  # the state folder itself
         path, hint = error.filename, trust_hint(error) or f"Move {error.filename} away."
-    return StateError(f"{path} cannot be read: {error.strerror or error}", hint=hint)
+    return StateError(f"{path} cannot be read: {os_reason(error)}", hint=os_hint(error) or hint)
 
 
 def _read(logs: PrivateFolder, folder: OpenFolder, name: str) -> PastLaunch:
@@ -137,6 +138,10 @@ def medians(launch: PastLaunch, earlier: list[PastLaunch]) -> dict[str, float]:
     }
 
 
+_AGAIN_BYTES = 16384
+"""How much of the end of a log is read again when its middle was dropped."""
+
+
 class LogReader:
     """Reads the log of a launch, cleaned, as far as it has been written; a context manager.
 
@@ -181,6 +186,7 @@ class LogReader:
         if self._note:
             yield self._note
             self._note = ""
+        self._skip_to_the_end_if_shortened()
         while piece := self._read():
             whole, newline, rest = (self._waiting + self._decoder.decode(piece)).rpartition("\n")
             if not newline and len(rest) > _PIECE:
@@ -191,6 +197,17 @@ class LogReader:
         if is_all and self._waiting:
             yield f"{clean(self._waiting)}\n"
             self._waiting = ""
+
+    def _skip_to_the_end_if_shortened(self) -> None:
+        """Go on near the end of a log whose middle was dropped since (`BoundedFile`)."""
+        size = os.fstat(self._descriptor).st_size
+        if size >= os.lseek(self._descriptor, 0, os.SEEK_CUR):
+            return
+        start = os.lseek(self._descriptor, max(size - _AGAIN_BYTES, 0), os.SEEK_SET)
+        partial, newline, _ = os.read(self._descriptor, _AGAIN_BYTES).partition(b"\n")
+        os.lseek(self._descriptor, start + len(partial) + len(newline), os.SEEK_SET)
+        self._decoder.reset()
+        self._waiting = ""
 
     def _read(self) -> bytes:
         try:

@@ -18,6 +18,7 @@ from rich.text import Text
 from clinder.model.duration import format_duration
 from clinder.model.events import Attempt, BatchEnd, Event, LayerProgress, Phase, Verified, Verifying
 from clinder.model.phases import PhaseClock
+from clinder.model.wording import bounded
 from clinder.output.clean import clean, is_passing
 from clinder.output.plain import describe
 from clinder.output.result import detach
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _LOG_LINES = 8
 _FAILURE_LINES = 20
+_MOST_OF_A_LINE = 1000
 _REFRESHES_PER_S = 8
 _WORTH_TELLING_S = 0.1
 
@@ -122,7 +124,8 @@ class LiveProgress:
         if event.message and not event.progress:
             if self._is_passing and self._log:
                 self._log.pop()
-            self._log.extend(line for line in clean(event.message).split("\n")[-_FAILURE_LINES:] if line.strip())
+            lines = clean(event.message).split("\n")[-_FAILURE_LINES:]
+            self._log.extend(bounded(line, _MOST_OF_A_LINE) for line in lines if line.strip())
             self._is_passing = is_passing(event.message)
 
     def _view(self) -> RenderableType:

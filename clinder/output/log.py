@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from clinder.model.events import Attempt, BatchEnd, Event, Message, RateLimit, Retrying, Verifying
 from clinder.model.phases import PhaseClock
+from clinder.model.wording import os_reason
+from clinder.output.bounded import BoundedFile
 from clinder.output.clean import clean
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import TextIO
 
     from clinder.model.events import Progress
     from clinder.system.folders import OpenFolder, PrivateFolder
@@ -44,7 +45,7 @@ class LaunchLog:
         self.path: Path | None = None
         self.problem = ""
         self._folder = folder
-        self._file: TextIO | None = None
+        self._file: BoundedFile | None = None
         self._facts: dict[str, Any] = {"version": 1}
         self._clock = PhaseClock()
         self._began = time.monotonic()
@@ -55,7 +56,7 @@ class LaunchLog:
         try:
             self._write(item)
         except OSError as error:
-            self.problem = f"{self._folder.path}: {error.strerror or error}"
+            self.problem = f"{self._folder.path}: {os_reason(error)}"
             self._file = None
 
     def _write(self, item: Event | Progress) -> None:
@@ -82,7 +83,7 @@ class LaunchLog:
             case Message(text=text):
                 self._line(text)
 
-    def _write_event(self, event: Event, file: TextIO) -> None:
+    def _write_event(self, event: Event, file: BoundedFile) -> None:
         text = clean(event.message).rstrip("\n")
         prefix = f"{time.monotonic() - self._began:9.3f} {self._clock.phase:<9} "
         if "\n" in text:
@@ -110,7 +111,7 @@ class LaunchLog:
         with self._folder.make() as folder:
             descriptor = folder.create_file(name)
         self.path = self._folder.path / name
-        self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n")
+        self._file = BoundedFile(descriptor, mark=_left_out)
 
     def close(self, **facts: Any) -> None:
         """End the log, write the facts beside it, and let the oldest logs go."""
@@ -136,3 +137,7 @@ def _prune(folder: OpenFolder, newest: str) -> None:
         for suffix in (".log", ".json"):
             with contextlib.suppress(OSError):
                 folder.remove(name + suffix)
+
+
+def _left_out(count: int) -> str:
+    return f"{'':9} clinder   {count} bytes of the log are left out here: it grew too long\n"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from clinder.model.duration import format_duration
 from clinder.model.events import Attempt, Event, Message, RateLimit, Retrying, Verifying
-from clinder.output.clean import MOST_OF_A_MESSAGE, clean_value
+from clinder.output.clean import clean_line, clean_message, clean_value
 from clinder.output.color import colored
 from clinder.output.phase_log import PhaseLines
 from clinder.output.result import print_stderr
@@ -58,7 +58,7 @@ def describe(item: Progress, *, verbose: bool) -> str | None:
             tries = f" (try {number} of {of})" if number > 1 else ""
             return f"launching {clean_value(str(spec))} on {hub}{tries}"
         case Retrying(reason=reason, hub=hub, delay_s=delay_s):
-            return f"failed: {clean_value(reason)}; trying again on {hub} in {format_duration(delay_s)}"
+            return f"failed: {_line(reason)}; trying again on {hub} in {format_duration(delay_s)}"
         case Verifying(kernel=None):
             return "checking that the server answers"
         case Verifying(kernel=kernel):
@@ -66,10 +66,10 @@ def describe(item: Progress, *, verbose: bool) -> str | None:
         case RateLimit(hub=hub, remaining=remaining, limit=limit) if verbose:
             return f"{hub} allows {remaining} more launches (of {limit}) for now"
         case Message(text=text, warning=warning):
-            return (
-                f"{colored('warning:', 'yellow', sys.stderr)} {clean_value(text, MOST_OF_A_MESSAGE)}"
-                if warning
-                else clean_value(text, MOST_OF_A_MESSAGE)
-            )
+            return f"{colored('warning:', 'yellow', sys.stderr)} {_line(text)}" if warning else _line(text)
         case _:
             return None
+
+
+def _line(text: str) -> str:
+    return clean_line(clean_message(text))

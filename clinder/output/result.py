@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from clinder.model.errors import ClinderError
-from clinder.output.clean import MOST_OF_A_MESSAGE, clean_message, clean_value
+from clinder.model.wording import os_reason
+from clinder.output.clean import clean_line, clean_message
 from clinder.output.color import colored
 from clinder.output.documents import session_document
 
@@ -68,10 +69,12 @@ def show(result: Result, *, as_json: bool, quiet: bool = False) -> bool:
         if result.on_write_failure:
             result.on_write_failure()
             raise ClinderError(
-                f"the session could not be printed ({error.strerror}), so it was stopped", hint="Look at stdout."
+                f"the session could not be printed ({os_reason(error)}), so it was stopped", hint="Look at stdout."
             ) from error
         if not isinstance(error, BrokenPipeError):
-            raise ClinderError(f"the result could not be written: {error.strerror}", hint="Look at stdout.") from error
+            raise ClinderError(
+                f"the result could not be written: {os_reason(error)}", hint="Look at stdout."
+            ) from error
         return False
     if result.on_printed:
         result.on_printed()
@@ -103,14 +106,10 @@ def show_error(error: ClinderError, *, as_json: bool, json_lines: bool = False) 
     """
     print_stderr(f"{colored('clinder:', 'red', sys.stderr)} {one_paragraph(error.message)}")
     if error.hint:
-        print_stderr(f"  {clean_value(error.hint, MOST_OF_A_MESSAGE)}")
+        print_stderr(f"  {clean_line(clean_message(error.hint))}")
     if as_json:
         document: dict[str, Any] = {
-            "error": {
-                "kind": error.kind,
-                "message": clean_message(error.message),
-                "hint": clean_message(error.hint),
-            }
+            "error": {"kind": error.kind, "message": clean_message(error.message), "hint": clean_message(error.hint)}
         }
         if error.session:
             document["session"] = session_document(error.session, with_token=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from clinder.model.duration import format_duration
 from clinder.model.errors import ClinderError
 from clinder.model.session_sources import session_spec
+from clinder.model.wording import listed, short_name
 from clinder.output.clean import clean_value
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _SHORT_COMMIT = 12
 _MOST_OF_A_LABEL = 60
+_MOST_PROVIDERS = 30
 
 
 def aligned(rows: Iterable[tuple[str, str]]) -> str:
@@ -122,10 +124,10 @@ def hub_text(hub: str, report: HubReport, rate_limit: RateLimit | None) -> str:
     return aligned(
         [
             ("hub", hub),
-            ("BinderHub", str(report.versions.get("binderhub", "")) or "no"),
+            ("BinderHub", short_name(report.versions.get("binderhub", "")) or "no"),
             ("well", "yes" if report.healthy else "no"),
             *((f"  {service}", verdict) for service, verdict in checks),
-            ("providers", ", ".join(report.providers)),
+            ("providers", listed(report.providers, _MOST_PROVIDERS)),
             ("launches left", left if report.is_binderhub else ""),
         ]
     )

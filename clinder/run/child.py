@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clinder.model.display import show_path
 from clinder.model.errors import CommandNotExecutableError, CommandNotFoundError
+from clinder.model.wording import os_hint, os_reason
 
 if sys.platform != "win32":
     import termios
@@ -72,7 +73,9 @@ class Child:
             find_command(command[0])
             raise CommandNotExecutableError(f"{command[0]} cannot be executed: its interpreter is not there") from None
         except OSError as error:
-            raise CommandNotExecutableError(f"{command[0]} cannot be executed: {error.strerror}") from None
+            raise CommandNotExecutableError(
+                f"{command[0]} cannot be executed: {os_reason(error)}", hint=os_hint(error)
+            ) from None
         self._terminal.give_to(self._process.pid)
 
     def __enter__(self) -> Child:

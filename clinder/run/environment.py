@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clinder.model.errors import NoSessionError, UnreachableError
 from clinder.model.observation import Condition
+from clinder.model.wording import because
 from clinder.operations.probe import observe_session
 from clinder.state import StateFolder
 from clinder.system.redact import OWN_VARIABLES
@@ -56,7 +57,8 @@ def running_session(config: Config) -> Session:
     session = recorded_session(StateFolder.of(config))
     seen = observe_session(session, timeouts=config.timeouts)
     if seen.condition is Condition.GONE:
-        raise NoSessionError(f"the session {session.url} is gone: {seen.reason}", hint="`clinder up` launches another.")
+        message = because(f"the session {session.url} is gone", seen.reason)
+        raise NoSessionError(message, hint="`clinder up` launches another.")
     if seen.condition is Condition.UNREACHABLE:
-        raise UnreachableError(f"the session {session.url} cannot be used: {seen.reason}")
+        raise UnreachableError(because(f"the session {session.url} cannot be used", seen.reason))
     return session

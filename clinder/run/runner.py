@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from clinder.model.duration import format_duration
 from clinder.model.errors import ClinderError, LostSessionError
 from clinder.model.events import Message
+from clinder.model.wording import because
 from clinder.operations.inspect import UpOptions
 from clinder.operations.lifecycle import release, up
 from clinder.operations.results import UpAction
@@ -126,10 +127,10 @@ def _release(config: Config, session: Session, context: AbstractContextManager[R
         try:
             release(config, current, session)
         except ClinderError as error:
-            text = f"{session.url} is not seen to be gone: {error.message}; `clinder down` tries again"
+            text = f"{because(f'{session.url} is not confirmed stopped', error.message)}; `clinder down` tries again"
             current.on_event(Message(text, warning=True))
 
 
 def _describe(loss: Loss, session: Session) -> str:
     age = f" after {format_duration(round((loss.at - session.ready_at).total_seconds()))}" if session.ready_at else ""
-    return f"the session was lost{age}, at {loss.at.astimezone():%H:%M:%S}: {loss.reason}"
+    return because(f"the session was lost{age}, at {loss.at.astimezone():%H:%M:%S}", loss.reason)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from clinder import __version__
 from clinder.model.errors import StateError
 from clinder.model.records import write_record
+from clinder.model.wording import os_hint, os_reason
 from clinder.state.lock import LOCK_FILE, StateLock
 from clinder.state.records import InvalidStateError, State, parse_state
 from clinder.system.folders import PrivateFolder, UntrustedFolderError, partial_name, trust_hint
@@ -88,8 +89,9 @@ class StateFolder:
             return State()
         except OSError as error:
             place = self._place(error)
-            hint = trust_hint(error) or (self._recovery() if place == self.file else f"Move {place} away.")
-            raise StateError(f"{place} cannot be read: {error.strerror or error}", hint=hint) from error
+            hint = trust_hint(error) or _hint_if_intact(error)
+            hint = hint or (self._recovery() if place == self.file else f"Move {place} away.")
+            raise StateError(f"{place} cannot be read: {os_reason(error)}", hint=hint) from error
 
     def _place(self, error: OSError) -> Path:
         """Say what an error is about: the folder, or the state in it."""
@@ -135,8 +137,10 @@ class StateFolder:
                 self._replace(folder, write_record(written, indent=2).encode() + b"\n")
         except OSError as error:
             raise StateError(
-                f"{self._place(error)} cannot be written: {error.strerror or error}",
-                hint=trust_hint(error) or "Make room, or the folder writable; or choose another with --state-dir.",
+                f"{self._place(error)} cannot be written: {os_reason(error)}",
+                hint=trust_hint(error)
+                or os_hint(error)
+                or "Make room, or the folder writable; or choose another with --state-dir.",
             ) from error
         return written
 
@@ -247,3 +251,9 @@ def _remove_leftovers(folder: OpenFolder) -> None:
         for name in filter(_LEFTOVER.fullmatch, folder.names()):
             with contextlib.suppress(OSError):
                 folder.remove(name)
+
+
+def _hint_if_intact(error: OSError) -> str:
+    """Get advice for an error that says nothing about the file itself, so that nobody moves an intact one away."""
+    advice = os_hint(error) or ("Make it readable." if error.errno in (errno.EACCES, errno.EPERM) else "")
+    return advice and f"Nothing was changed, and the file may be intact. {advice}"

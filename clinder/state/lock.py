@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from clinder.model.errors import LockedError, StateError
 from clinder.model.records import read_record, write_record
+from clinder.model.wording import os_hint, os_reason
 from clinder.state.records import Process
 from clinder.system.folders import trust_hint
 
@@ -54,10 +55,10 @@ class StateLock:
             folder, hold = self._acquire(timeout_s, on_wait, is_cancelled)
         except OSError as error:
             raise StateError(
-                f"{self._folder.path} cannot be locked: {error.strerror or error}",
+                f"{self._folder.path} cannot be locked: {os_reason(error)}",
                 hint=trust_hint(error)
-                or "Make it writable, or choose another folder with --state-dir. A session on record there goes on "
-                "running.",
+                or (os_hint(error) or "Make it writable, or choose another folder with --state-dir.")
+                + " A session on record there goes on running.",
             ) from error
         with hold:
             with contextlib.suppress(OSError):

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from clinder.model.errors import UnreachableError
 from clinder.model.providers import LOCAL
+from clinder.model.wording import os_hint, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -288,8 +289,12 @@ def newest_commit(spec: RepositorySpec) -> str | None:
         raise UnreachableError("git is needed to look at the branch", hint="Install git.") from None
     try:
         answer = run_git(call, timeout_s=REMOTE_TIMEOUT_S)
-    except OSError as error:
+    except TimeoutError as error:
         raise UnreachableError(f"{url} cannot be asked for {spec.ref}: {error}") from None
+    except OSError as error:
+        raise UnreachableError(
+            f"{url} cannot be asked for {spec.ref}: {os_reason(error)}", hint=os_hint(error)
+        ) from None
     if answer.status != 0:
         raise UnreachableError(f"{url} cannot be asked for {spec.ref}: {_reason(answer.errors)}")
     found = pick_commit(read_listing(answer.printed), spec.ref)

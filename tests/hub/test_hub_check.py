@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clinder.hubs.binderhub import BinderHub, HubReport
-from clinder.model.errors import UnreachableError
+from clinder.model.errors import HubError, UnreachableError
 from hub.servers import Connection, Handler, Request, Server, refused_url
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_a_hub_that_does_not_answer_is_unreachable() -> None:
 def test_a_redirect_to_no_url_is_no_fault_of_clinder() -> None:
     with (
         Server(lambda _request, connection: connection.html(302, Location="http://[bad")) as hub,
-        pytest.raises(UnreachableError),
+        pytest.raises(HubError, match="redirects to an invalid web address"),
     ):
         BinderHub(hub.url, connect_s=2).report()
 

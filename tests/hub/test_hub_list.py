@@ -89,7 +89,8 @@ def launches(server: Server) -> int:
 
 
 def told(heard: Heard) -> list[str]:
-    return [item.text for item in heard.items if isinstance(item, Message)]
+    texts = [item.text for item in heard.items if isinstance(item, Message)]
+    return [text for text in texts if not text.startswith("the session is at")]
 
 
 def pauses(heard: Heard) -> list[float]:

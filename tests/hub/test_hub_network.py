@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ from clinder.model.events import Message
 from clinder.model.session import Session
 from clinder.operations.lifecycle import adopt
 from clinder.operations.oneshot import start, stop
+from clinder.operations.probe import observe_session
 from hub.networks import HUB, SESSION, Proxy, TlsFront
-from hub.servers import TOKEN, JupyterSession, Server, refused_url
+from hub.servers import TOKEN, Connection, JupyterSession, Request, Server, eventually, refused_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,10 +211,10 @@ def test_hub_and_session_are_reached_through_a_proxy_that_sees_neither_path_nor_
 def test_a_hub_in_the_clear_is_reached_through_http_proxy(
     secured: Secured, proxy: Proxy, configure: Configure, context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    through(monkeypatch, HTTP_PROXY=proxy.url)
-    secured.hub.handler = secured.session.launch(url=secured.session_url)
+    through(monkeypatch, HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url)
+    secured.hub.handler = secured.session.launch(url=f"https://{SESSION}{secured.session.base}")
     start(configure(hub="http://plain.test"), context)
-    assert proxy.asked == ["GET http://plain.test/build/gh/org/name/main"]
+    assert proxy.asked[0] == "GET http://plain.test/build/gh/org/name/main"
 
 
 @pytest.mark.parametrize(("no_proxy", "ways"), [("0.0.0.0", 0), ("*", 0), ("elsewhere.test", 1)])
@@ -277,6 +279,52 @@ def test_a_proxy_that_is_of_no_use_is_an_error_that_names_the_variables(
     assert error.exit_status == 8
     assert "proxy" in error.message
     assert "HTTPS_PROXY" in error.hint
+
+
+# Giving up
+
+
+def drip(_request: Request, connection: Connection) -> None:
+    connection.head(200, "application/json")
+    while True:
+        connection.send(b" ")
+        connection.wait(0.02)
+
+
+def requests_under_way() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "clinder-request"]
+
+
+@pytest.mark.usefixtures("believed")
+@pytest.mark.parametrize("is_proxied", [False, True])
+def test_a_request_over_tls_that_is_given_up_leaves_no_thread(
+    secured: Secured, proxy: Proxy, configure: Configure, monkeypatch: pytest.MonkeyPatch, is_proxied: bool
+) -> None:
+    url = secured.session_url
+    if is_proxied:
+        through(monkeypatch, HTTPS_PROXY=proxy.url)
+        url = f"https://{SESSION}{secured.session.base}"
+    secured.session.overrides["GET", "*"] = drip
+    # Time enough for the handshake: Python leaks a socket that is reset before the server's side of it begins.
+    seen = observe_session(Session(url=url, token=TOKEN), timeouts=configure(timeouts__connect=3).timeouts)
+    assert seen.reason == "the server does not answer in time"
+    assert secured.session.requests
+    eventually(lambda: not requests_under_way(), "no thread is left")
+
+
+def test_a_proxy_that_drips_leaves_no_thread(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    def handle(_request: Request, connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            connection.send(b"A: b\r\n")
+            connection.wait(0.02)
+
+    with Server(handle) as slow:
+        through(monkeypatch, HTTPS_PROXY=slow.url)
+        session = Session(url=f"https://{SESSION}/user/x/", token=TOKEN)
+        seen = observe_session(session, timeouts=configure(timeouts__connect=0.3).timeouts)
+        assert seen.reason == "the server does not answer in time"
+        eventually(lambda: not requests_under_way(), "no thread is left")
 
 
 # In the clear

@@ -88,8 +88,8 @@ def test_a_body_that_the_connection_ends_is_whole() -> None:
         assert body_of(url) == PLAIN
 
 
-def test_an_encoded_body_is_decoded() -> None:
+def test_an_encoded_body_is_left_as_it_is() -> None:
     packed = gzip.compress(PLAIN)
     coded = b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed), packed)
     with answering(head("Transfer-Encoding: chunked", "Content-Encoding: gzip"), coded) as url:
-        assert body_of(url) == PLAIN
+        assert body_of(url) == packed

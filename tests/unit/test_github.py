@@ -209,3 +209,11 @@ def test_the_end_of_a_long_log_is_shown_and_a_log_that_is_gone_is_left_out(tmp_p
     assert len(page) < 30_000
     launch.path.unlink()
     assert "<details>" not in summarize(Report(launch=launch, error=BuildError("no")))
+
+
+def test_a_summary_of_a_long_log_and_a_long_error_is_short(tmp_path: Path) -> None:
+    launch = past(tmp_path, "x" * 1_000_000 + "\n" + "\n".join(map(str, range(100_000))), ("building", 90.0))
+    page = summarize(Report(launch=launch, error=BuildError("y" * 5_000_000)))
+    assert len(page) < 100_000
+    assert re.search(r"the last 60 of 1000\d\d lines", page)
+    assert "99999" in page

@@ -107,3 +107,18 @@ def test_words_of_clinder_stand_above_the_view(screen: Screen) -> None:
     assert "stopping the old one" in screen.text
     screen.view.close(succeeded=True)
     assert screen.file.getvalue().count("\x1b[?25h") == 1, "the cursor is shown again"
+
+
+def test_a_line_without_end_is_kept_and_shown_in_part(screen: Screen) -> None:
+    screen.show(ATTEMPT, *(Event(Phase.BUILDING, "x" * 1_000_000 + "the end\n") for _ in range(30)))
+    assert sum(map(len, screen.view._log)) < 50_000
+    screen.view.close(succeeded=False)
+    assert "the end" in screen.text
+    assert len(screen.text) < 100_000
+
+
+@pytest.mark.parametrize("size", [0, -5, 10**4000])
+def test_absurd_sizes_of_layers_do_no_harm(screen: Screen, size: int) -> None:
+    layers = {f"{number}": LayerProgress(size, size + number) for number in range(3)}
+    screen.show(ATTEMPT, Event(Phase.PUSHING, "", progress=layers))
+    screen.view.close(succeeded=True)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
-from clinder.model.events import Attempt, RateLimit
+from clinder.cli.logs import _follow
+from clinder.model.events import Attempt, Event, Phase, RateLimit
 from clinder.model.repository import RepositorySpec
-from clinder.output.launches import last_rate_limit
+from clinder.output.launches import last_rate_limit, past_launches
 from clinder.output.log import LaunchLog
+from clinder.state import StateFolder
 from clinder.system.folders import PrivateFolder
+from clinder.system.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 SPEC = RepositorySpec("gh", "org/name", "main")
 FIRST, SECOND = "https://a.example.org", "https://b.example.org"
@@ -79,3 +85,49 @@ def test_no_log_is_written_or_removed_through_a_link(tmp_path: Path) -> None:
     assert log.path is None
     assert "it is a symbolic link" in log.problem
     assert len(list((tmp_path / "target").iterdir())) == 30
+
+
+def test_the_log_of_a_chatty_hub_is_bounded_and_tells_why_it_failed(tmp_path: Path) -> None:
+    log = LaunchLog(PrivateFolder(tmp_path))
+    log(Attempt(FIRST, SPEC, 1, 1))
+    for _ in range(130):
+        log(Event(Phase.BUILDING, f"{'x' * 1000}\n" * 1000))
+        assert log.path is not None
+        assert log.path.stat().st_size < 66 * 1024 * 1024
+    log(Event(Phase.FAILED, "no such package: nump\n"))
+    log.close(outcome="build-failed")
+    assert log.path is not None
+    with log.path.open(encoding="utf-8") as file:
+        lines = file.readlines()
+    assert "launching gh/org/name/main" in lines[0]
+    assert lines[-1].endswith("failed    no such package: nump\n")
+    assert sum(map(len, lines)) < 66 * 1024 * 1024
+    (said,) = [line for line in lines if "left out" in line]
+    assert re.search(r"clinder   \d{8,} bytes of the log are left out here", said)
+
+
+def test_lines_that_a_bounded_log_multiplies_are_bounded_too(tmp_path: Path) -> None:
+    """Each line gets its time and phase: empty ones become twenty times as long."""
+    log = LaunchLog(PrivateFolder(tmp_path))
+    log(Attempt(FIRST, SPEC, 1, 1))
+    for _ in range(6):
+        log(Event(Phase.BUILDING, "\n" * 1_000_000 + "x\n"))
+    log.close(outcome="failed")
+    assert log.path is not None
+    assert 1024 * 1024 < log.path.stat().st_size < 66 * 1024 * 1024
+
+
+def test_who_follows_a_log_whose_middle_is_left_out_sees_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "20260101T000000.000Z-1.log"
+    path.write_text("a line of the beginning\n" * 10_000)
+
+    def shorten(*_: object) -> None:
+        path.write_text("a line of the beginning\n" * 1000 + "the end\n")
+        path.with_suffix(".json").write_text("{}")
+
+    monkeypatch.setattr(StateFolder, "is_locked", lambda _: True)
+    monkeypatch.setattr(Interrupts, "sleep", shorten)
+    _follow(past_launches(PrivateFolder(tmp_path))[0], StateFolder(tmp_path))
+    assert capsys.readouterr().out.endswith("the end\n")

@@ -27,7 +27,7 @@ from clinder.output.documents import (
     status_document,
     up_document,
 )
-from clinder.output.plain import PlainProgress
+from clinder.output.plain import PlainProgress, describe
 from clinder.output.result import Result, show, show_error
 from clinder.output.text import describe_origin, plan_text, state_text, status_text
 from clinder.state import Pending, Process, State
@@ -362,3 +362,22 @@ def test_a_message_is_shown_up_to_a_limit(capsys: pytest.CaptureFixture[str], as
     out, err = capsys.readouterr()
     assert len(err) < 70_000
     assert len(out) < 50_000
+
+
+# Nothing is longer than somebody reads
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_an_error_of_megabytes_is_shown_in_part(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    error = ClinderError("the beginning " + "x" * 5_000_000 + " the end", hint="y" * 5_000_000)
+    show_error(error, as_json=as_json)
+    out, err = capsys.readouterr()
+    assert len(err) < 50_000
+    assert len(out) < 50_000
+    assert "the beginning" in err
+    assert "the end" in err
+
+
+@pytest.mark.parametrize("notice", [Message("x" * 5_000_000, warning=True), Retrying("x" * 5_000_000, "h", 1)])
+def test_a_notice_of_megabytes_is_shown_in_part(notice: Message | Retrying) -> None:
+    assert len(describe(notice, verbose=False) or "") < 30_000

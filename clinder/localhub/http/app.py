@@ -20,6 +20,7 @@ from clinder.localhub.http.stream import BuildHandler, Hub, RedirectHandler
 from clinder.localhub.http.workers import Workers
 from clinder.localhub.hub import LocalHub
 from clinder.model.errors import HubError
+from clinder.model.wording import os_hint, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,8 @@ def _serve(application: Application, port: int, listeners: list[HTTPServer]) -> 
         listening = socket.create_server((_HOST, port))
     except OSError as error:
         raise HubError(
-            f"cannot listen on {_HOST}:{port}: {error.strerror}", hint="Choose another port; 0 takes any that is free."
+            f"cannot listen on {_HOST}:{port}: {os_reason(error)}",
+            hint=os_hint(error) or "Choose another port; 0 takes any that is free.",
         ) from error
     listener = HTTPServer(application)
     listening.setblocking(False)
