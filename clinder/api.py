@@ -65,7 +65,7 @@ def launch(
         on_event: called with every event of the hub and every notice of clinder (`clinder.model.events`).
 
     Returns:
-        The session, answering with its token, its kernel proven.
+        The session, answering with its token, its kernel proven; or a warning was told that it could not be.
 
     Raises:
         ConfigError: the settings will not do.

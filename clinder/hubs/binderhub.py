@@ -30,7 +30,7 @@ from clinder.net.http import ask, follow, new_client, spaces_of, translated
 from clinder.net.loopback import REACHABLE, AddressSpace, host_of, leads_to_loopback, space_of_host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import requests
 
@@ -102,17 +102,27 @@ class BinderHub:
             self._check(response)
             yield []
             for piece in read_as_it_comes(response.raw):
-                if stream.is_closed:
-                    return
                 size += len(piece)
                 if size > _MOST_STREAM_BYTES:
                     raise HubError(f"{self.url} sent more than 1 GiB in one launch", hint=HUB_PROBLEM)
-                try:
-                    yield read_events(decoder.feed(piece))
-                except EventTooLargeError as error:
-                    raise HubError(f"{self.url}: {error}", hint=HUB_PROBLEM) from None
-                except ValueError as error:
-                    raise HubError(f"{self.url} sent an event that cannot be read: {error}", hint=HUB_PROBLEM) from None
+                yield from self._events(decoder, piece, stream)
+
+    def _events(self, decoder: EventDecoder, piece: bytes, stream: EventStream) -> Iterator[list[Event]]:
+        """Read the events that a piece of the stream completes; those behind one that cannot be read come too late."""
+        problem = ""
+        try:
+            batch = decoder.feed(piece)
+        except EventTooLargeError as error:
+            batch, problem = error.events, f"{self.url}: {error}"
+        try:
+            events = read_events(batch)
+        except ValueError as error:
+            events, behind = _readable(batch)
+            stream.add_late(behind)
+            problem = f"{self.url} sent an event that cannot be read: {error}"
+        yield events
+        if problem:
+            raise HubError(problem, hint=HUB_PROBLEM)
 
     def _request(self, client: requests.Session, spec: RepositorySpec, call: Call) -> requests.Response:
         """Send the request, along redirects: a federation's front answers 307, with a cookie for that path."""
@@ -249,6 +259,19 @@ class BinderHub:
             headers={"Accept": "application/json"},
         )
         return document, response
+
+
+def _readable(batch: Sequence[bytes]) -> tuple[list[Event], list[Event]]:
+    """Read the events before the first one that cannot be read, and those behind it that can."""
+    before: list[Event] = []
+    behind: list[Event] = []
+    events = before
+    for data in batch:
+        try:
+            events.append(Event.from_json(data))
+        except ValueError:
+            events = behind
+    return before, behind
 
 
 def _list(value: object) -> list[Any]:

@@ -56,6 +56,7 @@ class EventStream:
         self._in_process = in_process
         self._last_sign_at: float | None = None
         self._batches: deque[list[Event]] = deque()
+        self._late: list[Event] = []
         self._error: BaseException | None = None
         self._has_ended = False
         self._changed = threading.Condition()
@@ -117,6 +118,12 @@ class EventStream:
                 return None
         return (event for batch in batches for event in batch)
 
-    def late_ready(self) -> Event | None:
-        """After the stream was left: the `ready` event that came too late to be taken, if one did."""
-        return next((event for batch in self._batches for event in batch if event.phase is Phase.READY), None)
+    def add_late(self, events: Iterable[Event]) -> None:
+        """Add events that came, but are not to be taken: what came before them ends the stream."""
+        self._late += events
+
+    def late_ready(self) -> list[Event]:
+        """After the stream was left: the `ready` events that came too late to be taken."""
+        with self._changed:
+            batches = [*self._batches, self._late]
+        return [event for batch in batches for event in batch if event.phase is Phase.READY]

@@ -10,7 +10,15 @@ MAX_EVENT_BYTES = 1024 * 1024
 
 
 class EventTooLargeError(ValueError):
-    """An event, or a line that never ends, grew over the limit."""
+    """An event, or a line that never ends, grew over the limit.
+
+    Attributes:
+        events: the data of the events before it that the same bytes completed.
+    """
+
+    def __init__(self, limit_bytes: int, events: list[bytes]) -> None:
+        super().__init__(f"an event is larger than {limit_bytes} bytes")
+        self.events = events
 
 
 class EventDecoder:
@@ -52,7 +60,7 @@ class EventDecoder:
             lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
         events = self._events(lines)
         if self._size + len(self._line) > self._max:
-            raise EventTooLargeError(f"an event is larger than {self._max} bytes")
+            raise EventTooLargeError(self._max, events)
         return events
 
     def _events(self, lines: list[bytes]) -> list[bytes]:
@@ -73,7 +81,7 @@ class EventDecoder:
                 continue
             size += len(value) + 1
             if size > self._max:
-                raise EventTooLargeError(f"an event is larger than {self._max} bytes")
+                raise EventTooLargeError(self._max, events)
             data.append(value)
         self._size = size
         return events

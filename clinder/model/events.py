@@ -228,7 +228,7 @@ class Verifying:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The session answers and its kernel starts: it counts as up."""
+    """The session answers and its kernel starts, or that it could not be judged was told: the session counts as up."""
 
 
 @dataclass(frozen=True, slots=True)

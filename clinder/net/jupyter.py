@@ -7,23 +7,18 @@ token travels in a header alone.
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import secrets
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from clinder.model.errors import ClinderError, LaunchError, RefusedError, TimedOutError, UnreachableError
 from clinder.model.observation import Cause, Condition, Observation
-from clinder.model.wording import because, bounded
-from clinder.net.http import ask, new_client, translated
+from clinder.model.wording import because
+from clinder.net.http import ask, new_client
 from clinder.net.loopback import leads_to_loopback
-from clinder.system.redact import without_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import timedelta
     from types import TracebackType
 
@@ -135,80 +130,34 @@ class JupyterServer:
                 raise LaunchError(because("the hub said ready, but the session cannot be used", seen.reason))
             pause(_POLL_S)
 
-    def warm(self, kernel: str, *, deadline: float, pause: Callable[[float], None]) -> None:
-        """Start a kernel, wait until it is ready to work, and stop it again.
-
-        A kernel counts as starting until somebody opens its channels: the server then asks it for its information,
-        and shows it as idle once it has answered (by its source, `jupyter_server` 2). So the channels are opened.
+    def warm(self, kernel: str, *, deadline: float, pause: Callable[[float], None]) -> str:
+        """Start a kernel, wait until it answers, and stop it again.
 
         Args:
             kernel: the name of a kernel, or `auto` for the server's default.
             deadline: on the monotonic clock.
             pause: sleeps so many seconds, or raises to leave.
 
+        Returns:
+            Why it is not known whether the kernel works; empty where it does. The server answers all the same.
+
         Raises:
-            LaunchError: no such kernel, it died, or it was not ready in time.
+            LaunchError: there is no such kernel, it cannot be started, it died, or the server answers no more.
         """
-        what = "the server's default kernel" if kernel == "auto" else f"the kernel {kernel!r}"
-        hint = 'Look at the repository\'s environment, or set session.warm = "off" in clinder.toml.'
-        name = {} if kernel == "auto" else {"name": kernel}
-        try:
-            response, started = self._request(
-                "POST", "api/kernels", pause=pause, timeout_s=_left_s(deadline), json=name
-            )
-        except UnreachableError as error:
-            raise LaunchError(f"{what} could not be started: {error.message}", hint=hint) from error
-        identifier = started.get("id") if isinstance(started, dict) else None
-        if response.status_code != 201 or not isinstance(identifier, str):  # noqa: PLR2004
-            said = without_token(str(started.get("message") or ""), self._token) if isinstance(started, dict) else ""
-            status = because(f"HTTP {response.status_code}", bounded(said))
-            raise LaunchError(f"{what} could not be started ({status})", hint=hint)
-        path = f"api/kernels/{quote(identifier, safe='')}"
-        try:
-            with self._channels(path, _left_s(deadline)):
-                self._await_idle(path, what, hint, deadline, pause)
-        finally:
-            with contextlib.suppress(ClinderError):
-                self._request("DELETE", path)
+        from clinder.net.kernel_check import KernelCheck  # brings the WebSocket library
 
-    def _await_idle(self, path: str, what: str, hint: str, deadline: float, pause: Callable[[float], None]) -> None:
-        state = "starting"
-        while True:
-            with contextlib.suppress(UnreachableError):
-                response, kernel = self._request("GET", path, pause=pause)
-                if isinstance(kernel, dict) and "execution_state" in kernel:
-                    state = str(kernel["execution_state"])
-                if state == "idle":
-                    return
-                if state == "dead" or response.status_code in (302, 404, 424):
-                    raise LaunchError(f"{what} died while it started", hint=hint)
-            if time.monotonic() >= deadline:
-                raise LaunchError(f"{what} was not ready in time (it is {state!r})", hint=hint)
-            pause(_POLL_S)
-
-    @contextlib.contextmanager
-    def _channels(self, path: str, timeout_s: float) -> Iterator[None]:
-        """Open a kernel's WebSocket, by its opening handshake (RFC 6455) alone: nothing is said over it."""
-        with new_client() as client:
-            client.headers["Authorization"] = self._client.headers["Authorization"]
-            with translated(self._who):
-                response = client.get(
-                    f"{self._url}{path}/channels",
-                    params={"session_id": secrets.token_hex(8)},
-                    headers={
-                        "Connection": "Upgrade",
-                        "Upgrade": "websocket",
-                        "Sec-WebSocket-Version": "13",
-                        "Sec-WebSocket-Key": base64.b64encode(secrets.token_bytes(16)).decode(),
-                    },
-                    timeout=timeout_s,
-                    allow_redirects=False,
-                    stream=True,
-                )
-            with response:
-                if response.status_code != 101:  # noqa: PLR2004
-                    raise LaunchError(f"the channels of a kernel cannot be opened (HTTP {response.status_code})")
-                yield
+        check = KernelCheck(
+            kernel,
+            url=self._url,
+            token=self._token,
+            request=self._request,
+            connect_s=self._timeout_s,
+            deadline=deadline,
+            pause=pause,
+        )
+        if doubt := check.run():
+            self.await_answer(deadline=max(deadline, time.monotonic() + self._timeout_s), pause=pause)
+        return doubt
 
     def shut_down(
         self,
@@ -284,10 +233,6 @@ def _not_stopped(seen: Observation, *, was_asked: bool) -> ClinderError:
     if was_asked:
         return TimedOutError(because("the session was asked to stop, but is not confirmed stopped", reason))
     return UnreachableError(because("the session cannot be stopped", reason))
-
-
-def _left_s(deadline: float) -> float:
-    return max(deadline - time.monotonic(), 1.0)
 
 
 def _count(value: object) -> int | None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from clinder.model.events import Message
 from clinder.net.loopback import exposure
-from clinder.operations.launch import NullRecorder, launch
+from clinder.operations.launch import launch
 from clinder.operations.probe import stop_session
+from clinder.operations.recorder import NullRecorder
 from clinder.operations.results import DownAction, DownResult
 
 if TYPE_CHECKING:

@@ -51,12 +51,23 @@ class StateRecorder:
         self._transaction.write(session=session, retired=retired, pending=None)
         hand_over(session)
 
+    def retire(self, session: Session) -> None:
+        """Record a session that is running and not wanted, before it is stopped."""
+        state = self._transaction.state
+        if session not in state.retired:
+            self._transaction.write(retired=(*state.retired, session))
+
     def discard(self, session: Session, *, is_gone: bool) -> bool:
-        """Restore the replaced session; the discarded one stays recorded as retired unless it is gone."""
-        retired = tuple(each for each in self._transaction.state.retired if each != self._replaced)
+        """Remove a recorded or retired session, which stays retired unless it is gone; a replaced one is restored."""
+        state = self._transaction.state
+        current, pending = state.session, state.pending
+        retired = tuple(each for each in state.retired if each != session)
+        if current == session:
+            current, pending = self._replaced, self._pending
+            retired = tuple(each for each in retired if each != self._replaced)
         if not is_gone:
             retired = (*retired, session)
-        self._transaction.write(session=self._replaced, retired=retired, pending=self._pending)
+        self._transaction.write(session=current, retired=retired, pending=pending)
         return not is_gone
 
     def complete(self, session: Session) -> None:

@@ -15,6 +15,7 @@ from clinder.model.phases import PhaseClock
 from clinder.model.wording import os_reason
 from clinder.output.bounded import BoundedFile
 from clinder.output.clean import clean
+from clinder.system.redact import without_tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +94,7 @@ class LaunchLog:
     def _line(self, text: str) -> None:
         if self._file:
             prefix = f"{time.monotonic() - self._began:9.3f} clinder   "
-            self._file.write(prefix + clean(text).replace("\n", f"\n{prefix}") + "\n")
+            self._file.write(prefix + clean(without_tokens(text)).replace("\n", f"\n{prefix}") + "\n")
             self._file.flush()
 
     def _begin(self, attempt: Attempt) -> None:

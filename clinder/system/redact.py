@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 OWN_VARIABLES = ("CLINDER_BUILD_TOKEN", "CLINDER_SESSION")
 """What is meant for clinder alone."""
 _MARK = "***"
+_PARAMETER = re.compile(r"([?&]token=)[^\s&#\"'<>]+")
 
 
 def without_token(text: str, token: object) -> str:
@@ -14,3 +20,10 @@ def without_token(text: str, token: object) -> str:
     if not isinstance(token, str) or not token:
         return text
     return text.replace(token, _MARK).replace(quote(token, safe=""), _MARK)
+
+
+def without_tokens(text: str, tokens: Iterable[object] = ()) -> str:
+    """Take tokens out of a text, and whatever is a token by its place in a URL."""
+    for token in tokens:
+        text = without_token(text, token)
+    return _PARAMETER.sub(rf"\1{_MARK}", text) if "token=" in text else text

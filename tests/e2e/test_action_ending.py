@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from embedded import eventually
+from hub.channels import silent
 from hub.servers import TOKEN, Connection, JupyterSession, Server, event, stream
 from runner.world import clinders, job, runner_temp
 
@@ -116,7 +117,7 @@ def test_a_step_that_is_killed_before_the_image_is_built_launches_nothing(job: J
 def test_a_session_whose_step_was_killed_with_all_its_children_is_stopped(
     job: Job, session: JupyterSession, hub: Server
 ) -> None:
-    session.kernel_states = ["starting"]
+    session.kernel = silent
     step = job.step(hub_url=hub.url, repo="org/name")
     main = step.start()
     step.await_output("starting a kernel", main)

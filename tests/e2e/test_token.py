@@ -234,11 +234,20 @@ def echo(status: int) -> Handler:
     return handle
 
 
-@pytest.mark.parametrize("fault", ["kernel", "status", "url with the token", "bad url", "redirect", "unreachable"])
+FAULTS = ["kernel", "status", "url with the token", "bad url", "redirect", "unreachable", "failed", "failed before"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_no_failure_tells_it(place: Place, hub: Server, session: JupyterSession, fault: str) -> None:
     with Server() as elsewhere:
         if fault == "kernel":
             session.overrides["POST", "api/kernels"] = echo(500)
+            listed = {"default": "x", "kernelspecs": {TOKEN: {}, FORMS[1]: {}}}
+            session.overrides["GET", "api/kernelspecs"] = lambda _request, connection: connection.json(200, listed)
+        elif fault.startswith("failed"):
+            failed = event("failed", f"no: /user/x/?token={FORMS[1]} {TOKEN}\n")
+            pieces = (failed + session.ready(),) if fault == "failed" else (failed, 0.2, session.ready())
+            hub.handler = stream(*pieces, "hold")
         elif fault == "status":
             session.overrides["GET", "api/status"] = echo(403)
         elif fault == "redirect":

@@ -10,6 +10,7 @@ import socket
 import threading
 from dataclasses import dataclass, field
 
+from hub.channels import answering, serve
 from hub.servers import DEATHS, LIMIT_S, Connection, Handler, Request, Server, event, play
 
 _PREFIX = "/user/"
@@ -130,8 +131,7 @@ def _serve(known: Launched, request: Request, path: str, connection: Connection)
             known.kernels.append(f"k{len(known.kernels)}")
             connection.json(201, {"id": known.kernels[-1]})
         case "GET", ["kernels", _, "channels"]:
-            connection.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-            connection.hold()
+            serve(request, connection, answering, 0)
         case "GET", ["kernels", identifier]:
             connection.json(200, {"id": identifier, "execution_state": "idle"})
         case "DELETE", ["kernels", identifier]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Self, TypeAlias
 from urllib.parse import urlsplit
 
+from hub.channels import Kernel, answering, serve
+
 LIMIT_S = 20.0
 TOKEN = "0123456789abcdefsecret"
 
@@ -98,6 +100,21 @@ class Connection:
         if left and self.left_at is None:
             self.left_at = time.monotonic()
         return left
+
+    def wait_for_data(self) -> None:
+        """Pause until the client has sent something.
+
+        Raises:
+            ConnectionResetError: the client left, or the test is over.
+        """
+        while not select.select([self._socket], [], [], 0.01)[0]:
+            if self._is_over.is_set():
+                raise ConnectionResetError("the test is over")
+        if self.is_left():
+            raise ConnectionResetError("the client left")
+
+    def receive(self) -> bytes:
+        return self._socket.recv(65536)
 
     def reset(self) -> None:
         """Cut the connection with a reset, as a proxy that dies does."""
@@ -243,7 +260,9 @@ class JupyterSession(Server):
 
     Attributes:
         mode: `running`, or one of `DEATHS`.
-        kernel_states: what a kernel's state reads as, one after the other, once its channels were opened.
+        kernel: how its kernels behave on their channels.
+        kernel_states: what a kernel's state reads as over REST, one after the other, once its channels were opened.
+        speaks_v1: whether its channels know the binary protocol.
         on_shutdown: what a shutdown leads to; by default the session then reads as `302`.
     """
 
@@ -252,7 +271,9 @@ class JupyterSession(Server):
         self.base = f"/user/{name}/"
         self.mode = "running"
         self.after_shutdown = "302"
+        self.kernel: Kernel = answering
         self.kernel_states = ["idle"]
+        self.speaks_v1 = True
         self.kernels: dict[str, bool] = {}
         self.overrides: dict[tuple[str, str], Handler] = {}
 
@@ -311,10 +332,8 @@ class JupyterSession(Server):
                 connection.json(201, {"id": identifier, "name": "python3", "execution_state": "starting"})
             case "GET", ["kernels", identifier, "channels"]:
                 self.kernels[identifier] = True
-                connection.send(
-                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-                )
-                connection.hold()
+                number = len(self.channels_opened) - 1
+                serve(request, connection, self.kernel, number, speaks_v1=self.speaks_v1)
             case "GET", ["kernels", identifier]:
                 connection.json(200, {"id": identifier, "name": "python3", "execution_state": self._state(identifier)})
             case "DELETE", ["kernels", identifier]:
@@ -327,6 +346,11 @@ class JupyterSession(Server):
         if not self.kernels[identifier]:
             return "starting"
         return self.kernel_states.pop(0) if len(self.kernel_states) > 1 else self.kernel_states[0]
+
+    @property
+    def channels_opened(self) -> list[Request]:
+        """The requests to open channels so far."""
+        return [request for request in list(self.requests) if request.path.endswith("/channels")]
 
     @property
     def was_shut_down(self) -> bool:

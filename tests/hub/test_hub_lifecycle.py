@@ -127,7 +127,7 @@ def test_the_old_session_stays_if_the_kernel_of_its_replacement_fails(
 ) -> None:
     up(configure(), context)
     hub.handler = second.launch()
-    second.kernel_states = ["dead"]
+    second.kernel = lambda channels: channels.status("dead")
     with pytest.raises(ClinderError, match="died while it started"):
         up(configure(ref="v2"), context)
     assert urls(recorded(configure())) == (session.session_url, [])

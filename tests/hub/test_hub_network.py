@@ -83,7 +83,12 @@ def secured(hub: Server, session: JupyterSession, authority: trustme.CA) -> Iter
 @pytest.fixture
 def proxy(secured: Secured) -> Iterator[Proxy]:
     with Proxy(
-        {HUB: secured.hub_front.port, SESSION: secured.session_front.port, "plain.test": secured.hub.port}
+        {
+            HUB: secured.hub_front.port,
+            SESSION: secured.session_front.port,
+            "plain.test": secured.hub.port,
+            "plain-session.test": secured.session.port,
+        }
     ) as it:
         yield it
 
@@ -111,6 +116,7 @@ def test_an_authority_of_ones_own_is_believed_for_hub_and_session(
     secured.hub.handler = secured.session.launch(url=secured.session_url)
     made = start(configure(hub=secured.hub_url), context)
     assert made.url == secured.session_url
+    assert told(context) == [], "its kernel answered, over a WebSocket"
     assert stop(made, configure(), context)
     assert secured.session.was_shut_down
 
@@ -201,10 +207,29 @@ def test_hub_and_session_are_reached_through_a_proxy_that_sees_neither_path_nor_
     through(monkeypatch, **{variable: proxy.url})
     secured.hub.handler = secured.session.launch(url=f"https://{SESSION}{secured.session.base}")
     made = start(configure(hub=f"https://{HUB}"), context)
+    assert told(context) == [], "its kernel answered, over a WebSocket"
     stop(made, configure(), context)
     assert secured.session.was_shut_down
     assert set(proxy.asked) == {f"CONNECT {HUB}:443", f"CONNECT {SESSION}:443"}
     assert TOKEN not in "".join(proxy.heads)
+
+
+@pytest.mark.usefixtures("believed")
+def test_hub_and_session_are_reached_through_a_proxy_that_speaks_tls_itself(
+    secured: Secured,
+    proxy: Proxy,
+    authority: trustme.CA,
+    configure: Configure,
+    context: RunContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with TlsFront(proxy.port, certificate(authority, "127.0.0.1")) as front:
+        through(monkeypatch, HTTPS_PROXY=f"https://127.0.0.1:{front.port}")
+        secured.hub.handler = secured.session.launch(url=f"https://{SESSION}{secured.session.base}")
+        made = start(configure(hub=f"https://{HUB}"), context)
+        assert told(context) == [], "its kernel answered, over a WebSocket within TLS within TLS"
+        stop(made, configure(), context)
+    assert secured.session.was_shut_down
 
 
 @pytest.mark.usefixtures("believed")
@@ -215,6 +240,18 @@ def test_a_hub_in_the_clear_is_reached_through_http_proxy(
     secured.hub.handler = secured.session.launch(url=f"https://{SESSION}{secured.session.base}")
     start(configure(hub="http://plain.test"), context)
     assert proxy.asked[0] == "GET http://plain.test/build/gh/org/name/main"
+
+
+def test_a_kernel_of_a_session_in_the_clear_is_reached_through_http_proxy(
+    secured: Secured, proxy: Proxy, configure: Configure, context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through(monkeypatch, HTTP_PROXY=proxy.url)
+    secured.hub.handler = secured.session.launch(url=f"http://plain-session.test{secured.session.base}")
+    start(configure(), context)
+    assert ["not encrypted" in text for text in told(context)] == [True], "nothing is said of its kernel"
+    assert f"GET {secured.session.channels_opened[0].target}" in str(proxy.asked).replace(
+        "http://plain-session.test", ""
+    )
 
 
 @pytest.mark.parametrize(("no_proxy", "ways"), [("0.0.0.0", 0), ("*", 0), ("elsewhere.test", 1)])
@@ -245,6 +282,7 @@ def test_what_leads_to_this_machine_is_asked_of_no_proxy(
 ) -> None:
     through(monkeypatch, HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, ALL_PROXY=proxy.url)
     made = start(configure(), context)
+    assert told(context) == [], "its kernel answered, over a WebSocket"
     stop(made, configure(), context)
     assert session.was_shut_down
     assert proxy.heads == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
@@ -190,31 +189,6 @@ def test_credentials_of_netrc_are_not_sent(
 # Proving, after `ready`
 
 
-def test_a_session_counts_as_up_when_its_kernel_is_idle(
-    session: JupyterSession, configure: Configure, context: RunContext
-) -> None:
-    session.kernel_states = ["starting", "starting", "idle"]
-    start(configure(), context)
-    assert session.kernel_states == ["idle"], "its state was read until it was idle"
-    assert session.kernels == {}, "the kernel was stopped again"
-
-
-def test_the_servers_default_kernel_is_started_unless_one_is_named(
-    session: JupyterSession, configure: Configure, context: RunContext
-) -> None:
-    start(configure(), context)
-    start(configure(session__warm="ir"), context)
-    bodies = [json.loads(request.body) for request in session.asked(f"{session.base}api/kernels", "POST")]
-    assert bodies == [{}, {"name": "ir"}]
-
-
-def test_no_kernel_is_started_where_that_is_off(
-    session: JupyterSession, configure: Configure, context: RunContext
-) -> None:
-    start(configure(session__warm="off"), context)
-    assert {request.path for request in session.requests} == {f"{session.base}api/status"}
-
-
 def test_a_proxy_that_says_503_for_a_moment_after_ready_is_borne(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
@@ -232,66 +206,6 @@ def test_a_proxy_that_says_503_for_a_moment_after_ready_is_borne(
     session.overrides["GET", "api/status"] = not_yet
     start(configure(), context)
     assert len(session.asked(f"{session.base}api/status")) >= 3
-
-
-def answer(status: int, document: object) -> Handler:
-    return lambda _request, connection: connection.json(status, document)
-
-
-@pytest.mark.parametrize(
-    ("break_it", "words"),
-    [
-        (lambda session: setattr(session, "kernel_states", ["starting", "dead"]), "died while it started"),
-        (lambda session: setattr(session, "kernel_states", ["starting"]), "was not ready in time (it is 'starting')"),
-        (
-            lambda session: session.overrides.update({("POST", "api/kernels"): answer(501, {"message": "No kernel"})}),
-            "could not be started (HTTP 501: No kernel)",
-        ),
-        (
-            lambda session: session.overrides.update({("POST", "api/kernels"): answer(201, {"id": 5})}),
-            "could not be started (HTTP 201)",
-        ),
-        (
-            lambda session: session.overrides.update({("POST", "api/kernels"): answer(500, None)}),
-            "could not be started (HTTP 500)",
-        ),
-        (
-            lambda session: session.overrides.update({("GET", "api/kernels/k0/channels"): answer(404, {})}),
-            "channels",
-        ),
-    ],
-    ids=["dies", "never idle", "none", "odd id", "broken", "no channels"],
-)
-def test_a_server_without_a_working_kernel_is_shut_down_and_the_launch_has_failed(
-    session: JupyterSession,
-    configure: Configure,
-    context: RunContext,
-    break_it: Callable[[JupyterSession], None],
-    words: str,
-) -> None:
-    break_it(session)
-    error = failure(configure(timeouts__launch=1), context)
-    assert isinstance(error, LaunchError)
-    assert error.exit_status == 5
-    assert words in error.message
-    assert session.was_shut_down
-    assert error.hint.endswith("The session was stopped.")
-    assert error.session is None
-
-
-def test_a_launch_whose_kernel_fails_is_not_tried_again(
-    session: JupyterSession, hub: Server, configure: Configure, context: RunContext
-) -> None:
-    session.kernel_states = ["dead"]
-    failure(configure(retry__attempts=3), context)
-    assert len(hub.requests) == 1
-
-
-def test_what_a_server_says_of_its_kernel_reaches_the_user(
-    session: JupyterSession, configure: Configure, context: RunContext
-) -> None:
-    session.overrides["POST", "api/kernels"] = answer(400, {"message": "No such kernel named ir"})
-    assert "No such kernel named ir" in failure(configure(session__warm="ir"), context).message
 
 
 @pytest.mark.parametrize(("mode", "words"), [("404", "no such server"), ("403 JSON", "refuses the token")])
