@@ -1,7 +1,7 @@
-"""clinder keeps one Binder session: it launches it, looks at it and stops it, as `clinder.toml` declares.
+"""Launch, inspect and stop one Binder session, as declared in `clinder.toml`.
 
-From Python: `launch`, `stop` and `session` (a context manager), the `Session` they are about and the errors they
-raise, of which `ClinderError` is the base. Importing the package costs next to nothing; they are imported when used.
+The Python interface is `launch`, `stop` and `session` (a context manager), the class `Session`, and `ClinderError`, the
+base class of all errors. They are imported when they are first used, so that importing the package is fast.
 """
 
 from __future__ import annotations

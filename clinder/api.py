@@ -1,4 +1,4 @@
-"""clinder from Python: launch a session, use it, stop it. The command line's `start` and `stop` are made of the same.
+"""The Python interface: launch, use and stop a session, as `clinder start` and `clinder stop` do.
 
 ```python
 with clinder.session("org/name", hub="https://mybinder.org") as session:
@@ -52,26 +52,26 @@ def launch(
     build_token: str | None = None,
     on_event: Listener = discard,
 ) -> Session:
-    """Launch a session; who calls this stops it again (`stop`).
+    """Launch a session. The caller is responsible for stopping it (see `stop`).
 
     Args:
-        repo: the repository, in any form that `--repo` takes.
+        repo: the repository, in any form that `--repo` accepts.
         hub: the hub's URL, or `local`.
         ref: branch, tag or commit.
         settings: more settings by dotted key, such as `{"timeouts.build": "20m"}`, or a list of hubs as `hub`; the
-            arguments of their own win.
-        file: a `clinder.toml` to read; the environment's `CLINDER_…` variables count as well.
-        build_token: for hubs that ask for one; else `CLINDER_BUILD_TOKEN`.
-        on_event: called with every event of the hub and every notice of clinder (`clinder.model.events`).
+            other arguments take precedence.
+        file: a `clinder.toml` to read. `CLINDER_…` environment variables apply as well.
+        build_token: the build token, if the hub requires one; defaults to `CLINDER_BUILD_TOKEN`.
+        on_event: called with every event of the hub and every progress notice of clinder (`clinder.model.events`).
 
     Returns:
-        The session, answering with its token, its kernel proven; or a warning was told that it could not be.
+        The session. Its server answers, and its kernel starts, unless a warning says that the kernel could not be checked.
 
     Raises:
-        ConfigError: the settings will not do.
-        BuildError, LaunchError: the hub could not build or launch.
-        RefusedError, HubError, TimedOutError: the hub refuses, cannot be used, or takes too long.
-        KeyboardInterrupt: Ctrl-C; a session that was already on its way has been stopped.
+        ConfigError: the settings are invalid.
+        BuildError, LaunchError: the build or the launch failed.
+        RefusedError, HubError, TimedOutError: the hub refused, cannot be used, or took too long.
+        KeyboardInterrupt: Ctrl-C was pressed; a session that was being launched has been stopped.
     """
     config = _configure(on_event, settings, file, repo=repo, hub=hub, ref=ref)
     session = _launch(config, on_event, build_token)
@@ -85,14 +85,14 @@ def _launch(config: Config, on_event: Listener, build_token: str | None) -> Sess
 
 
 def stop(session: Session, *, settings: Mapping[str, object] | None = None, on_event: Listener = discard) -> bool:
-    """Stop a session and wait until it is seen to be gone.
+    """Stop a session and wait until it is confirmed stopped.
 
     Returns:
-        False where it was gone already.
+        Whether this call stopped it; false if it was not running.
 
     Raises:
-        TimedOutError: it was asked to end, and was not seen to be gone in time (`timeouts.stop`).
-        UnreachableError: it could not even be asked.
+        TimedOutError: it was not confirmed stopped in time (`timeouts.stop`).
+        UnreachableError: the request to stop could not be sent.
     """
     return _stop(session, _configure(on_event, settings), on_event)
 
@@ -113,7 +113,7 @@ def session(
     build_token: str | None = None,
     on_event: Listener = discard,
 ) -> Iterator[Session]:
-    """Launch a session for the time of a `with` block, and stop it whatever ends the block.
+    """Launch a session for a `with` block, and stop it at the end of the block, even after an error.
 
     A session of the embedded hub also ends where this process is killed.
 
@@ -129,7 +129,7 @@ def session(
 
 @contextlib.contextmanager
 def _context(on_event: Listener, build_token: str | None) -> Iterator[RunContext]:
-    """Take Ctrl-C over while clinder works, where Python's own handler has it, so that no session is left behind."""
+    """Handle Ctrl-C during the operation, unless the caller has its own handler, so that no session is orphaned."""
     token = build_token or os.environ.get("CLINDER_BUILD_TOKEN") or None
     is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     try:

@@ -1,1 +1,1 @@
-"""Settings: `clinder.toml`, options and environment variables, where each value came from, and what `init` finds."""
+"""Settings from `clinder.toml`, options and environment variables, with their sources; and discovery for `init`."""

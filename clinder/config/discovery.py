@@ -1,7 +1,7 @@
-"""What a folder shows of hub, repository and ref: its git remote and branch, `myst.yml`, an old `_config.yml`.
+"""Discovery of hub, repository and ref in a folder: in `myst.yml`, an old `_config.yml`, and the git remote and branch.
 
-Where several say something, the most particular wins: what a file says of Binder, then git, then what a file says of
-the repository in general.
+The most specific source takes precedence: the Binder settings of a file, then git, then the general repository settings
+of a file.
 """
 
 from __future__ import annotations
@@ -36,33 +36,33 @@ _THEME_OPTIONS = ("sphinx", "config", "html_theme_options")
 
 @dataclass
 class Discovery:
-    """What was found, the most particular first.
+    """The result of a discovery.
 
     Attributes:
-        values: by key (`hub`, `repo`, `ref`), with where it was found.
-        notes: what else a user should know, a sentence each.
+        values: the values by key (`hub`, `repo`, `ref`), with their sources.
+        notes: further messages for the user, one sentence each.
     """
 
     values: dict[str, Value] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def offer(self, key: str, given: object, source: str) -> None:
-        """Take a value, unless a more particular one is there or it is no text."""
+        """Add a value, unless a more specific one was found or it is not a string."""
         if isinstance(given, str) and given.strip() and key not in self.values:
             self.values[key] = Value(given.strip(), source)
 
     def offer_repository(self, given: object, source: str, provider: object = None) -> bool:
-        """Take a repository in whatever form a file has it, with the ref and hub that it may bear."""
+        """Add a repository in any form, with the ref and the hub in it; return whether it was added."""
         if "repo" in self.values or not isinstance(given, str) or not given.strip():
             return False
         prefix = _provider_id(provider)
         try:
             link = read_repository(f"{prefix}:{given}" if prefix and "://" not in given else given)
         except ClinderError as error:
-            self.notes.append(f"{source} is passed over: {error.message}")
+            self.notes.append(f"{source} is skipped: {error.message}")
             return False
         if link.provider == LOCAL:
-            self.notes.append(f"{source} is passed over: it is a folder, which no hub can reach")
+            self.notes.append(f"{source} is skipped: it is a folder, which no hub can reach")
             return False
         self.offer("repo", link.text, source)
         self.offer("ref", link.ref, source)
@@ -71,17 +71,17 @@ class Discovery:
 
 
 def _provider_id(thebe_name: object) -> str | None:
-    """Get the id of the provider that `myst.yml` calls by its name for thebe."""
+    """Get the id of a provider from its name in thebe, which `myst.yml` uses."""
     name = str(thebe_name).lower()
     return next((provider.id for provider in PROVIDERS.values() if provider.thebe_name == name), None)
 
 
 def discover(folder: Path, *, hub: str | None = None, repo: str | None = None, ref: str | None = None) -> Discovery:
-    """Find hub, repository and ref for a folder.
+    """Discover hub, repository and ref for a folder.
 
     Args:
-        folder: where to look.
-        hub: wins over what is found, as do `repo` and `ref`.
+        folder: the folder to search.
+        hub: takes precedence over what is found, as do `repo` and `ref`.
         repo: see `hub`.
         ref: see `hub`.
 
@@ -104,24 +104,23 @@ def discover(folder: Path, *, hub: str | None = None, repo: str | None = None, r
         raise UsageError(
             "\n  ".join(
                 [
-                    f"{show_path(folder)} shows no repository: "
-                    "neither a git remote nor myst.yml nor _config.yml names one",
+                    f"no repository was found in {show_path(folder)}: no git remote, myst.yml or _config.yml names one",
                     *found.notes,
                 ]
             ),
-            hint="Give --repo org/name; or --hub local to use this folder itself.",
+            hint="Use --repo org/name, or --hub local to use this folder itself.",
         )
     found.offer("hub", DEFAULT_HUB, "default")
     return found
 
 
 def _read(found: Discovery, path: Path) -> dict[str, Any]:
-    """Read a YAML file; one that is not there, or that another user has put there, says nothing.
+    """Read a YAML file; the result is empty if it does not exist or belongs to another user.
 
     Raises:
         UsageError: it cannot be read.
     """
-    if not os.path.isfile(path):  # noqa: PTH113  # Path's raises where it may not look
+    if not os.path.isfile(path):  # noqa: PTH113  # Path.is_file raises without permission
         return {}
     from clinder.system.untrusted_yaml import read_yaml  # imports PyYAML
 
@@ -144,7 +143,7 @@ def _at(document: object, *keys: str) -> Any:
 
 
 def _read_myst_binder(found: Discovery, document: dict[str, Any], name: str) -> None:
-    """Read what `myst.yml` says of Binder: `project.jupyter.binder`, or as thebe has it, at three places."""
+    """Read the Binder settings in `myst.yml`: `project.jupyter.binder`, or one of three places used with thebe."""
     for keys in (("project", "jupyter"), ("project", "thebe"), ("site", "thebe"), ("thebe",)):
         binder = _at(document, *keys, "binder")
         source = f"{'.'.join(keys)}.binder, {name}"
@@ -157,27 +156,27 @@ def _read_myst_binder(found: Discovery, document: dict[str, Any], name: str) -> 
     found.offer_repository(_at(document, "project", "binder"), f"project.binder, {name}")
     tags = _at(document, "project", "tags")
     if isinstance(tags, list) and BUILD_ON_BINDER_TAG in tags:
-        found.notes.append(f"the tag {BUILD_ON_BINDER_TAG} in {name} says that it is built on a hub: so it will be")
+        found.notes.append(f"the tag {BUILD_ON_BINDER_TAG} in {name} requests what clinder does: a build on a hub")
 
 
 def _read_book_binder(found: Discovery, document: dict[str, Any], name: str) -> None:
-    """Read an old Jupyter Book's `_config.yml`: the hub of its launch buttons, and how it was executed.
+    """Read the `_config.yml` of Jupyter Book 1: the hub of its launch buttons, and its execution mode.
 
-    The cookbooks of Project Pythia had launch buttons and repository among the options of their theme.
+    The cookbooks of Project Pythia have launch buttons and repository in their theme options.
     """
     for keys in ((), _THEME_OPTIONS):
         place = (*keys, "launch_buttons", "binderhub_url")
         found.offer("hub", _at(document, *place), f"{'.'.join(place)}, {name}")
     executed = _at(document, "execute", "execute_notebooks")
     if executed == "binder":
-        found.notes.append(f"execute_notebooks: binder in {name} is what `clinder run` does now")
+        found.notes.append(f"execute_notebooks: binder in {name}: `clinder run` replaces this")
     elif executed == "off" or executed is False:
-        found.notes.append(f"execute_notebooks is off in {name}: nothing needs a session, unless that changes")
+        found.notes.append(f"execute_notebooks is off in {name}: a session is not needed unless you change this")
     timeout = _at(document, "execute", "timeout")
     if isinstance(timeout, int | float | str):
         found.notes.append(
-            f"execute.timeout = {show_value(timeout)} in {name} is a limit for each cell, which clinder does not know: "
-            "give it to what executes the notebooks"
+            f"execute.timeout = {show_value(timeout)} in {name} is a limit for each cell, which clinder does not have: "
+            "set it in the program that executes the notebooks"
         )
 
 
@@ -191,28 +190,28 @@ def _read_book_repository(found: Discovery, document: dict[str, Any], name: str)
 
 
 def _read_git(found: Discovery, folder: Path) -> None:
-    """Take the remote that the branch follows, else `origin`, else the first one; and the branch."""
+    """Read the current branch and its upstream remote, else `origin`, else the first remote."""
     try:
         for name, url, branch in _remotes(folder):
             if found.offer_repository(url, f"git remote {name}"):
                 found.offer("ref", branch, "git branch")
                 return
     except OSError as error:
-        found.notes.append(f"the folder's git remotes are not known: {error}")
+        found.notes.append(f"the git remotes of the folder cannot be read: {error}")
 
 
 def _remotes(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield name, URL and branch of each remote, those that count most first.
+    """Yield name, URL and branch of each remote, in order of precedence.
 
     Raises:
-        OSError: git is not there, or does not answer.
+        OSError: git is not installed, or does not answer.
     """
     names = _git(folder, "remote").split()
     branch = _git(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
     followed = _git(folder, "config", "--get", f"branch.{branch}.remote") if branch else ""
     for name in _unique([followed, "origin", *names]):
         if name in names:
-            # A password in a remote, as CI services have it, is theirs: it must not come into a file that is committed.
+            # CI services put passwords into remotes. They must not get into a file that is committed.
             url = re.sub(r"^(https?://)[^/]*@", r"\1", _git(folder, "remote", "get-url", "--", name))
             yield name, url, branch
 
@@ -222,6 +221,6 @@ def _unique(names: list[str]) -> Iterator[str]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Ask git; empty where it has no answer."""
+    """Run git; return its output, or an empty string if it fails."""
     answer = run_git(reading(folder, *arguments), timeout_s=_GIT_TIMEOUT_S)
     return answer.printed.strip() if answer.status == 0 else ""

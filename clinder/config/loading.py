@@ -1,6 +1,6 @@
-"""`clinder.toml`, read together with the options and the environment; every value knows where it came from.
+"""Loading of settings from options, the environment and `clinder.toml`, with the source of each value.
 
-A value is taken from the command line, else the environment, else the file, else the default.
+Options take precedence over the environment, the environment over the file, and the file over the defaults.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ if TYPE_CHECKING:
 
 _NOT_SETTINGS = ("BUILD_TOKEN", "SESSION", "STATE_DIR", "CONFIG", "CACHE_DIR", "LOCK_TIMEOUT")
 _MOST_UNKNOWN = 20
-"""Keys that are named, with the nearest known one: to find that takes longer than to read the file."""
+"""How many unknown keys are named: finding the most similar known key takes longer than reading the file."""
 _LONGEST_KEY = 100
 
 
 @dataclass(frozen=True)
 class Value:
-    """A value as it was given, with the place where it was."""
+    """A value as given, with its source."""
 
     given: object
     source: str
@@ -61,16 +61,16 @@ class Value:
 
 @dataclass(frozen=True)
 class Config:
-    """What is declared, wherever it was declared.
+    """The loaded settings.
 
     Attributes:
-        settings: every value, checked.
-        sources: by dotted key, where a value came from: `clinder.toml`, `--ref`, `CLINDER_REF`, `default`.
-        link: what the text of `repo` says; `None` where no repository is declared.
+        settings: all values, validated.
+        sources: the source of each value, by dotted key: `clinder.toml`, `--ref`, `CLINDER_REF`, `default`.
+        link: the parsed value of `repo`; `None` if no repository is declared.
         file: the `clinder.toml` that was read, if any.
-        known_state_dir: the `.clinder` that goes with it; `None` where the current folder, in which it is, was deleted.
-        warnings: what looks wrong but stops nothing.
-        state_dir_is_named: whether the state folder is one that an option or a variable names.
+        known_state_dir: the state folder; `None` if it would be in the current folder, and that was deleted.
+        warnings: problems that are not errors.
+        state_dir_is_named: whether an option or a variable names the state folder.
     """
 
     settings: Settings
@@ -83,10 +83,10 @@ class Config:
 
     @property
     def state_dir(self) -> Path:
-        """The `.clinder` that goes with the file.
+        """The state folder.
 
         Raises:
-            UsageError: it is in the current folder, and that was deleted.
+            UsageError: it would be in the current folder, and that was deleted.
         """
         return self.known_state_dir or current_folder() / STATE_DIR_NAME
 
@@ -97,25 +97,25 @@ class Config:
 
     @property
     def timeouts(self) -> Timeouts:
-        """How long to wait, and for what."""
+        """The time limits."""
         return self.settings.timeouts
 
     def spec(self) -> RepositorySpec:
-        """Say which repository spec is declared.
+        """Get the declared repository spec.
 
         Raises:
             ConfigError: no repository is declared.
         """
         if self.link is None:
-            where = f"{self.file.name} names none" if self.file else f"there is no {FILE_NAME}"
+            where = f"{self.file.name} has no repo" if self.file else f"there is no {FILE_NAME}"
             raise ConfigError(
-                f"no repository is declared: {where}, and neither --repo nor CLINDER_REPO is given",
-                hint="`clinder init` writes a clinder.toml; or give --repo org/name.",
+                f"no repository is declared: {where}, and neither --repo nor CLINDER_REPO is set",
+                hint="Run `clinder init` to write a clinder.toml, or use --repo org/name.",
             )
         return self.link.spec(self.settings.ref)
 
     def describe(self, key: str) -> str:
-        """Write a setting with its provenance: `timeouts.build = 45m (clinder.toml)`."""
+        """Format a setting with its source: `timeouts.build = 45m (clinder.toml)`."""
         value: Any = self.settings
         for name in key.split("."):
             value = getattr(value, name)
@@ -132,44 +132,47 @@ def load_config(
     file: Path | None = None,
     state_dir: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    name_option: Callable[[str], str] = option_name,
 ) -> Config:
-    """Bring options, environment and file together.
+    """Load the settings from options, the environment and a file.
 
     Args:
-        options: by dotted key, what the command line says; `None` values count as not given.
-        file: the `clinder.toml` to read; none is looked for here (`find_file` does).
-        state_dir: the state folder, where the command line names one.
-        environment: `os.environ` if left out.
+        options: values of options by dotted key; `None` means that an option was not given.
+        file: the `clinder.toml` to read. It is not searched for here; use `find_file`.
+        state_dir: the state folder, if an option names one.
+        environment: defaults to `os.environ`.
+        name_option: gets the name of the option for a key, for sources and errors.
 
     Raises:
-        ConfigError: with every fault that was found, each saying where it stands.
+        ConfigError: one or more values are invalid; the error lists all of them, with their sources.
     """
     environment = os.environ if environment is None else environment
-    faults: list[str] = []
+    problems: list[str] = []
     warnings: list[str] = []
     layers = [
-        _from_options(options or {}, faults),
+        _from_options(options or {}, name_option, problems),
         _from_environment(environment, warnings),
-        _from_file(file, faults) if file else {},
+        _from_file(file, problems) if file else {},
     ]
     values: dict[str, Value] = {}
     link: RepositoryLink | None = None
     for layer in layers:
-        layer_link = _expand_link(layer, file, faults)
+        layer_link = _expand_link(layer, file, problems)
         if link is None:
             link = layer_link
         for key, value in layer.items():
             values.setdefault(key, value)
-    settings = _check(values, faults)
+    settings = _check(values, problems)
     if settings and link:
-        _check_together(settings, link, values, faults)
-    if faults or settings is None:
+        _check_together(settings, link, values, problems)
+    if problems or settings is None:
         where = show_path(file) if file else "the settings"
-        raise ConfigError(f"{where}: {_count(faults)}", faults=faults, hint="`clinder.toml.example` shows every key.")
+        hint = "`clinder.toml.example` shows every key."
+        raise ConfigError(f"{where}: {_count(problems)}", problems=problems, hint=hint)
     sources = {key: values[key].source if key in values else "default" for key in setting_keys()}
     warnings += [f"{danger} ({sources['hub']})" for hub in settings.hub if (danger := exposure(hub))]
     known_state_dir: Path | None = None
-    with contextlib.suppress(UsageError):  # what needs no state does without the current folder, too
+    with contextlib.suppress(UsageError):  # commands without state also work without the current folder
         known_state_dir = find_state_dir(file, state_dir, environment)
     is_named = is_state_dir_named(state_dir, environment)
     return Config(settings, sources, link, file, known_state_dir, tuple(warnings), is_named)
@@ -178,18 +181,19 @@ def load_config(
 def load_config_despite_file(
     find: Callable[[], Path | None], *, options: Mapping[str, object] | None = None, state_dir: Path | None = None
 ) -> Config:
-    """Bring options, environment and file together; a file that cannot be used is ignored, with a warning.
+    """Load the settings as `load_config` does, but ignore a file that cannot be used, with a warning.
 
-    For what needs no more than the recorded session: it is stopped whatever the file says, and whoever it belongs to.
+    This is for commands that only need the recorded session, such as `down`: they work even if the file is invalid or
+    belongs to another user.
 
     Args:
-        find: finds the file.
+        find: a function that finds the file.
         options: see `load_config`.
         state_dir: see `load_config`.
 
     Raises:
-        ConfigError: options or environment are invalid; or the file cannot be used, and there is no state folder.
-        UsageError: the current folder was deleted, and the state would be there.
+        ConfigError: an option or a variable is invalid; or the file cannot be used, and there is no state folder.
+        UsageError: the state folder would be in the current folder, and that was deleted.
     """
     try:
         return load_config(options=options, file=find(), state_dir=state_dir)
@@ -200,15 +204,17 @@ def load_config_despite_file(
         return replace(config, known_state_dir=folder, warnings=warnings)
 
 
-def _count(faults: list[str]) -> str:
-    return "1 error" if len(faults) == 1 else f"{len(faults)} errors"
+def _count(problems: list[str]) -> str:
+    return "1 error" if len(problems) == 1 else f"{len(problems)} errors"
 
 
-def _from_options(options: Mapping[str, object], faults: list[str]) -> dict[str, Value]:
+def _from_options(
+    options: Mapping[str, object], name_option: Callable[[str], str], problems: list[str]
+) -> dict[str, Value]:
     known = list(setting_keys())
-    faults.extend(f"{key} is not a known key{_nearest(key, known)}" for key in options if key not in known)
+    problems.extend(f"{key} is not a known key{_nearest(key, known)}" for key in options if key not in known)
     given = {key: value for key, value in options.items() if key in known and value is not None}
-    return {key: Value(value, option_name(key)) for key, value in given.items()}
+    return {key: Value(value, name_option(key)) for key, value in given.items()}
 
 
 def _from_environment(environment: Mapping[str, str], warnings: list[str]) -> dict[str, Value]:
@@ -221,11 +227,11 @@ def _from_environment(environment: Mapping[str, str], warnings: list[str]) -> di
         if name in known:
             layer[known[name]] = Value(text, name)
         elif name not in others and (near := difflib.get_close_matches(name, known, 1, 0.8)):
-            warnings.append(f"{name} is no setting of clinder: did you mean {near[0]}?")
+            warnings.append(f"{name} is not a clinder variable: did you mean {near[0]}?")
     return layer
 
 
-def _from_file(file: Path, faults: list[str]) -> dict[str, Value]:
+def _from_file(file: Path, problems: list[str]) -> dict[str, Value]:
     try:
         document = read_toml(file)
     except UnreadableError as error:
@@ -237,7 +243,7 @@ def _from_file(file: Path, faults: list[str]) -> dict[str, Value]:
         if name in TABLES and isinstance(given, dict):
             found = {f"{name}.{inner}": value for inner, value in given.items()}
         elif name in TABLES:
-            faults.append(f"{name} must be a table, [{name}], not {show_value(given)} ({file.name})")
+            problems.append(f"{name} must be a table, [{name}], not {show_value(given)} ({file.name})")
             continue
         else:
             found = {name: given}
@@ -247,14 +253,14 @@ def _from_file(file: Path, faults: list[str]) -> dict[str, Value]:
             else:
                 unknown.append(key)
     named = unknown[:_MOST_UNKNOWN]
-    faults.extend(f"{show_text(key)} is not a known key{_nearest(key, known)} ({file.name})" for key in named)
+    problems.extend(f"{show_text(key)} is not a known key{_nearest(key, known)} ({file.name})" for key in named)
     if len(unknown) > len(named):
-        faults.append(f"{len(unknown) - len(named)} more keys are not known ({file.name})")
+        problems.append(f"{len(unknown) - len(named)} more unknown keys ({file.name})")
     return layer
 
 
 def _nearest(key: str, known: list[str]) -> str:
-    """Name the key that was meant, maybe: one that looks much alike, or begins alike, or looks somewhat alike."""
+    """Get a suggestion for an unknown key: a very similar key, one with the same beginning, or a similar one."""
     if len(key) > _LONGEST_KEY:
         return ""
     names = {
@@ -271,8 +277,8 @@ def _nearest(key: str, known: list[str]) -> str:
     return f": did you mean {names[near[0]]}?" if near else ""
 
 
-def _expand_link(layer: dict[str, Value], file: Path | None, faults: list[str]) -> RepositoryLink | None:
-    """Take hub, ref and path out of the layer's `repo`, where the layer itself does not say otherwise."""
+def _expand_link(layer: dict[str, Value], file: Path | None, problems: list[str]) -> RepositoryLink | None:
+    """Set hub, ref and path of a layer from the link in `repo`, unless the layer has its own values."""
     repo = layer.get("repo")
     if repo is None or not isinstance(repo.given, str):
         return None
@@ -281,12 +287,12 @@ def _expand_link(layer: dict[str, Value], file: Path | None, faults: list[str]) 
         link = read_repository(repo.given, base=base)
     except ClinderError as error:
         hint = f". {error.hint}" if error.hint else ""
-        faults.append(f"repo: {error.message} ({repo.source}){hint}")
+        problems.append(f"repo: {error.message} ({repo.source}){hint}")
         return None
     if base and leads_out(link, repo.given, base):
-        faults.append(
-            f"repo: {show_text(repo.given)} leads out of the folder of {repo.source}, "
-            "and a file can name no other folder: give --repo or CLINDER_REPO"
+        problems.append(
+            f"repo: {show_text(repo.given)} is outside of the folder of {repo.source}, "
+            "and a file cannot name such a folder: use --repo or CLINDER_REPO"
         )
         return None
     source = f"the link in repo, {repo.source}"
@@ -297,20 +303,20 @@ def _expand_link(layer: dict[str, Value], file: Path | None, faults: list[str]) 
 
 
 def leads_out(link: RepositoryLink, given: str, base: Path) -> bool:
-    """Whether a repository is a folder of this machine outside of a file's own.
+    """Whether a repository is a folder outside of `base`.
 
-    The file may have come with a checkout from anywhere.
+    A `clinder.toml` may be part of an untrusted checkout, and must not name other folders of this machine.
 
     Args:
-        link: the repository, as it was read.
-        given: its text.
+        link: the parsed repository.
+        given: the repository as given.
         base: the folder of the file that names it.
     """
     if link.provider == LOCAL:
         folder = Path(link.repo)
     elif link.repo.lower().startswith("file:"):
         parts = urlsplit(link.repo)
-        from urllib.request import url2pathname  # costs as much as the rest of this module
+        from urllib.request import url2pathname  # takes as long to import as all else here
 
         folder = Path(url2pathname(parts.path))
         if parts.netloc not in ("", "localhost"):
@@ -322,8 +328,8 @@ def leads_out(link: RepositoryLink, given: str, base: Path) -> bool:
     return not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(base))
 
 
-def _check(values: Mapping[str, Value], faults: list[str]) -> Settings | None:
-    """Read every value as its setting wants it; `None` where one of them will not do."""
+def _check(values: Mapping[str, Value], problems: list[str]) -> Settings | None:
+    """Parse every value; return `None` if one of them is invalid."""
     read: dict[str, Any] = {}
     for key in setting_keys():
         if key not in values:
@@ -331,19 +337,19 @@ def _check(values: Mapping[str, Value], faults: list[str]) -> Settings | None:
         try:
             read[key] = setting_type(key).read(values[key].given)
         except ValueError as error:
-            faults.append(f"{key}: {error} ({values[key].source})")
+            problems.append(f"{key}: {error} ({values[key].source})")
     return make_settings(read) if read.keys() == values.keys() else None
 
 
-def _check_together(settings: Settings, link: RepositoryLink, values: Mapping[str, Value], faults: list[str]) -> None:
+def _check_together(settings: Settings, link: RepositoryLink, values: Mapping[str, Value], problems: list[str]) -> None:
     try:
         link.spec(settings.ref)
     except ClinderError as error:
-        faults.append(f"ref: {error.message} ({values['ref'].source})")
-    if link.provider == LOCAL and not os.path.isdir(link.repo):  # noqa: PTH112  # Path's raises where it may not look
-        faults.append(f"repo: there is no folder {show_path(link.repo)} ({values['repo'].source})")
+        problems.append(f"ref: {error.message} ({values['ref'].source})")
+    if link.provider == LOCAL and not os.path.isdir(link.repo):  # noqa: PTH112  # Path.is_dir raises without permission
+        problems.append(f"repo: the folder {show_path(link.repo)} does not exist ({values['repo'].source})")
     if link.provider == LOCAL and any(hub != LOCAL_HUB for hub in settings.hub):
-        faults.append(
+        problems.append(
             f'repo: {show_path(link.repo)} is a folder, which only the embedded hub can build: set hub = "local" '
             f"({values['repo'].source})"
         )

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 _KEYS = ("hub", "repo", "ref")
 _MODE = 0o666
-"""Less what the user's umask takes away: the file is to be committed, and holds no secret."""
+"""Before the umask: the file is meant to be committed and contains no secret."""
 
 
 def check_folder(folder: Path) -> None:
     """Check that a `clinder.toml` in this folder would be used.
 
     Raises:
-        UsageError: the folder cannot be looked at, or belongs to another user and is not trusted.
+        UsageError: the folder cannot be inspected, or belongs to another user and is not trusted.
     """
     try:
         distrust = find_distrust(folder)
@@ -40,32 +40,32 @@ def check_folder(folder: Path) -> None:
 
 
 def write_config(folder: Path, found: Mapping[str, Value], *, force: bool) -> Path:
-    """Write `clinder.toml` into a folder; an existing one is left alone unless `force`.
+    """Write `clinder.toml` into a folder, and return its path; an existing file is only replaced with `force`.
 
     Raises:
-        ConfigError: what was found is invalid.
-        UsageError: there is one already, or it cannot be written.
+        ConfigError: a value is invalid.
+        UsageError: the file already exists, or cannot be written.
     """
-    import tomli_w  # only `init` writes a file
+    import tomli_w  # only `init` needs it
 
     path = folder / FILE_NAME
     config = load_config(options={key: value.given for key, value in found.items()}, environment={})
     if config.link and leads_out(config.link, str(found["repo"].given), folder):
         raise UsageError(
-            f"{found['repo'].given} is not in {show_path(folder)}, and {FILE_NAME} can name no folder elsewhere",
-            hint="Write the file there; or go without it and give --repo to each command.",
+            f"{found['repo'].given} is not in {show_path(folder)}, and {FILE_NAME} can only name folders below its own",
+            hint="Write the file into that folder; or do without a file, and use --repo with each command.",
         )
-    lines = ["# What `clinder up` makes so; `clinder.toml.example` in clinder's documentation shows every key.\n"]
+    lines = ["# The session for `clinder up`. See `clinder.toml.example` in clinder's documentation for all keys.\n"]
     lines += [tomli_w.dumps({key: found[key].given}) for key in _KEYS if key in found]
     try:
         if force:
-            path.unlink(missing_ok=True)  # whatever it is: a link, for example, is not followed
+            path.unlink(missing_ok=True)  # a link is removed, not followed
         with os.fdopen(
             open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=_MODE), "w", encoding="utf-8"
         ) as file:
             file.write("".join(lines))
     except FileExistsError:
-        raise UsageError(f"{show_path(path)} already exists", hint="--force overwrites it.") from None
+        raise UsageError(f"{show_path(path)} already exists", hint="Use --force to overwrite it.") from None
     except OSError as error:
         raise UsageError(f"{show_path(path)} cannot be written: {os_reason(error)}", hint=os_hint(error)) from error
     return path

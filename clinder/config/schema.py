@@ -1,6 +1,6 @@
-"""The JSON schema of `clinder.toml`, made from `clinder.config.settings`, for editors and other checkers.
+"""The JSON schema of `clinder.toml` for editors and validators, generated from `clinder.config.settings`.
 
-A file that passes may still be refused: the rules for repositories and hub URLs are in `clinder.config.settings` alone.
+The schema is less strict than clinder: it does not check repositories and the URLs of hubs.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from clinder.config.settings import TABLES, setting_default, setting_description
 from clinder.model.duration import format_duration
 
 SCHEMA_URL = f"{HOME_PAGE}/raw/main/docs/clinder.schema.json"
-"""Where the schema of the newest clinder is: what `#:schema` in a `clinder.toml` names."""
+"""The URL of the latest schema, for `#:schema` in a `clinder.toml`."""
 
 
 def config_schema() -> dict[str, Any]:
-    """Make the schema, as JSON Schema draft 2020-12; defaults are written as `clinder.toml` has them."""
-    schema = _table("Which Binder session clinder keeps: the hub, the repository, and how patiently.")
+    """Get the schema, in JSON Schema draft 2020-12; defaults have the format of `clinder.toml`."""
+    schema = _table("The Binder session: its hub, its repository, time limits and retries.")
     for key in setting_keys():
         table, _, name = key.rpartition(".")
         properties = schema["properties"]
@@ -43,7 +43,7 @@ def _table(description: str) -> dict[str, Any]:
 
 
 def written(value: object) -> Any:
-    """Write a setting's value as `clinder.toml` has it: a duration as `45m`, a list of one hub as that hub."""
+    """Convert a value to the format of `clinder.toml`: a duration to `45m`, a list of one hub to that hub."""
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, tuple):

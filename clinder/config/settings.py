@@ -1,7 +1,7 @@
-"""What `clinder.toml` can say: every setting with its default, its meaning and how its value is read.
+"""The settings: for each one, its default, its description and its type.
 
-The tables here are the reference: the JSON schema, the names of options and variables and the documentation are made
-from them. They are dataclasses, not models of pydantic, whose import takes longer than all else in `clinder start`.
+The JSON schema, the names of options and variables, and the reference pages are generated from the classes here. They
+are dataclasses, because importing pydantic takes longer than all else in `clinder start`.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIX = "CLINDER_"
 LOCAL_HUB = "local"
-"""What stands for the embedded hub where a hub's URL is expected."""
+"""The value of `hub` for the embedded hub."""
 _MOST_ATTEMPTS = 100
 _MOST_HUBS = 100
 _LONGEST_HOST = 253
 LONGEST_TEXT = 8192
-"""Characters of a setting; the longest that are of use are links that hold a list of others."""
+"""The maximum length of a setting; the longest in practice are links that contain a list of other links."""
 
 
 @dataclass(frozen=True)
 class SettingType:
-    """What a setting can be.
+    """The type of a setting.
 
     Attributes:
-        read: makes the value of what was given, as TOML or as text; raises `ValueError` where it will not do.
-        schema: what it looks like in `clinder.toml`, as JSON Schema.
-        metavar: what stands for it in the help of its option.
+        read: a function that parses a TOML value or a string; it raises `ValueError` if the value is invalid.
+        schema: the JSON schema of its form in `clinder.toml`.
+        metavar: the placeholder in the help of its option.
     """
 
     read: Callable[[object], Any]
@@ -46,10 +46,10 @@ class SettingType:
 
 def _read_text(given: object) -> str:
     if not isinstance(given, str):
-        raise ValueError(f"expected a string, not {show_value(given)}")  # an error in what a user wrote
+        raise ValueError(f"expected a string, not {show_value(given)}")
     _check_length(given)
-    if not given.isprintable():  # it would reach the screen, and move the cursor there
-        raise ValueError(f"{show_value(given)} holds characters that cannot be printed")
+    if not given.isprintable():  # it would be printed, and could move the cursor
+        raise ValueError(f"{show_value(given)} contains unprintable characters")
     return given
 
 
@@ -59,30 +59,28 @@ def _check_length(text: str) -> None:
 
 
 def read_path(given: object) -> str:
-    """Read what is opened in a session, and see that it cannot lead elsewhere with the session's token.
+    """Parse the path to open in a session; it must not send the token of the session anywhere else.
 
     Raises:
-        ValueError: it is no text, names another host, climbs up, or brings a token of its own.
+        ValueError: it is not a string, names another host, leads out of the session or contains a token.
     """
     text = _read_text(given).strip()
     path, _, query = text.lstrip("/").partition("?")
     if "\\" in text:
-        raise ValueError(f"{show_value(text)} holds a backslash, which a browser takes for a slash")
+        raise ValueError(f"{show_value(text)} contains a backslash, which browsers treat as a slash")
     if text.startswith("//") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path):
-        raise ValueError(
-            f"{show_value(text)} is an address, where a path in the session is expected, such as lab/tree/notebooks"
-        )
+        raise ValueError(f"{show_value(text)} is a URL: expected a path in the session, such as lab/tree/notebooks")
     if any(unquote(unquote(part)) in (".", "..") for part in re.split(r"/|%2f", path, flags=re.IGNORECASE)):
-        raise ValueError(f"{show_value(text)} leads out of the session: . and .. are of no use here")
+        raise ValueError(f"{show_value(text)} leads out of the session: . and .. are not allowed")
     if "token" in parse_qs(query, keep_blank_values=True):
-        raise ValueError("a path in the session brings no token: clinder adds the session's own")
+        raise ValueError("a path in the session must not contain a token: clinder adds the token of the session")
     return text
 
 
 def _read_timeout(given: object) -> timedelta:
     timeout = parse_duration(given)
     if not timeout:
-        raise ValueError("a timeout must be longer than nothing")
+        raise ValueError("a timeout must be greater than zero")
     return timeout
 
 
@@ -91,7 +89,7 @@ def _read_attempts(given: object) -> int:
     if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) < 10:  # noqa: PLR2004
         number = int(number)
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= _MOST_ATTEMPTS:
-        raise ValueError(f"expected a whole number from 1 to {_MOST_ATTEMPTS}, not {show_value(given)}")
+        raise ValueError(f"expected an integer from 1 to {_MOST_ATTEMPTS}, not {show_value(given)}")
     return number
 
 
@@ -100,31 +98,31 @@ def _read_hubs(given: object) -> tuple[str, ...]:
         given = given.replace(",", " ").split()
     if isinstance(given, list | tuple) and all(isinstance(part, str) for part in given):
         if not given:
-            raise ValueError("no hub is named")
+            raise ValueError("expected at least one hub")
         if len(given) > _MOST_HUBS:
-            raise ValueError(f"{len(given)} hubs are named, and at most {_MOST_HUBS} can be")
+            raise ValueError(f"expected at most {_MOST_HUBS} hubs, not {len(given)}")
         return tuple(_read_hub(part) for part in given)
     raise ValueError("expected the URL of a hub, or a list of URLs")
 
 
 def _read_hub(text: str) -> str:
     _check_length(text)
-    hub = text.strip().rstrip("/").removesuffix("/v2")  # how links to it, and some tools, write a hub
+    hub = text.strip().rstrip("/").removesuffix("/v2")  # as in Binder links and some tools
     if hub == LOCAL_HUB:
         return hub
     try:
         parts = urlsplit(hub)
-        parts.port  # noqa: B018  # raises ValueError where it is no number
+        parts.port  # noqa: B018  # raises ValueError if it is not a number
     except ValueError as error:
         raise ValueError(f"{show_value(hub)} is not a URL: {show_text(str(error))}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or not hub.isprintable() or " " in hub:
         is_bare = "." in hub and "://" not in hub and len(hub) <= _LONGEST_HOST and hub.isprintable()
         guess = f": did you mean https://{hub}?" if is_bare else ""
-        raise ValueError(f'{show_value(hub)} is not the URL of a hub (https://…), nor "local"{guess}')
+        raise ValueError(f'{show_value(hub)} is neither the URL of a hub (https://…) nor "local"{guess}')
     if "@" in parts.netloc:
-        raise ValueError("a hub's URL must not hold a user name or password")
+        raise ValueError("the URL of a hub must not contain a user name or password")
     if parts.query or parts.fragment:
-        raise ValueError(f"{show_value(hub)} holds more than the URL of a hub; a Binder link goes into `repo`")
+        raise ValueError(f"{show_value(hub)} is more than the URL of a hub: set `repo` to use a Binder link")
     return hub
 
 
@@ -143,13 +141,13 @@ _HUB_LIST = {"items": {"type": "string"}, "maxItems": _MOST_HUBS, "minItems": 1,
 _HUBS = SettingType(_read_hubs, {"anyOf": [{"type": "string"}, _HUB_LIST]})
 
 
-def _setting(kind: SettingType, default: Any, meaning: str) -> Any:
-    return field(default=default, metadata={"kind": kind, "meaning": meaning})
+def _setting(type_: SettingType, default: Any, description: str) -> Any:
+    return field(default=default, metadata={"type": type_, "description": description})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """How long to wait, and for what."""
+    """Time limits."""
 
     connect: timedelta = _setting(_TIMEOUT, timedelta(seconds=10), "Limit for each request to answer.")
     silence: timedelta = _setting(_TIMEOUT, timedelta(seconds=90), "Longest gap in the hub's event stream.")
@@ -160,7 +158,7 @@ class Timeouts:
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """How often to launch again, and how patiently."""
+    """Retries of a failed launch."""
 
     attempts: int = _setting(_ATTEMPTS, 3, "Number of launches in total, over all hubs.")
     backoff: timedelta = _setting(
@@ -173,7 +171,7 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionSettings:
-    """What to do with the session."""
+    """Use of the session."""
 
     path: str = _setting(_PATH, "lab", "What `clinder open` opens, relative to the session's URL.")
     warm: str = _setting(
@@ -185,7 +183,7 @@ class SessionSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All that `clinder.toml` can say."""
+    """All settings, in the order of `clinder.toml`."""
 
     hub: tuple[str, ...] = _setting(
         _HUBS,
@@ -205,7 +203,7 @@ class Settings:
 
 
 TABLES: Mapping[str, Callable[..., Any]] = {"timeouts": Timeouts, "retry": Retry, "session": SessionSettings}
-"""By name, the tables of the file; all other settings stand before them."""
+"""The tables of the file, by name; all other settings come before them."""
 
 
 def _find_settings() -> Iterator[tuple[str, Field[Any]]]:
@@ -221,28 +219,28 @@ _FIELDS = dict(_find_settings())
 
 
 def setting_keys() -> Iterator[str]:
-    """Name every setting with its dotted key, in the order of the file."""
+    """Get the dotted keys of all settings, in the order of the file."""
     return iter(_FIELDS)
 
 
 def setting_type(key: str) -> SettingType:
-    """Say what a setting can be."""
-    kind: SettingType = _FIELDS[key].metadata["kind"]
-    return kind
+    """Get the type of a setting."""
+    type_: SettingType = _FIELDS[key].metadata["type"]
+    return type_
 
 
 def setting_description(key: str) -> str:
-    """Say in words what a setting means."""
-    return str(_FIELDS[key].metadata["meaning"])
+    """Get the description of a setting."""
+    return str(_FIELDS[key].metadata["description"])
 
 
 def setting_default(key: str) -> Any:
-    """Say what holds where nobody says anything."""
+    """Get the default of a setting."""
     return _FIELDS[key].default
 
 
 def make_settings(values: Mapping[str, Any]) -> Settings:
-    """Make settings of values by dotted key, each as its kind has read it; defaults for the others."""
+    """Make settings from parsed values by dotted key; the others have their defaults."""
     plain = {key: value for key, value in values.items() if "." not in key}
     tables = {
         name: table(**{key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{name}.")})
@@ -252,10 +250,10 @@ def make_settings(values: Mapping[str, Any]) -> Settings:
 
 
 def option_name(key: str) -> str:
-    """Name the command-line option of a setting: `timeouts.build` is `--timeouts-build`."""
+    """Get the command-line option of a setting: `--timeouts-build` for `timeouts.build`."""
     return "--" + key.replace(".", "-")
 
 
 def variable_name(key: str) -> str:
-    """Name the environment variable of a setting: `timeouts.build` is `CLINDER_TIMEOUTS_BUILD`."""
+    """Get the environment variable of a setting: `CLINDER_TIMEOUTS_BUILD` for `timeouts.build`."""
     return ENVIRONMENT_PREFIX + key.replace(".", "_").upper()

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinder.config.loading import load_config, load_config_despite_file
-from clinder.config.settings import LOCAL_HUB, option_name
+from clinder.config.settings import LOCAL_HUB
 from clinder.github_action.event import read_source
 from clinder.model.display import show_path, show_value
 from clinder.model.duration import parse_duration
-from clinder.model.errors import ClinderError, ConfigError, ConfigFileError, UsageError
+from clinder.model.errors import ClinderError, UsageError
 from clinder.model.paths import absolute
 from clinder.system import places
 
@@ -151,20 +151,11 @@ def configure_to_stop(state_dir: Path) -> Config:
 
 
 def _load(inputs: Inputs, state_dir: Path, from_event: Mapping[str, str]) -> Config:
-    """Load the settings; their sources, and the errors in them, name the inputs rather than options."""
-    try:
-        options = {**inputs.settings, **from_event}
-        config = load_config(options=options, file=find_file(inputs), state_dir=state_dir)
-    except ConfigFileError:
-        raise
-    except ConfigError as error:
-        raise ConfigError(error.summary, faults=map(_name_inputs, error.faults), hint=error.hint) from error
+    """Load the settings; sources and errors name the inputs instead of options."""
     names = {key: "the event" if key in from_event else f"input {name}" for name, key in SETTINGS.items()}
-    sources = {key: names[key] if where == option_name(key) else where for key, where in config.sources.items()}
-    return dataclasses.replace(config, sources=sources)
-
-
-def _name_inputs(fault: str) -> str:
-    for name, key in SETTINGS.items():
-        fault = fault.replace(f"({option_name(key)})", f"(input {name})")
-    return fault
+    return load_config(
+        options={**inputs.settings, **from_event},
+        file=find_file(inputs),
+        state_dir=state_dir,
+        name_option=names.__getitem__,
+    )

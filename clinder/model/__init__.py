@@ -1,1 +1,1 @@
-"""Plain values and their rules: errors, events, sessions, repositories, durations. Nothing here reads or writes."""
+"""Data types without I/O: errors, events, sessions, repositories and durations."""

@@ -1,6 +1,6 @@
-"""How messages show what somebody else wrote: printable, on one line, and never longer than a few lines.
+"""Formatting of untrusted values and text for messages: printable, on one line and of limited length.
 
-A checkout's files, its folders' names and the errors that their parsers report can hold anything, of any length.
+The files in a checkout, its folder names and the errors from parsing them can contain anything, at any length.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 _LONGEST_VALUE = 200
 _LONGEST_TEXT = 400
 _MOST_BITS = 256
-"""Of an integer that is written out: larger ones take time that grows with the square of their length."""
+"""Larger integers are not written out, because that takes time quadratic in the number of digits."""
 
 
 def show_value(value: object) -> str:
-    """Return a value of a file, an option or a variable as a message shows it.
+    """Format a value from a file, an option or a variable for a message.
 
-    Strings are quoted, with escapes for what cannot be printed; of lists and tables only the kind is named.
+    Strings are quoted, and unprintable characters are escaped. For lists and tables, only the type is named.
     """
     if isinstance(value, str):
         return repr(value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…")
@@ -38,13 +38,13 @@ def show_value(value: object) -> str:
 
 
 def show_text(text: str) -> str:
-    """Return a text, such as a parser's error, as a message shows it: one line, cut where it is too long."""
+    """Format text, such as a parser's error, for a message: on one line, truncated if it is too long."""
     line = _printable(" ".join(text[: 2 * _LONGEST_TEXT].split()))
     return line if len(line) <= _LONGEST_TEXT else f"{line[:_LONGEST_TEXT]}…"
 
 
 def show_path(path: str | Path) -> str:
-    r"""Return a path as a message shows it: bytes that are not UTF-8 as `\xff`, the middle of a long one left out."""
+    r"""Format a path for a message: bytes that are not UTF-8 as `\xff`, a long path with its middle omitted."""
     text = _printable(os.fspath(path))
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT // 4]}…{text[-_LONGEST_TEXT // 2 :]}"
 
@@ -53,9 +53,9 @@ def _printable(text: str) -> str:
     return text if text.isprintable() else "".join(map(_escape, text))
 
 
-def _escape(sign: str) -> str:
-    if sign.isprintable():
-        return sign
-    if "\udc80" <= sign <= "\udcff":  # how Python has a byte of a path that is not UTF-8
-        return f"\\x{ord(sign) - 0xDC00:02x}"
-    return sign.encode("unicode_escape").decode()
+def _escape(character: str) -> str:
+    if character.isprintable():
+        return character
+    if "\udc80" <= character <= "\udcff":  # Python's form of a byte that is not UTF-8, in a path
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()

@@ -1,4 +1,4 @@
-"""Durations as people write them: `90s`, `10m`, `1h30m`, or a number of seconds."""
+"""Parsing and formatting of durations: `90s`, `10m`, `1h30m`, or a number of seconds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LONGEST_TEXT = 100
 
 
 def parse_duration(value: object) -> timedelta:
-    """Read a duration.
+    """Parse a duration.
 
     Args:
-        value: a number of seconds, or text such as `45m`, `1h30m`, `500ms`, `2.5`.
+        value: a number of seconds, or a string such as `45m`, `1h30m`, `500ms`, `2.5`.
 
     Raises:
-        ValueError: the value is no duration, is negative or longer than a year.
+        ValueError: the value is not a duration, is negative or is longer than a year.
     """
     if isinstance(value, timedelta):
         return value
@@ -29,7 +29,7 @@ def parse_duration(value: object) -> timedelta:
         raise _no_duration(value)
     try:
         seconds = _seconds(value.strip().lower()) if isinstance(value, str) else float(value)
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # an integer too large for a float
         seconds = math.inf
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         raise _no_duration(value)
@@ -53,7 +53,7 @@ def _seconds(text: str) -> float | None:
 
 
 def format_duration(value: timedelta | float) -> str:
-    """Write a duration as `clinder.toml` has it: `45m`, `1h30m`, `0.25s`; a float counts seconds, and is rounded."""
+    """Format a duration as in `clinder.toml`: `45m`, `1h30m`, `0.25s`. A float is in seconds and is rounded."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if seconds < 60:  # noqa: PLR2004  # a minute
         digits = 3 if isinstance(value, timedelta) else 1

@@ -1,7 +1,7 @@
-"""Every way in which clinder fails, each with its exit status.
+"""The errors that clinder raises, each with its exit status.
 
-An error bears what happened (`message`), what to do about it (`hint`) and, where a session exists all the
-same, that session. Nothing here prints: `clinder.cli` catches once and `clinder.output` shows.
+An error has a `message` (what happened), a `hint` (what to do about it) and, if a session exists despite the error,
+that `session`. `clinder.cli` catches errors in one place, and `clinder.output` prints them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class ClinderError(Exception):
-    """The base of all errors that clinder raises on purpose.
+    """The base class of all errors that clinder raises deliberately.
 
     Attributes:
-        kind: a stable word for programs, the `error.kind` of `--json`.
-        exit_status: the status that the command ends with.
-        retryable: whether launching again, maybe on another hub, can help.
-        retry_after_s: how long the hub asks to be left alone, in seconds, where it says.
-        orphaned_sessions: how many sessions may be left on hubs, that nobody has the token of.
+        kind: a stable identifier for programs: `error.kind` in the output of `--json`.
+        exit_status: the exit status of the command.
+        retryable: whether another launch, possibly on another hub, may succeed.
+        retry_after_s: the pause that the hub asks for, in seconds, if it gives one.
+        orphaned_sessions: how many sessions may still run on hubs although clinder has no token to stop them.
     """
 
     kind: str = "internal"
@@ -43,34 +43,32 @@ class ClinderError(Exception):
 
 
 class UsageError(ClinderError):
-    """The command line asks for something that makes no sense."""
+    """The command line is invalid."""
 
     kind = "usage"
     exit_status = 2
 
 
 class ConfigError(ClinderError):
-    """`clinder.toml`, the environment or the options hold values that will not do.
+    """`clinder.toml`, an environment variable or an option has an invalid value.
 
     Attributes:
-        summary: the message without the faults.
-        faults: one sentence for each fault found, in the order of the keys.
+        problems: one sentence for each invalid value, in the order of the keys.
     """
 
     kind = "config"
     exit_status = 2
 
-    def __init__(self, message: str, *, faults: Iterable[str] = (), hint: str = "") -> None:
-        self.summary = message
-        self.faults = tuple(faults)
-        super().__init__("\n".join([message, *(f"  - {fault}" for fault in self.faults)]), hint=hint)
+    def __init__(self, message: str, *, problems: Iterable[str] = (), hint: str = "") -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join([message, *(f"  - {problem}" for problem in self.problems)]), hint=hint)
 
 
 class ConfigFileError(ConfigError):
-    """A `clinder.toml` cannot be used at all: it is not there, belongs to another user, or cannot be read.
+    """A `clinder.toml` cannot be used: it does not exist, belongs to another user or cannot be read.
 
     Attributes:
-        file: where it is.
+        file: its path.
         is_named: whether an option or a variable names it.
     """
 
@@ -81,35 +79,35 @@ class ConfigFileError(ConfigError):
 
 
 class RefusedError(ClinderError):
-    """The hub or the session said no: a wrong token, a banned repository, a launch that is not allowed."""
+    """The hub or the session refused: invalid token, banned repository, or launch not allowed."""
 
     kind = "refused"
     exit_status = 3
 
 
 class LockedError(ClinderError):
-    """Another clinder holds the lock on the state."""
+    """Another clinder process holds the lock on the state."""
 
     kind = "locked"
     exit_status = 4
 
 
 class BuildError(ClinderError):
-    """The image could not be built, or the hub could not make sense of the repository spec."""
+    """The image could not be built, or the hub could not resolve the repository spec."""
 
     kind = "build-failed"
     exit_status = 5
 
 
 class LaunchError(ClinderError):
-    """The image is there, but no usable server came of it."""
+    """The image exists, but no usable server was started from it."""
 
     kind = "launch-failed"
     exit_status = 5
 
 
 class LaunchRetryError(LaunchError):
-    """A launch failed in a way that another try may mend: cut off, or a server error of the hub."""
+    """A launch failed, but another attempt may succeed: the connection was lost, or the hub had a server error."""
 
     retryable = True
 
@@ -122,31 +120,31 @@ class NoSessionError(ClinderError):
 
 
 class LostSessionError(NoSessionError):
-    """The session went away while something used it."""
+    """The session ended while it was in use."""
 
     kind = "session-lost"
 
 
 class TimedOutError(ClinderError):
-    """One of the timeouts of `clinder.toml` ran out."""
+    """A timeout set in `clinder.toml` expired."""
 
     kind = "timed-out"
     exit_status = 7
 
 
 class HubError(ClinderError):
-    """The hub cannot be used as it is: what answers is no BinderHub, or no member of the list is left."""
+    """The hub cannot be used: it is not a BinderHub, or no hub in the list is available."""
 
     kind = "hub"
     exit_status = 8
 
 
 class UnreachableError(HubError):
-    """The hub or the session did not answer, or not in a way that says anything about the session.
+    """The hub or the session did not answer, or its answer does not show the state of the session.
 
     Attributes:
         connection_refused: whether the connection was refused.
-        certificate_untrusted: whether its certificate was; time does not mend that.
+        certificate_untrusted: whether its certificate is not trusted, so that waiting does not help.
     """
 
     kind = "unreachable"
@@ -156,7 +154,7 @@ class UnreachableError(HubError):
 
 
 class RateLimitedError(HubError):
-    """The hub starts no more sessions for now."""
+    """The launch rate limit of the hub is reached."""
 
     kind = "rate-limited"
     retryable = True
@@ -167,14 +165,14 @@ class RateLimitedError(HubError):
 
 
 class CommandNotFoundError(ClinderError):
-    """The command to run is not there; the status is the shell's."""
+    """The command to run does not exist; the exit status is the one that shells use."""
 
     kind = "command-not-found"
     exit_status = 127
 
 
 class CommandNotExecutableError(ClinderError):
-    """The command to run is there, but cannot be executed; the status is the shell's."""
+    """The command to run exists but cannot be executed; the exit status is the one that shells use."""
 
     kind = "command-not-executable"
     exit_status = 126
@@ -188,10 +186,10 @@ class StateError(ClinderError):
 
 
 class InterruptedBySignalError(ClinderError):
-    """SIGINT, SIGTERM or SIGHUP asked the command to end.
+    """SIGINT, SIGTERM or SIGHUP interrupted the command.
 
     Attributes:
-        signal_number: which signal; the exit status is 128 more, as shells have it.
+        signal_number: the signal; the exit status is 128 plus this number, as in shells.
     """
 
     kind = "interrupted"

@@ -1,8 +1,8 @@
-"""What a hub says while it builds and launches, and what clinder tells about it.
+"""The events of a launch: those that a hub sends, and clinder's own progress notices.
 
-The wire form is BinderHub's event stream, as measured: the phase may be absent, capitalised or unknown, the
-message absent, and a hub is never trusted to keep types. So reading is lenient in what does not matter and
-strict in what does (`clinder.model.session` checks URL and token).
+In BinderHub's event stream, the phase may be absent, capitalised or unknown, the message may be absent, and no value is
+certain to have the right type. Parsing is therefore lenient, except for the URL and the token, which
+`clinder.model.session` checks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Phase(StrEnum):
-    """A phase of a launch, in the order in which a hub goes through them; `FAILED` may come at any time."""
+    """A phase of a launch, in the order of a hub; `FAILED` may come at any time."""
 
     WAITING = "waiting"
     FETCHING = "fetching"
@@ -35,12 +35,12 @@ class Phase(StrEnum):
 
 _PHASES = {phase.value: phase for phase in Phase}
 _MANY = 64
-"""From so many events at once on, a faster JSON decoder pays for its import."""
+"""With this many events at once, a faster JSON decoder is worth its import time."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerProgress:
-    """How much of one image layer is pushed, in bytes; the hub's `"Pushed"` reads as all of it."""
+    """How much of an image layer has been pushed, in bytes; `"Pushed"` counts as complete."""
 
     current: int
     total: int
@@ -48,15 +48,15 @@ class LayerProgress:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of a hub's stream.
+    """An event from a hub's event stream.
 
     Attributes:
-        phase: `None` where the hub named none, `UNKNOWN` where it named one that is not known.
-        message: the hub's words, untrusted: to be cleaned before they reach a screen.
-        status_code: on `failed`, the HTTP status that the hub would have given.
-        progress: on `pushing`, layer by layer.
-        image: the image's name, on `built` and `ready`.
-        details: on `ready`, the remaining fields (`url`, `token`, `binder_ref_url`, …) as they came.
+        phase: `None` if the hub sent none, `UNKNOWN` if it sent one that is not known.
+        message: untrusted text from the hub; clean it before you print it.
+        status_code: on `failed`, the corresponding HTTP status, if the hub sent it.
+        progress: on `pushing`, the progress by layer.
+        image: on `built` and `ready`, the name of the image.
+        details: on `ready`, all fields (`url`, `token`, `binder_ref_url`, …), unchecked.
     """
 
     phase: Phase | None
@@ -68,16 +68,16 @@ class Event:
 
     @classmethod
     def from_json(cls, data: bytes | str) -> Event:
-        """Read an event from the data of a server-sent event.
+        """Parse the data of a server-sent event.
 
         Raises:
-            ValueError: the data is no JSON object.
+            ValueError: the data is not a JSON object.
         """
         return cls.from_fields(_read_object(data))
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Event:
-        """Read an event from the fields of its JSON object."""
+        """Make an event from the fields of its JSON object."""
         phase = _phase(fields.get("phase"))
         message = fields.get("message")
         if not isinstance(message, str):
@@ -94,7 +94,7 @@ class Event:
         )
 
     def to_json(self) -> str:
-        """Write the event as a BinderHub does, for the embedded hub's own stream."""
+        """Format the event as BinderHub does, for the event stream of the embedded hub."""
         fields: dict[str, Any] = {**self.details}
         if self.phase is not None:
             fields["phase"] = self.phase.value
@@ -112,16 +112,16 @@ class Event:
 
 
 def read_events(batch: Sequence[bytes]) -> list[Event]:
-    """Read events that came together; lines of a build log that follow one another become one event, of many lines.
+    """Parse a batch of events, and merge consecutive lines of the build log into one event.
 
-    A chatty build sends an event for each line, a hundred thousand a second where the network allows.
+    A hub sends one event for each line, and can send a hundred thousand of them in a second.
 
     Raises:
-        ValueError: one of them is no JSON object.
+        ValueError: one of them is not a JSON object.
     """
     read = _quick_reader() if len(batch) >= _MANY else _read_object
     events: list[Event] = []
-    named: object = None  # the phase of the lines, as the hub wrote it
+    named: object = None  # the phase of `lines`, as sent by the hub
     lines: list[str] = []
     for data in batch:
         fields = read(data)
@@ -144,7 +144,7 @@ def read_events(batch: Sequence[bytes]) -> list[Event]:
 
 
 def _quick_reader() -> Callable[[bytes], dict[str, Any]]:
-    from pydantic_core import from_json  # pays only for long logs
+    from pydantic_core import from_json  # slow to import; worth it only for long logs
 
     def read(data: bytes) -> dict[str, Any]:
         try:
@@ -157,18 +157,18 @@ def _quick_reader() -> Callable[[bytes], dict[str, Any]]:
 
 
 def _read_object(data: bytes | str) -> dict[str, Any]:
-    """Read a JSON object, lenient with bytes that are no UTF-8 and with halves of surrogate pairs."""
+    """Parse a JSON object; invalid UTF-8 and lone surrogates are accepted."""
     try:
         fields = json.loads(data if isinstance(data, str) else data.decode("utf-8", "replace"))
     except RecursionError as error:
         raise ValueError("JSON nested too deeply") from error
     if not isinstance(fields, dict):
-        raise ValueError(f"an object is expected, not {type(fields).__name__}")
+        raise ValueError(f"expected an object, not {type(fields).__name__}")
     return fields
 
 
 def _is_of_build(phase: Phase | None) -> bool:
-    """Whether events of this phase bear nothing but a message."""
+    """Whether events of this phase have no field but the message."""
     return phase is Phase.BUILDING or phase is None or phase is Phase.FETCHING
 
 
@@ -202,17 +202,17 @@ def _progress(value: object) -> dict[str, LayerProgress]:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A launch begins: which hub is asked for which spec, which try of how many."""
+    """A launch attempt starts: number `number` of at most `total`, on this hub."""
 
     hub: str
     spec: RepositorySpec
     number: int
-    of: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """A launch failed and will be tried again on `hub` after `delay_s` seconds."""
+    """A launch failed; the next attempt is on `hub`, after `delay_s` seconds."""
 
     reason: str
     hub: str
@@ -221,19 +221,19 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Verifying:
-    """The hub said `ready`; the server is asked whether it answers, then whether this kernel starts."""
+    """The hub reported `ready`; clinder checks that the server answers, then that this kernel starts."""
 
     kernel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The session answers and its kernel starts, or that it could not be judged was told: the session counts as up."""
+    """The session answers and its kernel starts, or a warning said that the kernel could not be checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """How many launches a hub still allows this address (`X-Ratelimit-*`); `reset_at` in seconds since the epoch."""
+    """A hub's launch rate limit for this IP address (`X-Ratelimit-*`); `reset_at` is in seconds since the epoch."""
 
     hub: str
     remaining: int
@@ -243,12 +243,12 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class BatchEnd:
-    """All that has come from the hub so far was told; now is the time to show it."""
+    """The end of a batch of events: no other event is waiting, and the screen can be updated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something that a user should know, in one sentence; `warning` where it asks for attention."""
+    """A message for the user, in one sentence; `warning` if it needs attention."""
 
     text: str
     warning: bool = False
@@ -256,8 +256,8 @@ class Message:
 
 Progress = Attempt | Retrying | Verifying | Verified | RateLimit | BatchEnd | Message
 Listener: TypeAlias = Callable[["Event | Progress"], None]
-"""Who is told: called with every event of the hub and every notice of clinder, in order."""
+"""A callback that receives every event of the hub and every progress notice of clinder, in order."""
 
 
 def discard(_item: Event | Progress) -> None:
-    """Be the listener of those who want to hear nothing."""
+    """Ignore the event; a listener that does nothing."""

@@ -1,4 +1,4 @@
-"""Paths relative to the current folder, which may have been deleted."""
+"""The current folder, which may have been deleted, and absolute paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def current_folder() -> Path:
     """Get the current folder.
 
     Raises:
-        UsageError: it was deleted, or cannot be named.
+        UsageError: it was deleted, or its path cannot be determined.
     """
     try:
         return Path.cwd()
@@ -21,9 +21,9 @@ def current_folder() -> Path:
 
 
 def absolute(path: Path) -> Path:
-    """Make a path absolute; symbolic links stay.
+    """Make a path absolute, without resolving symbolic links.
 
     Raises:
-        UsageError: it is relative to the current folder, and that was deleted.
+        UsageError: it is relative, and the current folder was deleted.
     """
     return path if path.is_absolute() else current_folder() / path

@@ -1,4 +1,4 @@
-"""Which phase a launch is in and how long each took: one clock for the record, the log and the screen."""
+"""The phases of a launch and their durations, measured once for the record, the log and the screen."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _TAKES_NO_TIME = ("", Phase.READY.value, Phase.FAILED.value)
 
 
 class PhaseClock:
-    """A listener that adds up the seconds of each phase of a launch; another launch begins anew.
+    """A listener that measures how long each phase of a launch takes, and starts again with each attempt.
 
-    An event without a phase, or with one that is not known, belongs to the phase before. After `ready` comes
-    `warming`, in which clinder sees that the server answers and its kernel starts.
+    An event without a phase, or with an unknown one, belongs to the previous phase. `warming` follows `ready`: clinder
+    checks that the server answers and that its kernel starts.
 
     Attributes:
-        phase: the present one; empty when all is done.
+        phase: the current phase; empty when the launch is finished.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class PhaseClock:
         self._seconds = {self.phase: 0.0}
 
     def __call__(self, item: Event | Progress) -> None:
-        """Hear an item, at the moment at which it comes."""
+        """Record an event at the time of this call."""
         if isinstance(item, Event):
             if item.phase and item.phase is not Phase.UNKNOWN:
                 self._enter(item.phase.value)
@@ -52,7 +52,7 @@ class PhaseClock:
             self.phase, self._since = phase, now
 
     def times(self) -> dict[str, float]:
-        """Say how many seconds each phase took so far, in the order in which they came."""
+        """Get the duration of each phase so far, in seconds, in order."""
         times = dict(self._seconds)
         times[self.phase] += time.monotonic() - self._since
         return {phase: seconds for phase, seconds in times.items() if phase not in _TAKES_NO_TIME}

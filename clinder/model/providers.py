@@ -1,7 +1,7 @@
-"""The repository providers: one entry for each, read by everything that deals with repositories.
+"""The table of repository providers.
 
-Ids, repository forms and encodings are those of BinderHub's providers, by its source (`binderhub/repoproviders.py`).
-A new provider is one more entry in `PROVIDERS`; nothing else in the package names one.
+Ids, repository formats and encodings follow BinderHub's source (`binderhub/repoproviders.py`). To add a provider, add
+an entry to `PROVIDERS`; no other module names a provider.
 """
 
 from __future__ import annotations
@@ -21,34 +21,33 @@ if TYPE_CHECKING:
     from clinder.model.web_pages import PageReader
 
 DOI_RESOLVER = r"(?:doi:|https?://(?:dx\.)?doi\.org/)"
-"""Matches what may stand before a DOI."""
+"""A regular expression for the optional prefix of a DOI."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provider:
-    """A place that hubs fetch repositories from.
+    """A service or protocol that hubs get repositories from.
 
-    In the templates of URLs, `{repo}` stands for the repository, `{name}` for its part after the last slash, and
-    `{commit}` for a commit.
+    URL templates can contain `{repo}` (the repository), `{name}` (the part of it after the last slash) and `{commit}`.
 
     Attributes:
         id: the prefix in `gh:org/name`, and the first segment of a build path.
-        name: the name to show.
-        example: what a repository looks like, in words that fit before "is expected".
+        name: the display name.
+        example: an example or description of a repository, to follow "expected".
         pattern: a regular expression that matches a whole repository.
-        takes_ref: whether a repository has branches, tags or commits to choose from.
-        one_segment: whether a build path holds the repository as one percent-encoded segment, instead of two.
-        pages: by host (without `www.`) or `ANY_HOST`, the reader of its web pages.
-        ssh_hosts: the hosts in ssh URLs whose repositories this provider has, too.
-        dois: regular expressions that match the beginnings of its DOIs.
-        normalize: takes the repository out of what may stand in its place, such as its address.
-        web_url: the template of a repository's web page.
-        clone_url: the template of the URL that git clones a repository from; `None` where git cannot.
-        commit_url: the template of a commit's web page.
-        thebe_name: its name for thebe, which `myst.yml` has in `binder.provider`.
-        form_label: what the form of a hub asks for; `name` if left out.
-        spec_pattern: a regular expression that matches what follows the id in a build path.
-        spec_form: the form of that, if hubs refuse it without a ref; `None` if they take the default branch then.
+        takes_ref: whether a branch, tag or commit can be chosen.
+        one_segment: whether the repository is one percent-encoded segment of a build path, instead of two.
+        pages: the readers of its web pages, by host (without `www.`) or `ANY_HOST`.
+        ssh_hosts: the hosts of ssh URLs that belong to this provider.
+        dois: regular expressions for the prefixes of its DOIs.
+        normalize: a function that converts other forms, such as a URL, into the repository.
+        web_url: the URL template of a repository's web page.
+        clone_url: the URL template to clone from; `None` if git cannot clone the repository.
+        commit_url: the URL template of a commit's web page.
+        thebe_name: its name in thebe, used for `binder.provider` in `myst.yml`.
+        form_label: the label in the form of a hub; defaults to `name`.
+        spec_pattern: a regular expression that matches the part of a build path after the id.
+        spec_form: the format of that part, if hubs require a ref; `None` if they use the default branch without one.
     """
 
     id: str
@@ -75,7 +74,7 @@ def _without_suffix(repo: str) -> str:
 
 
 def _doi(text: str) -> str:
-    """Take the DOI out of its web address, which hubs accept in its place."""
+    """Extract the DOI from its URL, which hubs accept as well."""
     return re.sub(f"^{DOI_RESOLVER}", "", text, flags=re.IGNORECASE)
 
 
@@ -103,7 +102,7 @@ def _gitlab_page(address: Address) -> Page:
 
 
 def _self_hosted_gitlab_page(address: Address) -> Page | None:
-    """Read a page of a GitLab on any host, which marks its pages with `/-/`."""
+    """Parse the URL of a page on a self-hosted GitLab, which contains `/-/`."""
     repo, marker, page = address.raw_path.partition("/-/")
     return forge_page(address, f"{address.origin}/{repo}", unquote(page)) if marker else None
 
@@ -241,10 +240,10 @@ PROVIDERS: dict[str, Provider] = {
         ),
     )
 }
-"""By id, the providers that hubs may have."""
+"""The providers that a hub can have, by id."""
 
 LOCAL = "local"
-"""The id of the provider of folders on this machine, which only the embedded hub can build."""
+"""The id of the provider for folders on this machine, which only the embedded hub can build."""
 
 _FOLDER = Provider(
     id=LOCAL,
@@ -260,14 +259,14 @@ SHORTHAND = PROVIDERS["gh"]
 """The provider of `org/name` without a prefix."""
 
 FALLBACK = PROVIDERS["git"]
-"""The provider of a URL that no other provider reads."""
+"""The provider of URLs that no other provider recognizes."""
 
 
 def find_provider(provider: str) -> Provider:
-    """Look up a provider by its id.
+    """Get a provider by its id.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such provider.
     """
     if provider == LOCAL:
         return _FOLDER
@@ -277,12 +276,12 @@ def find_provider(provider: str) -> Provider:
 
 
 def cloneable_providers() -> dict[str, Provider]:
-    """Get the providers that git can clone from, by id: those that the embedded hub offers."""
+    """Get the providers that git can clone from, by id; the embedded hub supports these."""
     return {provider.id: provider for provider in PROVIDERS.values() if provider.clone_url}
 
 
 def repository_hint() -> str:
-    """Say in which forms a repository can be given."""
+    """Get a hint that lists the forms in which a repository can be given."""
     return (
         f"Give a repository as {SHORTHAND.example} ({SHORTHAND.name}), PROVIDER:REPOSITORY (providers: "
         f"{', '.join(PROVIDERS)}), a DOI, a git URL, the web page of a repository, or a Binder link."

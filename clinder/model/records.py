@@ -1,7 +1,7 @@
-"""Records that are kept as JSON: from a document to a frozen dataclass, checked against its annotations, and back.
+"""Reading and writing of JSON records: dataclasses whose values are checked against their type annotations.
 
-Strict, so that a damaged file is noticed: no key may be unknown, and no value of another kind than declared. It is all
-that clinder needs of pydantic, at none of its import's cost, which is that of a whole `clinder up`.
+The checks are strict, to detect damaged files: unknown keys and values of other types are errors. pydantic would do
+the same, but importing it takes as long as a whole `clinder up`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ def read_record(kind: type[_Record], document: object) -> _Record:
     """Read a record from a JSON document.
 
     Args:
-        kind: a dataclass; its fields are texts, numbers, moments, other records, tuples of one kind, or `None`.
-        document: as `json.loads` made it.
+        kind: a dataclass. Its fields are strings, numbers, datetimes, records, tuples of one type, or `None`.
+        document: the parsed JSON.
 
     Raises:
-        ValueError: it is no such record; the message says where it is not, and does not repeat what stands there.
+        ValueError: the document is not such a record. The message names the invalid key but not its value, which may be
+            a secret.
     """
     record: _Record = _read(kind, document, "")
     return record
 
 
 def write_record(record: Any, *, indent: int | None = None) -> str:
-    """Write a record as JSON."""
+    """Format a record as JSON."""
     return json.dumps(asdict(record), indent=indent, ensure_ascii=False, default=_stamp)
 
 
@@ -48,7 +49,7 @@ def _types(kind: type) -> dict[str, Any]:
 
 def _read(kind: Any, value: object, where: str) -> Any:
     origin = get_origin(kind)
-    if origin is UnionType:  # with None, always
+    if origin is UnionType:  # always `... | None`
         return (
             None
             if value is None
@@ -58,14 +59,14 @@ def _read(kind: Any, value: object, where: str) -> Any:
         return _read_fields(kind, value, where)
     if origin is tuple:
         if not isinstance(value, list):
-            raise _invalid(where, "a list is expected")
+            raise _invalid(where, "expected a list")
         return tuple(_read(get_args(kind)[0], item, f"{where}[{index}]") for index, item in enumerate(value))
     if origin is Literal:
         if value not in get_args(kind):
-            raise _invalid(where, f"{get_args(kind)[0]!r} is expected")
+            raise _invalid(where, f"expected {get_args(kind)[0]!r}")
         return value
     if kind is datetime:
-        return _read_moment(value, where)
+        return _read_datetime(value, where)
     if kind is float:
         return _read_number(value, where)
     if type(value) is not kind or (type(value) is int and abs(value) > _LARGEST):
@@ -73,22 +74,22 @@ def _read(kind: Any, value: object, where: str) -> Any:
     return value
 
 
-_MOST_OF_A_NAME = 64
+_LONGEST_NAME = 64
 _LARGEST = 2**63
-"""A larger integer is no count, and one of many digits cannot even be written again."""
-_EXPECTED = {str: "text is expected", int: "a whole number is expected"}
+"""A larger integer is certainly damage, and Python does not convert one of many digits to a string."""
+_EXPECTED = {str: "expected a string", int: "expected an integer"}
 
 
 def _read_fields(kind: Any, value: object, where: str) -> Any:
     if not isinstance(value, dict):
-        raise _invalid(where, "an object is expected")
+        raise _invalid(where, "expected an object")
     types = _types(kind)
     known = {field.name: field for field in fields(kind)}
     if unknown := [name for name in value if name not in known]:
-        raise _invalid(_path(where, unknown[0][:_MOST_OF_A_NAME]), "this key is unknown")
+        raise _invalid(_path(where, unknown[0][:_LONGEST_NAME]), "unknown key")
     for name, field in known.items():
         if name not in value and field.default is MISSING and field.default_factory is MISSING:
-            raise _invalid(_path(where, name), "this key is missing")
+            raise _invalid(_path(where, name), "missing key")
     return kind(**{name: _read(types[name], item, _path(where, name)) for name, item in value.items()})
 
 
@@ -99,21 +100,21 @@ def _path(where: str, name: str) -> str:
 def _read_number(value: object, where: str) -> float:
     try:
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # an integer too large for a float
         number = math.inf
     if not math.isfinite(number):
-        raise _invalid(where, "a number is expected")
+        raise _invalid(where, "expected a number")
     return number
 
 
-def _read_moment(value: object, where: str) -> datetime:
+def _read_datetime(value: object, where: str) -> datetime:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         moment = None
-    is_tellable = moment is not None and MINYEAR < moment.year < MAXYEAR  # in every time zone
-    if moment is None or moment.tzinfo is None or not is_tellable:
-        raise _invalid(where, "a moment with its time zone is expected")
+    is_in_range = moment is not None and MINYEAR < moment.year < MAXYEAR  # in every time zone
+    if moment is None or moment.tzinfo is None or not is_in_range:
+        raise _invalid(where, "expected a date and time with a time zone")
     return moment
 
 

@@ -1,6 +1,6 @@
-"""What is built: a repository spec (provider, repository, ref), read from whatever a user has at hand.
+"""Repository specs (provider, repository, ref), and parsing of the forms in which users give a repository.
 
-What is particular to a provider is in `clinder.model.providers`.
+`clinder.model.providers` has the details of each provider.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ DEFAULT_REF = "HEAD"
 
 _FORBIDDEN_IN_REF = re.compile(r"[\x00-\x20\x7f\ud800-\udfff~^:?*\[\\]|\.\.|^[-/]|/$|@\{")
 _DOTS = re.compile(r"(^|/)\.{1,2}(/|$)")
-"""Segments that a URL does not keep: they would lead to another path of the hub."""
+"""Segments that are removed when a URL is normalized, so that it would lead to another path on the hub."""
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters, and what stands for the bytes of a path that is not UTF-8: a URL can hold neither."""
+"""Control characters, and surrogates that stand for bytes of a non-UTF-8 path: neither can be part of a URL."""
 _LONGEST_TEXT = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class RepositorySpec:
-    """A provider, a repository and a ref: what a hub builds.
+    """A provider, a repository and a ref, from which a hub builds an image.
 
     Attributes:
         provider: the id of one of `PROVIDERS`, or `LOCAL`.
-        repo: in the provider's own form, not encoded: `org/name`, a DOI, a URL, an absolute folder.
-        ref: branch, tag or commit; empty for providers that know none.
+        repo: the repository in the provider's format, not encoded: `org/name`, a DOI, a URL, an absolute path.
+        ref: branch, tag or commit; empty for providers without refs.
     """
 
     provider: str
@@ -67,24 +67,24 @@ class RepositorySpec:
         elif self.ref not in ("", DEFAULT_REF):
             raise UsageError(
                 f"provider {self.provider} takes no ref, but ref is {show_value(self.ref)}",
-                hint="A DOI or dataset names its version itself: leave ref out.",
+                hint="A DOI or dataset includes its version: omit ref.",
             )
         else:
             object.__setattr__(self, "ref", "")
 
     @property
     def build_path(self) -> str:
-        """The spec as the path after `/build/`, percent-encoded as the provider wants it."""
+        """The spec as the path after `/build/`, percent-encoded as the provider requires."""
         repo = quote(self.repo, safe="" if find_provider(self.provider).one_segment else "/")
         ref = f"/{quote(self.ref, safe='/')}" if self.ref else ""
         return f"{self.provider}/{repo}{ref}"
 
     @classmethod
     def from_build_path(cls, path: str) -> RepositorySpec:
-        """Read a spec back from the path after `/build/` or `/v2/`, percent-encoded as it stands in the URL.
+        """Parse the path after `/build/` or `/v2/`, percent-encoded as in the URL.
 
         Raises:
-            UsageError: the path is no spec of a known provider.
+            UsageError: the path is not a spec of a known provider.
         """
         name, _, rest = path.strip("/").partition("/")
         segments = rest.split("/")
@@ -98,16 +98,16 @@ class RepositorySpec:
 
     @property
     def web_url(self) -> str | None:
-        """The repository's web page, or the path of a folder; `None` if the provider has none."""
+        """The repository's web page, or the path of a folder; `None` if the provider has no web pages."""
         return self._filled(find_provider(self.provider).web_url)
 
     @property
     def clone_url(self) -> str | None:
-        """The URL or path that git clones the repository from; `None` if it cannot."""
+        """The URL or path to clone from; `None` if git cannot clone the repository."""
         return self._filled(find_provider(self.provider).clone_url)
 
     def commit_url(self, commit: str) -> str | None:
-        """Get a commit's web page; `None` if the provider has none."""
+        """Get the URL of a commit's web page; `None` if the provider has no such pages."""
         return self._filled(find_provider(self.provider).commit_url, commit)
 
     def _filled(self, template: str | None, commit: str = "") -> str | None:
@@ -122,7 +122,7 @@ class RepositorySpec:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryLink:
-    """What a user's text says: surely a repository, maybe also a ref, a hub, and what to open in the session."""
+    """A parsed repository link: a repository and, optionally, a ref, a hub and a path to open in the session."""
 
     provider: str
     repo: str
@@ -134,27 +134,27 @@ class RepositoryLink:
         self.spec()
 
     def spec(self, ref: str | None = None) -> RepositorySpec:
-        """Make the repository spec; `ref` wins over the link's own.
+        """Get the repository spec; `ref` takes precedence over the ref of the link.
 
         Raises:
-            UsageError: repository and ref do not go together.
+            UsageError: the ref is invalid for this repository.
         """
         return RepositorySpec(self.provider, self.repo, ref or self.ref or "")
 
     @property
     def text(self) -> str:
-        """The repository as `clinder.toml` names it, with its provider unless that goes without saying."""
+        """The repository in the form used in `clinder.toml`, with the provider if it is needed."""
         is_plain = self.provider in (SHORTHAND.id, FALLBACK.id)
         return self.repo if is_plain else f"{self.provider}:{self.repo}"
 
 
 def read_repository(text: str, *, base: Path | None = None) -> RepositoryLink:
-    """Read a repository in any form that a user has at hand.
+    """Parse a repository in any of the supported forms.
 
     Args:
         text: `org/name`, `PROVIDER:REPOSITORY`, `PROVIDER/REPOSITORY/REF`, a DOI, a git URL (https or ssh), the web
             page of a repository, branch or commit, a Binder launch link, or a folder.
-        base: what a relative folder is relative to; the current folder if left out.
+        base: the base of a relative path; defaults to the current folder.
 
     Raises:
         UsageError: the text has none of these forms.
@@ -163,7 +163,7 @@ def read_repository(text: str, *, base: Path | None = None) -> RepositoryLink:
     if not text or len(text) > _LONGEST_TEXT or _UNUSABLE.search(text):
         raise UsageError(f"{show_value(text)} is not a repository", hint=repository_hint())
     prefix, colon, rest = text.partition(":")
-    if colon and prefix in PROVIDERS and not re.fullmatch(FALLBACK.pattern, text):  # a scheme may read like a prefix
+    if colon and prefix in PROVIDERS and not re.fullmatch(FALLBACK.pattern, text):  # not a URL scheme
         return _prefixed(PROVIDERS[prefix], rest)
     if (
         text.startswith(("./", "../", "/", "~", ".\\", "..\\"))
@@ -184,16 +184,16 @@ def read_repository(text: str, *, base: Path | None = None) -> RepositoryLink:
 
 
 def _folder(text: str, base: Path | None) -> str:
-    """Make a folder's path absolute, without links; whether there is such a folder shows later."""
+    """Make a path absolute and resolve its links, without checking that the folder exists."""
     try:
         folder = Path(text).expanduser()
     except RuntimeError:
-        raise UsageError(f"{show_value(text)} names no home folder of this machine") from None
+        raise UsageError(f"{show_value(text)} cannot be resolved: there is no such home folder") from None
     return os.path.realpath(base / folder if base else absolute(folder))
 
 
 def _prefixed(provider: Provider, rest: str) -> RepositoryLink:
-    # A web page of the provider may name a ref, too; where a repository is a URL itself, it is no page to be read.
+    # A web page of the provider may also name a ref. If repositories of the provider are URLs, it is not a web page.
     if provider.takes_ref and re.match(r"https?://", rest) and not re.fullmatch(provider.pattern, rest):
         link = _url(rest)
         if link.provider == provider.id:
@@ -208,13 +208,13 @@ def _doi(doi: str) -> RepositoryLink:
             return RepositoryLink(provider.id, doi)
     *most, last = (f"{provider.id}:{doi}" for provider in with_dois)
     raise UsageError(
-        f"the DOI {show_text(doi)} does not show which archive holds it",
-        hint=f"Name it: {show_text(', '.join(most))} or {show_text(last)}.",
+        f"the archive of the DOI {show_text(doi)} cannot be determined from it",
+        hint=f"Use {show_text(', '.join(most))} or {show_text(last)}.",
     )
 
 
 def _url(text: str) -> RepositoryLink:
-    """Read a URL: Binder links first, then the sites whose pages are known, then whatever git can clone."""
+    """Parse a URL: as a Binder link, else as a web page of a known site, else as a URL to clone."""
     if link := _ssh(text):
         return link
     if not text.startswith(("http://", "https://")):
@@ -226,8 +226,8 @@ def _url(text: str) -> RepositoryLink:
         raise UsageError(f"{show_value(text)} is not a URL: {show_text(str(error))}") from error
     if parts.username is not None or parts.password is not None:
         raise UsageError(
-            "a repository URL must not hold a user name or password",
-            hint="Hubs clone in public; leave the part before @ out.",
+            "a repository URL must not contain a user name or password",
+            hint="Hubs clone without credentials: remove the part before @.",
         )
     if binder := re.search(rf"/v2/(?=({'|'.join(map(re.escape, PROVIDERS))})/.)", parts.path):
         return _binder_link(parts, binder.start())
@@ -235,7 +235,7 @@ def _url(text: str) -> RepositoryLink:
 
 
 def _ssh(text: str) -> RepositoryLink | None:
-    """Read an ssh URL of a provider whose repositories hubs clone over https."""
+    """Parse an ssh URL of a provider whose repositories hubs clone over https."""
     found = re.fullmatch(r"(?:ssh://)?(?:[\w.-]+@)?([\w.-]+)[:/](.+?)(?:\.git)?/?", text)
     if not found:
         return None
@@ -256,7 +256,7 @@ def _binder_link(parts: SplitResult, start: int) -> RepositoryLink:
 
 
 def _web_page(address: Address) -> RepositoryLink:
-    """Read a web page by the readers for its host, then by those for any host; else it is a URL for git."""
+    """Parse a web page with the reader for its host, or one for any host; otherwise, take it as a URL to clone."""
     for host in (address.host, ANY_HOST):
         for provider in PROVIDERS.values():
             reader = provider.pages.get(host)

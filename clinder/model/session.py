@@ -1,7 +1,6 @@
-"""A session: its URL, its token and what it was launched from, and the checks of what a hub gives as such.
+"""A session (its URL, its token and its origin), and the validation of URLs and tokens that hubs send.
 
-A URL or token that passes can be put into a request, a header, a shell line or a file without doing anything else
-there.
+A valid URL or token is safe in a request, a header, a shell command and a file: it has no special meaning there.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ _BAD_IN_URL = re.compile(r"[^\x21-\x7e]|[\"'`<>\\^{|}$]")
 _HOST = re.compile(r"[\w.:-]+", re.ASCII)
 """A name or an address; an escape (`%31`) would be read by some libraries and not by others."""
 MAX_LENGTH = 4096
-"""How many characters a URL, a token or any other value that a hub gives for a session may have: all are recorded."""
+"""The maximum length of a URL, a token or any other value from a hub that is recorded with a session."""
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseTime:
-    """How long one phase of the launch took, in seconds."""
+    """The duration of one phase of the launch, in seconds."""
 
     phase: str
     seconds: float
@@ -29,21 +28,21 @@ class PhaseTime:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A running Jupyter Server, as far as its launch tells. Its token never shows in `repr`.
+    """A launched Jupyter Server. Its token is not part of `repr`.
 
     Attributes:
-        url: the server's base URL, ending in one slash.
-        token: what the server asks for; goes nowhere but to the origin of `url`.
-        hub: the hub that was asked, as declared; empty where the session was started elsewhere.
-        provider: the repository spec's provider; empty where it is not known, as are the next two.
-        repo: the repository, in the provider's own form.
-        ref: the ref as asked for.
-        resolved_ref: the commit (or version) that the hub resolved it to.
-        ref_url: the web address of the repository at that commit.
+        url: the server's base URL, with one trailing slash.
+        token: the token of the server; sent only to the origin of `url`.
+        hub: the hub, as in the settings; empty if the session was not launched by clinder.
+        provider: the id of the provider; empty if it is unknown, as are `repo` and `ref`.
+        repo: the repository, in the provider's format.
+        ref: the requested ref.
+        resolved_ref: the commit or version that the hub resolved it to.
+        ref_url: the URL of the repository at that commit.
         image: the name of the image.
-        launched_at: when the request went out (UTC).
-        ready_at: when the hub said `ready` (UTC).
-        phases: what the launch spent its time on, in order.
+        launched_at: when the launch was requested (UTC).
+        ready_at: when the hub reported `ready` (UTC).
+        phases: the durations of the phases of the launch, in order.
     """
 
     url: str
@@ -61,51 +60,51 @@ class Session:
 
     @property
     def uri(self) -> str:
-        """The URL with `?token=`: whoever has it, has the session."""
+        """The URL with `?token=`. It is a secret: it gives full access to the session."""
         return f"{self.url}?token={quote(self.token, safe='')}"
 
 
 def check_url(url: object) -> str:
-    """Check the URL of a server and give it one trailing slash.
+    """Validate the URL of a server and normalize it to one trailing slash.
 
     Raises:
-        ValueError: it is not http or https, has no host, has a user name, a query, or characters that could
-            mean something to a shell, a terminal or a header; or it is longer than any server takes.
+        ValueError: it is not http or https, has no host, or contains a user name, a query, or characters with a special
+            meaning in a shell, a terminal or a header; or it is too long.
     """
     if not isinstance(url, str) or not url:
         raise ValueError("it has no URL")
     if len(url) > MAX_LENGTH:
         raise ValueError(f"its URL is longer than {MAX_LENGTH} characters")
     if _BAD_IN_URL.search(url):
-        raise ValueError(f"its URL {_bare(url)!r} holds characters that a URL must not hold")
+        raise ValueError(f"its URL {_bare(url)!r} contains characters that are not allowed in a URL")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"its URL {_bare(url)!r} is not http or https with a host")
     if "@" in parts.netloc:
-        raise ValueError("its URL bears a user name")
+        raise ValueError("its URL contains a user name")
     if not _HOST.fullmatch(parts.hostname):
-        raise ValueError(f"its URL {_bare(url)!r} has a host that is no name and no address")
-    parts.port  # noqa: B018  # raises ValueError where it is no number
+        raise ValueError(f"the host in its URL {_bare(url)!r} is not a name or an address")
+    parts.port  # noqa: B018  # raises ValueError if it is not a number
     if parts.query or parts.fragment:
-        raise ValueError(f"its URL {_bare(url)!r} bears a query")
+        raise ValueError(f"its URL {_bare(url)!r} contains a query")
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/"))
 
 
 def _bare(url: str) -> str:
-    """Leave out of a URL what may be secret: a user's name and password, the query."""
+    """Remove the parts of a URL that may be secret: user name, password and query."""
     return re.sub(r"//[^/?#]*@", "//", re.split(r"[?#]", url)[0])
 
 
 def check_token(token: object) -> str:
-    """Check that a token is printable, without spaces.
+    """Validate a token: printable ASCII, without spaces.
 
     Raises:
-        ValueError: it is empty, no text, too long, or not printable; the message does not repeat it.
+        ValueError: it is empty, not a string, too long or not printable. The message does not contain it.
     """
     if not isinstance(token, str) or not token:
         raise ValueError("it has no token")
     if len(token) > MAX_LENGTH:
         raise ValueError(f"its token is longer than {MAX_LENGTH} characters")
     if not _TOKEN.fullmatch(token):
-        raise ValueError("its token holds characters that cannot be printed")
+        raise ValueError("its token contains unprintable characters")
     return token

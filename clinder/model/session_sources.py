@@ -1,4 +1,4 @@
-"""Sessions as others hand them over: a hub's `ready` event, a URI, or the JSON that `start` and `up` print."""
+"""Constructors of sessions: from a hub's `ready` event, from a URI, or from the JSON of `start` and `up`."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from clinder.model.events import Event
 
 _USER_INTERFACE = re.compile(r"(?<!/user)/(lab|tree|notebooks|doc|retro|voila|rstudio|desktop)(/.*)?$")
-"""What a browser's address adds to a server's URL; after `/user` such a word is the name of a JupyterHub's user."""
+"""The path of a user interface, as in a browser's address bar; after `/user`, such a word is the name of a user."""
 
 
 def session_from_ready(
     event: Event, *, hub: str, spec: RepositorySpec, launched_at: datetime, phases: Sequence[PhaseTime]
 ) -> Session:
-    """Make a session of a hub's `ready` event.
+    """Make a session from a hub's `ready` event.
 
     Raises:
-        LaunchError: URL or token are missing or not to be trusted.
+        LaunchError: the URL or the token is missing or invalid.
     """
     details = event.details
     try:
         url, token = check_url(details.get("url")), check_token(details.get("token"))
     except ValueError as error:
         raise LaunchError(
-            f"the hub said ready, but its session cannot be used: {error}",
-            hint="This is a fault of the hub: tell those who run it.",
+            f"the hub reported ready, but its session cannot be used: {error}",
+            hint="This is a bug in the hub: report it to its operators.",
         ) from error
     return Session(
         url=url,
@@ -55,16 +55,16 @@ def session_from_ready(
 
 
 def session_spec(session: Session) -> RepositorySpec | None:
-    """Get what a session was launched from; `None` for one that was started elsewhere."""
+    """Get the repository spec of a session; `None` if clinder did not launch it."""
     return RepositorySpec(session.provider, session.repo, session.ref) if session.provider else None
 
 
 def _resolved_ref(persistent_request: object) -> str:
-    """Take the commit out of `v2/gh/org/repo/<sha>`; for a DOI it is the resolved DOI."""
+    """Extract the commit from `v2/gh/org/repo/<sha>`, or the resolved DOI."""
     path = _printable(persistent_request).removeprefix("v2/")
     try:
         resolved = RepositorySpec.from_build_path(path)
-    except UsageError:  # a folder has no commit, an unknown provider no known form
+    except UsageError:  # a folder, or an unknown provider
         return ""
     return resolved.ref or resolved.repo
 
@@ -74,12 +74,12 @@ def _printable(value: object) -> str:
 
 
 def session_from_uri(uri: str) -> Session:
-    """Read a session from its URI form, the URL with `?token=`; what a browser's address adds (`lab/…`) is cut off.
+    """Parse the URI of a session: its URL with `?token=`. The path of a user interface (`lab/…`) is removed.
 
     Raises:
-        UsageError: the text is no such URI; the message does not repeat a token.
+        UsageError: the text is not such a URI. The message does not contain the token.
     """
-    hint = "A session's URI looks like https://host/user/name/?token=…, as `clinder start` prints it."
+    hint = "The URI of a session looks like https://host/user/name/?token=…; `clinder start` prints it."
     try:
         parts = urlsplit(uri.strip())
         tokens = parse_qs(parts.query).get("token", [])
@@ -87,15 +87,15 @@ def session_from_uri(uri: str) -> Session:
         url = check_url(urlunsplit(parts._replace(query="", fragment="", path=path)))
         return Session(url=url, token=check_token(tokens[0] if tokens else ""))
     except ValueError as error:
-        raise UsageError(f"this is not a session's URI: {error}", hint=hint) from None
+        raise UsageError(f"this is not the URI of a session: {error}", hint=hint) from None
 
 
 def session_from_document(document: Mapping[str, Any]) -> Session:
-    """Read a session from the JSON object that `start --json` and `up --json` print.
+    """Make a session from the JSON object that `start --json` and `up --json` print.
 
     Raises:
-        UsageError: its `uri` is none.
-        ValueError, KeyError: it is no such object.
+        UsageError: its `uri` is not the URI of a session.
+        ValueError, KeyError: it is not such an object.
     """
     session = session_from_uri(document["uri"])
     known = {field.name: document[field.name] for field in fields(Session) if field.name in document}

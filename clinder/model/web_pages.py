@@ -1,6 +1,6 @@
-"""Web pages of repositories: their addresses, what they show, and how forges such as GitHub and GitLab name them.
+"""URLs of web pages that show a repository, as on GitHub or GitLab.
 
-Which provider reads the pages of which host is in `clinder.model.providers`.
+`clinder.model.providers` maps hosts to the readers of their pages.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from clinder.model.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The address of a web page, in parts.
+    """The parsed URL of a web page.
 
     Attributes:
         origin: scheme, host and port, as given.
-        host: in lower case, without `www.` and port.
-        raw_path: the path as given, without slashes at its ends.
-        query: without the question mark.
+        host: the host in lower case, without `www.` and port.
+        raw_path: the path as given, without leading and trailing slashes.
+        query: the query, without the question mark.
     """
 
     origin: str
@@ -32,7 +32,7 @@ class Address:
 
     @property
     def path(self) -> str:
-        """The path, percent-decoded, without slashes at its ends."""
+        """The percent-decoded path, without leading and trailing slashes."""
         return unquote(self.raw_path).strip("/")
 
     def __str__(self) -> str:
@@ -41,12 +41,12 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a web page shows.
+    """The content of a web page.
 
     Attributes:
-        repo: the repository, in the provider's own form.
-        ref: branch, tag or commit; `None` where the page names none.
-        path: what to open in the session, relative to its URL; `None` where the page shows no file.
+        repo: the repository, in the provider's format.
+        ref: branch, tag or commit; `None` if the URL has none.
+        path: the path to open in the session, relative to its URL; `None` if the page is not that of a file.
     """
 
     repo: str
@@ -55,25 +55,25 @@ class Page:
 
 
 PageReader: TypeAlias = Callable[[Address], Page | None]
-"""Gets the page at an address; `None` where it shows no repository.
+"""A function that parses the URL of a web page; returns `None` if the page is not that of a repository.
 
-Raises UsageError where it belongs to the provider and cannot be used.
+It raises UsageError if the page belongs to the provider but cannot be used.
 """
 
 ANY_HOST = "*"
-"""Stands for every host in `Provider.pages`; such a reader is tried after those for the host itself."""
+"""The key in `Provider.pages` for any host; such a reader is tried after the reader for the host itself."""
 
 
 def forge_page(address: Address, repo: str, page: str) -> Page:
-    """Read what follows a repository in its web address: `tree/REF`, `blob/REF/FILE`, `commit/SHA`, …
+    """Parse the part of a page's URL that follows the repository: `tree/REF`, `blob/REF/FILE`, `commit/SHA`, …
 
     Args:
-        address: of the page.
-        repo: the repository, in the provider's own form.
-        page: what follows it in the path, without slashes at its ends.
+        address: the URL of the page.
+        repo: the repository, in the provider's format.
+        page: the path after the repository, without leading and trailing slashes.
 
     Raises:
-        UsageError: the page names no branch, tag or commit.
+        UsageError: the URL names no branch, tag or commit.
     """
     kind, _, rest = page.partition("/")
     if not page or page == "releases":
@@ -87,5 +87,5 @@ def forge_page(address: Address, repo: str, page: str) -> Page:
         return Page(repo, ref, f"lab/tree/{file}")
     raise UsageError(
         f"the page {show_text(str(address))} names no branch, tag or commit",
-        hint="Give the repository's own page, or that of a branch (/tree/…), tag or commit.",
+        hint="Use the URL of the repository, or of a branch (/tree/…), tag or commit.",
     )

@@ -102,7 +102,7 @@ class LaunchLog:
             self._open()
         spec = attempt.spec
         self._facts |= {"hub": attempt.hub, "provider": spec.provider, "repo": spec.repo, "ref": spec.ref}
-        self._line(f"launching {attempt.spec} on {attempt.hub} (try {attempt.number} of {attempt.of})")
+        self._line(f"launching {attempt.spec} on {attempt.hub} (try {attempt.number} of {attempt.total})")
 
     def _open(self) -> None:
         self._began = time.monotonic()

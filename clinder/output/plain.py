@@ -54,8 +54,8 @@ def _print_phase(phase: str, lines: str) -> None:
 def describe(item: Progress, *, verbose: bool) -> str | None:
     """Put a notice into a line of words; `None` for one that is shown to nobody, or to the verbose alone."""
     match item:
-        case Attempt(hub=hub, spec=spec, number=number, of=of):
-            tries = f" (try {number} of {of})" if number > 1 else ""
+        case Attempt(hub=hub, spec=spec, number=number, total=total):
+            tries = f" (try {number} of {total})" if number > 1 else ""
             return f"launching {clean_value(str(spec))} on {hub}{tries}"
         case Retrying(reason=reason, hub=hub, delay_s=delay_s):
             return f"failed: {_line(reason)}; trying again on {hub} in {format_duration(delay_s)}"

@@ -1,4 +1,4 @@
-"""What clinder remembers of sessions: the records in `.clinder`, the folder that holds them, and the lock on it."""
+"""The recorded state: the folder `.clinder`, its records and its lock."""
 
 from clinder.state.folder import StateFolder
 from clinder.state.records import Pending, Process, State

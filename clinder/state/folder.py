@@ -1,7 +1,6 @@
-"""The folder `.clinder`: reading and writing the state in it.
+"""The state folder `.clinder`: reading and writing the state.
 
-Nothing is decided here. A state that cannot be read is never overwritten, a write either happens whole or not at
-all, and the state before it stays beside it as `state.json.bak`.
+An unreadable state is never overwritten. Writes are atomic, and the previous state is kept as `state.json.bak`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _IGNORE_FILE = ".gitignore"
 _LOGS = "logs"
 _STATE_BYTES = 4 * 1024 * 1024
 _LEFTOVER = re.compile(r"(state\.json|state\.json\.bak|state\.holder\.json|\.gitignore)\.[0-9]+\.tmp")
-"""What `OpenFolder.write_partial` names a file while it is written."""
+"""The names of temporary files of `OpenFolder.write_partial`."""
 _OWN = re.compile(r"state\.|(logs|\.gitignore|\.gitignore\.[0-9]+\.tmp)$")
 
 
@@ -42,15 +41,15 @@ class StateFolder:
     """The state folder: reading and writing the state, and the lock on it.
 
     Args:
-        path: where it is.
-        is_named: whether an option or a variable names it. One that was found may be somebody else's: it is refused if
-            it is a symbolic link or belongs to another user.
+        path: its path.
+        is_named: whether an option or a variable names it; otherwise it is refused if it is a symbolic link or belongs
+            to another user.
 
     Attributes:
-        path: where it is.
-        file: the state.
-        backup: the state before the last write.
-        logs: the folder for the logs of launches.
+        path: its path.
+        file: the path of the state.
+        backup: the path of the state before the last write.
+        logs: the folder for launch logs.
     """
 
     def __init__(self, path: Path, *, is_named: bool = False) -> None:
@@ -67,7 +66,7 @@ class StateFolder:
         return cls(config.state_dir, is_named=config.state_dir_is_named)
 
     def is_there(self) -> bool:
-        """Say whether there is anything at all at its place, be it readable or not."""
+        """Whether anything exists at its path, readable or not."""
         try:
             self.path.lstat()
         except FileNotFoundError:
@@ -77,10 +76,11 @@ class StateFolder:
         return True
 
     def read(self) -> State:
-        """Read the state; a folder without one reads as the empty state. Needs no lock.
+        """Read the state; it is empty if there is no file. The lock is not required.
 
         Raises:
-            StateError: the state cannot be read, is no state, was written by a newer clinder, or may be another user's.
+            StateError: the state cannot be read, is invalid, was written by a newer version of clinder, or may belong
+                to another user.
         """
         try:
             with self._folder.open() as folder:
@@ -94,7 +94,7 @@ class StateFolder:
             raise StateError(f"{place} cannot be read: {os_reason(error)}", hint=hint) from error
 
     def _place(self, error: OSError) -> Path:
-        """Say what an error is about: the folder, or the state in it."""
+        """Get the path that an error is about: the folder or the state."""
         return self.path if isinstance(error, UntrustedFolderError | NotADirectoryError) else self.file
 
     def _read(self, folder: OpenFolder) -> State:
@@ -105,28 +105,26 @@ class StateFolder:
             raise StateError(f"{self.file} {error}", hint=error.hint or self._recovery()) from error.__cause__
 
     def _recovery(self) -> str:
-        """Say where the last good state is, if there is one."""
+        """Get a hint on how to recover from an invalid state, with the last valid state if there is one."""
         try:
-            if self.file.is_symlink():  # what is copied over it would go where it leads
-                return "Nothing was changed. Put the file itself here, or name the folder it is in with --state-dir."
+            if self.file.is_symlink():  # copying over it would write to its target
+                return "Nothing was changed. Replace the link by the file, or name the folder of the file: --state-dir."
             with self._folder.open() as folder:
                 serial = parse_state(folder.read(BACKUP_FILE, max_bytes=_STATE_BYTES)).serial
         except (OSError, InvalidStateError):
             return (
-                f"Nothing was changed. Move {self.file} away to start anew; a session that it named is stopped by "
-                "its hub once idle, or by `clinder stop URI`."
+                f"Nothing was changed. Move {self.file} away to start with an empty state. The hub stops a session "
+                "that was recorded there once it is idle; `clinder stop URI` stops it at once."
             )
-        return f"Nothing was changed. The last good state is {self.backup} (serial {serial}): copy it over {self.file}."
+        return f"Nothing was changed. Copy the last valid state, {self.backup} (serial {serial}), over {self.file}."
 
     def write(self, state: State) -> State:
-        """Write the state durably, with the next serial, and return what was written. Needs the lock.
+        """Write the state durably with the next serial number, and return it. The lock is required.
 
-        The file is written whole beside the old one, flushed to the disk and put in its place; a crash at any moment
-        leaves the state as before or as after.
+        The write is atomic: after a crash, the file has either the old or the new state.
 
         Raises:
-            StateError: it could not be written, or somebody replaced the state on the disk since `state` was read; what
-                is on the disk stays as it is.
+            StateError: it cannot be written, or the file was replaced since `state` was read; the file is unchanged.
         """
         written = replace(state, serial=state.serial + 1, clinder_version=__version__)
         try:
@@ -140,12 +138,12 @@ class StateFolder:
                 f"{self._place(error)} cannot be written: {os_reason(error)}",
                 hint=trust_hint(error)
                 or os_hint(error)
-                or "Make room, or the folder writable; or choose another with --state-dir.",
+                or "Free disk space, make the folder writable, or choose another with --state-dir.",
             ) from error
         return written
 
     def _check_unchanged(self, folder: OpenFolder, state: State) -> None:
-        """See that the state on the disk is the one that was read, or was deleted: nobody else's is overwritten."""
+        """Check that the state was not replaced since it was read; a deleted file is accepted."""
         try:
             found = self._read(folder)
         except FileNotFoundError:
@@ -153,11 +151,11 @@ class StateFolder:
         if (found.lineage, found.serial) != (state.lineage, state.serial):
             raise StateError(
                 f"{self.file} was replaced while this command ran: its serial is {found.serial}, not {state.serial}",
-                hint="It was left as it is. `clinder status` shows what it says.",
+                hint="It was not changed. Run `clinder status` to see the session in it.",
             )
 
     def _replace(self, folder: OpenFolder, data: bytes) -> None:
-        if len(data) > _STATE_BYTES:  # it could not be read again
+        if len(data) > _STATE_BYTES:  # the maximum size that is read
             raise OSError(errno.EFBIG, f"it would be larger than {_STATE_BYTES} bytes")
         try:
             partial = folder.write_partial(STATE_FILE, data, durably=True)
@@ -166,15 +164,15 @@ class StateFolder:
         except OSError:
             _remove_leftovers(folder)
             raise
-        with contextlib.suppress(OSError):  # some file systems cannot, and the new state is in its place already
+        with contextlib.suppress(OSError):  # some file systems do not support it; the state has been replaced
             folder.sync()
 
     def prepare(self) -> None:
-        """Make the folder, for its owner alone.
+        """Create the folder, accessible to its owner only.
 
         Raises:
-            OSError: it cannot be made.
-            StateError: it is there and holds what is not clinder's: such a folder is not for us to close.
+            OSError: it cannot be created.
+            StateError: it exists and contains other files, so its permissions must not be changed.
         """
         self._prepare().close()
 
@@ -193,8 +191,8 @@ class StateFolder:
             return
         if others := sorted(name for name in folder.names() if not _OWN.match(name)):
             raise StateError(
-                f"{self.path} is no state folder: it holds {others[0]}",
-                hint=f"Name a folder that is for the state alone, such as {self.path / '.clinder'}.",
+                f"{self.path} is not a state folder: it contains {others[0]}",
+                hint=f"Use a folder that is only for the state, such as {self.path / '.clinder'}.",
             )
 
     @contextlib.contextmanager
@@ -206,33 +204,33 @@ class StateFolder:
         on_wait: Callable[[Process | None], None],
         is_cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[None]:
-        """Hold the lock, which every command that writes holds; beside it stands who does.
+        """Hold the lock, which every command that writes must hold, and record this process as its holder.
 
         Args:
-            operation: what is done under it, for those who wait.
-            timeout_s: how long to wait for it, in seconds; negative: for ever.
-            on_wait: called once if another holds it, with that one's note if it can be read.
-            is_cancelled: asked while waiting; true gives up.
+            operation: the name of the operation, shown to other processes that wait.
+            timeout_s: how long to wait for the lock, in seconds; a negative value means no limit.
+            on_wait: called once if another process holds the lock, with that process if it is known.
+            is_cancelled: called repeatedly while waiting; if it returns true, waiting ends.
 
         Raises:
-            LockedError: it was not free within the time.
-            StateError: the folder cannot be made or written.
+            LockedError: the lock was not released in time.
+            StateError: the folder cannot be created or written.
         """
         with self._lock.held(operation, timeout_s=timeout_s, on_wait=on_wait, is_cancelled=is_cancelled) as folder:
             _remove_leftovers(folder)
             yield
 
     def is_locked(self) -> bool:
-        """Say whether another holds the lock right now."""
+        """Whether another process holds the lock."""
         return self._lock.is_held()
 
     def holder(self) -> Process | None:
-        """Read who holds the lock; `None` where that is not told."""
+        """Get the process that holds the lock; `None` if it is unknown."""
         return self._lock.holder()
 
 
 def _keep_backup(folder: OpenFolder) -> None:
-    """Make the present state the backup without its being away for a moment: a second link, else a copy."""
+    """Make the current state the backup with a hard link, else a copy, so that the state exists at every moment."""
     if not folder.has(STATE_FILE):
         return
     partial = partial_name(BACKUP_FILE)
@@ -242,11 +240,11 @@ def _keep_backup(folder: OpenFolder) -> None:
     except OSError:
         partial = folder.write_partial(BACKUP_FILE, folder.read(STATE_FILE, max_bytes=_STATE_BYTES))
     folder.replace(partial, BACKUP_FILE)
-    folder.remove(partial)  # still there if both were one file already: renaming then does nothing
+    folder.remove(partial)  # renaming does nothing if both are the same file
 
 
 def _remove_leftovers(folder: OpenFolder) -> None:
-    """Remove what a clinder that was killed, or ran out of room, left half written. Needs the lock."""
+    """Remove temporary files of processes that were killed or had no disk space. The lock is required."""
     with contextlib.suppress(OSError):
         for name in filter(_LEFTOVER.fullmatch, folder.names()):
             with contextlib.suppress(OSError):

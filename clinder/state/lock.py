@@ -1,4 +1,4 @@
-"""The lock on a state folder, and the note beside it that says who holds it."""
+"""The lock on a state folder, and the record of the process that holds it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ HOLDER_FILE = "state.holder.json"
 _HOLDER_BYTES = 64 * 1024
 _POLL_S = 0.1
 _GLANCE_S = 0.05
-"""How long the lock may be held by a process that only asks whether it is held (`is_held`)."""
-_NOTE_S = 0.2
-"""How long after the lock the note of its holder may appear."""
+"""How long a process may hold the lock while it only checks whether it is held (`is_held`)."""
+_HOLDER_S = 0.2
+"""How long after the lock is acquired its holder may be recorded."""
 
 
 class StateLock:
-    """The lock on a state folder. It belongs to the process: the system releases it when the process ends.
+    """The lock on a state folder. The operating system releases it when the process ends.
 
     Args:
         folder: the state folder.
-        prepare: makes the folder ready to be written to, and opens it.
+        prepare: a function that creates the folder if necessary, and opens it.
     """
 
     def __init__(self, folder: PrivateFolder, prepare: Callable[[], OpenFolder]) -> None:
@@ -50,7 +50,7 @@ class StateLock:
         on_wait: Callable[[Process | None], None],
         is_cancelled: Callable[[], bool],
     ) -> Iterator[OpenFolder]:
-        """Hold the lock, with a note of who does; the arguments and errors are those of `StateFolder.locked`."""
+        """Hold the lock and record its holder; the arguments and errors are those of `StateFolder.locked`."""
         try:
             folder, hold = self._acquire(timeout_s, on_wait, is_cancelled)
         except OSError as error:
@@ -58,7 +58,7 @@ class StateLock:
                 f"{self._folder.path} cannot be locked: {os_reason(error)}",
                 hint=trust_hint(error)
                 or (os_hint(error) or "Make it writable, or choose another folder with --state-dir.")
-                + " A session on record there goes on running.",
+                + " A session that is recorded there continues to run.",
             ) from error
         with hold:
             with contextlib.suppress(OSError):
@@ -79,25 +79,25 @@ class StateLock:
         if acquired is None:
             raise LockedError(
                 f"{self._folder.path} is locked by {self.holder() or 'another clinder'}",
-                hint="Wait until it has ended, or give --lock-timeout a longer time.",
+                hint="Wait until it has finished, or use a longer --lock-timeout.",
             )
         return acquired
 
     def _wait(
         self, timeout_s: float, *, poll_s: float, is_cancelled: Callable[[], bool] = lambda: False
     ) -> tuple[OpenFolder, contextlib.ExitStack] | None:
-        """Try until the lock is there, the time is over (negative: never) or the waiting is cancelled."""
+        """Try to acquire the lock until the timeout (negative: no limit) or until waiting is cancelled."""
         until = time.monotonic() + timeout_s
         while (acquired := self._try()) is None:
-            left_s = until - time.monotonic() if timeout_s >= 0 else poll_s
-            if left_s <= 0 or is_cancelled():
+            remaining_s = until - time.monotonic() if timeout_s >= 0 else poll_s
+            if remaining_s <= 0 or is_cancelled():
                 return None
-            time.sleep(min(poll_s, left_s))
+            time.sleep(min(poll_s, remaining_s))
         return acquired
 
     def _try(self) -> tuple[OpenFolder, contextlib.ExitStack] | None:
-        """Take the lock if it is free; return the folder, and what closes both and so releases the lock."""
-        import filelock  # only what writes needs it
+        """Acquire the lock if it is free; return the open folder, and a stack that closes it and releases the lock."""
+        import filelock  # only for commands that write
 
         with contextlib.ExitStack() as opened:
             folder = opened.enter_context(self._prepare())
@@ -106,13 +106,13 @@ class StateLock:
             if not filelock.lock_descriptor(descriptor, blocking=False):
                 return None
             opened.callback(filelock.unlock_descriptor, descriptor)
-            if not os.fstat(descriptor).st_nlink:  # removed since it was opened: others lock another file
+            if not os.fstat(descriptor).st_nlink:  # deleted since it was opened: other processes lock a new file
                 return None
             return folder, opened.pop_all()
 
     def is_held(self) -> bool:
-        """Whether another holds the lock right now; tells by trying to take it for a moment."""
-        import filelock  # only what writes needs it
+        """Whether another process holds the lock; checked by acquiring it for a moment."""
+        import filelock  # only for commands that write
 
         try:
             with contextlib.ExitStack() as opened:
@@ -124,14 +124,14 @@ class StateLock:
             return False
 
     def _await_holder(self) -> Process | None:
-        """Read who holds the lock, allowing the note a moment: it is written when the lock is held already."""
-        until = time.monotonic() + _NOTE_S
+        """Get the process that holds the lock; wait a moment, because it is recorded after the lock is acquired."""
+        until = time.monotonic() + _HOLDER_S
         while (holder := self.holder()) is None and time.monotonic() < until:
-            time.sleep(_NOTE_S / 20)
+            time.sleep(_HOLDER_S / 20)
         return holder
 
     def holder(self) -> Process | None:
-        """Read who holds the lock; `None` where that is not told."""
+        """Get the process that holds the lock; `None` if it is unknown."""
         try:
             with self._folder.open() as folder:
                 return read_record(Process, json.loads(folder.read(HOLDER_FILE, max_bytes=_HOLDER_BYTES)))

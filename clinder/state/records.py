@@ -1,4 +1,4 @@
-"""The records in `state.json`: their schema, and how they are read from JSON and checked."""
+"""The records in `state.json`, and their validation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""For each older schema version, the step to the next one."""
+"""The migrations to the next schema version, by schema version."""
 
 _LONGEST_NAME = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """Who does something: an operation (`up`, `down`, …) in a process, since when."""
+    """A clinder process and its operation (`up`, `down`, …)."""
 
     operation: str
     user: str
@@ -37,10 +37,10 @@ class Process:
 
     @classmethod
     def current(cls, operation: str) -> Process:
-        """Describe this process, doing `operation` from now on."""
+        """Make the record of this process, with an operation that starts now."""
         try:
             user = getpass.getuser()
-        except (KeyError, OSError):  # a container's user without a name
+        except (KeyError, OSError):  # a user without a name, as in some containers
             user = f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
         return cls(operation=operation, user=user, host=socket.gethostname(), pid=os.getpid(), since=datetime.now(UTC))
 
@@ -52,7 +52,7 @@ class Process:
 
 @dataclass(frozen=True, kw_only=True)
 class Pending:
-    """A launch under way. What stands here after its process has ended never reached `ready`."""
+    """A launch in progress. If its process has ended, the launch never reached `ready`."""
 
     hub: str
     provider: str
@@ -63,16 +63,16 @@ class Pending:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """All that clinder remembers.
+    """The recorded state.
 
     Attributes:
-        version: of this schema.
-        serial: one up at each write.
-        lineage: a UUID, given when the state was first written, and for ever.
-        clinder_version: of the clinder that wrote it.
-        session: what runs, as far as is known.
-        retired: sessions no longer wanted and not yet seen gone.
-        pending: the launch under way.
+        version: the schema version.
+        serial: a number that each write increments.
+        lineage: a UUID that is assigned with the first write and never changes.
+        clinder_version: the version of clinder that wrote the state.
+        session: the current session.
+        retired: replaced sessions that are not confirmed stopped.
+        pending: the launch in progress.
     """
 
     version: Literal[1] = 1
@@ -90,10 +90,10 @@ class State:
 
 
 class InvalidStateError(ValueError):
-    """What was read is not a state; the message continues a sentence that begins with the name of the file.
+    """The content of a file is not a valid state. The message follows the name of the file.
 
     Attributes:
-        hint: what to do about it; empty where the last good state is what helps.
+        hint: what to do about it; empty if the last valid state is the remedy.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -102,10 +102,10 @@ class InvalidStateError(ValueError):
 
 
 def parse_state(data: bytes) -> State:
-    """Read a state from the content of its file.
+    """Parse the content of a state file.
 
     Raises:
-        InvalidStateError: it is damaged, is no state, or was written by a newer clinder.
+        InvalidStateError: it is damaged, is not a state, or was written by a newer version of clinder.
     """
     try:
         document = json.loads(data.decode())
@@ -113,10 +113,10 @@ def parse_state(data: bytes) -> State:
         raise InvalidStateError(f"is damaged: {error}") from error
     version = document.get("version") if isinstance(document, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise InvalidStateError("is no state of clinder: it has no version")
+        raise InvalidStateError("is not a clinder state: it has no version")
     own = ("clinder_version",) if version > SCHEMA_VERSION else ("serial", "lineage")
     if missing := [key for key in own if key not in document]:
-        raise InvalidStateError(f"is no state of clinder: it has no {missing[0]}")
+        raise InvalidStateError(f"is not a clinder state: it has no {missing[0]}")
     if version > SCHEMA_VERSION:
         raise InvalidStateError(
             f"was written by clinder {str(document['clinder_version'])[:_LONGEST_NAME]} "
@@ -134,10 +134,10 @@ def parse_state(data: bytes) -> State:
 
 
 def _check_sessions(state: State) -> None:
-    """Check URLs and tokens as those that a hub gives are: they go into requests, shells and terminals.
+    """Validate URLs and tokens like those from a hub: they are used in requests, shells and terminals.
 
     Raises:
-        ValueError: one of them will not do.
+        ValueError: one of them is invalid.
     """
     named = [("session", state.session), *((f"retired[{index}]", item) for index, item in enumerate(state.retired))]
     for where, session in named:

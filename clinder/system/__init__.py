@@ -1,1 +1,1 @@
-"""The machine that clinder runs on: files, git, signals."""
+"""Access to the operating system: files, git and signals."""

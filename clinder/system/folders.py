@@ -1,8 +1,8 @@
-"""Folders in which clinder keeps files of its own, opened once and held while they are used.
+"""Folders for clinder's own files, which stay open while they are used.
 
-A checkout or a shared folder can hold a link, a pipe or another user's file under any name that clinder uses. So a
-folder is opened without following a link, its owner is checked, and everything in it is reached by its name relative to
-the open folder: nothing leads out of it, whatever is renamed meanwhile.
+In a checkout or a shared folder, any name that clinder uses can be a link, a pipe or a file of another user. Therefore
+a folder is opened without following links, its owner is checked, and files are opened by their names relative to the
+open folder. No file outside of the folder is accessed, even if something is renamed at the same time.
 """
 
 # ruff: noqa: PTH102, PTH105, PTH116, PTH208
@@ -20,30 +20,30 @@ from typing import Any, Self
 from clinder.system import files
 
 _HAS_DESCRIPTORS = os.open in os.supports_dir_fd
-"""Whether a folder can be held open; on Windows names are joined to its path instead."""
+"""Whether a folder can be kept open; on Windows, names are joined to its path instead."""
 _AS_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class UntrustedFolderError(OSError):
-    """A link, or a folder of another user, was found where clinder looks for a folder of its own."""
+    """A folder that was found is a symbolic link or belongs to another user."""
 
 
 def trust_hint(error: OSError) -> str:
-    """Say how to use a folder that was refused for its owner, or as a link; empty for any other error."""
+    """Get a hint on how to use a folder refused by `UntrustedFolderError`; empty for any other error."""
     if isinstance(error, UntrustedFolderError):
-        return "If it is the folder that you mean, name it with --state-dir or CLINDER_STATE_DIR."
+        return "To use this folder, name it with --state-dir or CLINDER_STATE_DIR."
     return ""
 
 
 @dataclass(frozen=True)
 class PrivateFolder:
-    """A folder in which clinder keeps files of its own; it need not exist yet.
+    """A folder for clinder's own files, which may not exist yet.
 
     Attributes:
-        path: where it is.
-        is_named: whether the user named it, rather than that it was found: then it may be a symbolic link, and may
-            belong to another user.
-        parent: the folder of clinder's that it lies in, if any; it is opened by way of that one.
+        path: its path.
+        is_named: whether the user named the folder explicitly; only then may it be a symbolic link or belong to
+            another user.
+        parent: the private folder that contains it, if any; this one is then opened through it.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class PrivateFolder:
     parent: PrivateFolder | None = None
 
     def within(self, name: str) -> PrivateFolder:
-        """Get the folder of this name in this one."""
+        """Get the subfolder of this name."""
         return PrivateFolder(self.path / name, parent=self)
 
     def open(self) -> OpenFolder:
@@ -59,7 +59,7 @@ class PrivateFolder:
 
         Raises:
             FileNotFoundError: it does not exist.
-            UntrustedFolderError: it is a link or belongs to another user, and was not named.
+            UntrustedFolderError: it is a link or belongs to another user, and is not named.
             OSError: it cannot be opened, or is not a folder.
         """
         if self.parent:
@@ -69,12 +69,12 @@ class PrivateFolder:
         return folder if self.is_named else _refuse_foreign(folder, foreign_owner(self.path, folder.status))
 
     def make(self) -> OpenFolder:
-        """Open the folder; make it, private to its owner, where it does not exist.
+        """Open the folder; create it, private to its owner, if it does not exist.
 
-        What root makes by way of `sudo` in a folder of the caller's belongs to the caller.
+        If root creates it through `sudo` in a folder of the calling user, it belongs to that user.
 
         Raises:
-            OSError: see `open`; or it cannot be made.
+            OSError: see `open`; or it cannot be created.
         """
         if self.parent:
             with self.parent.make() as parent:
@@ -91,7 +91,7 @@ class PrivateFolder:
 
 
 def _make_folder(path: Path) -> bool:
-    """Make a private folder, and what is missing above it; return whether it is new."""
+    """Create a private folder and its missing parents; return whether it is new."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(files.PRIVATE_FOLDER)
@@ -101,7 +101,7 @@ def _make_folder(path: Path) -> bool:
 
 
 def _open_folder(path: Path, *, follow: bool, dir_fd: int | None = None) -> int | None:
-    """Open a folder, or one of this name in another; return its descriptor, or `None` where there are none."""
+    """Open a folder, optionally relative to another one; return its descriptor, or `None` on Windows."""
     try:
         if _HAS_DESCRIPTORS:
             no_follow = 0 if follow else os.O_NOFOLLOW
@@ -110,7 +110,7 @@ def _open_folder(path: Path, *, follow: bool, dir_fd: int | None = None) -> int 
             raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", str(path))
     except OSError as error:
         if follow and error.errno == errno.ENOENT and _is_link(path, dir_fd):
-            raise OSError(errno.ELOOP, "it is a symbolic link that leads nowhere", str(path)) from None
+            raise OSError(errno.ELOOP, "it is a broken symbolic link", str(path)) from None
         if not follow and error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EMLINK) and _is_link(path, dir_fd):
             raise UntrustedFolderError(errno.ELOOP, "it is a symbolic link", str(path)) from None
         if error.errno == errno.ENOTDIR:
@@ -127,13 +127,13 @@ def _is_link(path: Path, dir_fd: int | None) -> bool:
 
 
 class OpenFolder:
-    """A folder that is held open, for as long as a `with` block takes.
+    """An open folder, to be closed by a `with` block.
 
-    New files in it are private; what root writes belongs to the folder's owner.
+    New files in it are private. Files that root creates belong to the owner of the folder.
 
     Attributes:
-        path: where it was found, for messages.
-        status: what `os.fstat` said of it.
+        path: its path, for messages.
+        status: its status, from `os.fstat`.
     """
 
     def __init__(self, path: Path, descriptor: int | None) -> None:
@@ -148,7 +148,7 @@ class OpenFolder:
         self.close()
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folder."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -165,11 +165,11 @@ class OpenFolder:
         return {f"{end}_dir_fd": self._descriptor for end in ("src", "dst")} if _HAS_DESCRIPTORS else {}
 
     def _foreign_owner(self, name: str, status: os.stat_result) -> str | None:
-        """Name the other user that something in this folder belongs to; the folder's owner is none."""
+        """Get the owner of a file in this folder; `None` for the current user and for the owner of the folder."""
         return None if status.st_uid == self.status.st_uid else foreign_owner(self.path / name, status)
 
     def open_folder(self, name: str) -> OpenFolder:
-        """Open a folder in this one.
+        """Open a subfolder.
 
         Raises:
             OSError: see `PrivateFolder.open`.
@@ -179,10 +179,10 @@ class OpenFolder:
         return _refuse_foreign(folder, self._foreign_owner(name, folder.status))
 
     def make_folder(self, name: str) -> OpenFolder:
-        """Open a folder in this one; make it where it does not exist.
+        """Open a subfolder; create it if it does not exist.
 
         Raises:
-            OSError: see `open_folder`; or it cannot be made.
+            OSError: see `open_folder`; or it cannot be created.
         """
         with contextlib.suppress(FileNotFoundError):
             return self.open_folder(name)
@@ -196,12 +196,12 @@ class OpenFolder:
         return folder
 
     def give_to(self, owner: os.stat_result) -> None:
-        """Give this folder, which root has just made, to the owner of another."""
+        """Change the owner of this folder, which root has just created, to the owner of another folder."""
         if self._descriptor is not None and _give(self._descriptor, owner):
             self.status = os.fstat(self._descriptor)
 
     def make_private(self) -> None:
-        """Close the folder to everyone but its owner, if it is one's own to close."""
+        """Restrict the folder to its owner, if the current user may do so."""
         if not self.status.st_mode & 0o077:
             return
         if self._descriptor is None:
@@ -210,11 +210,11 @@ class OpenFolder:
             os.fchmod(self._descriptor, files.PRIVATE_FOLDER)
 
     def names(self) -> list[str]:
-        """List the names of everything in the folder, in no order."""
+        """Get the names of all files in the folder, in arbitrary order."""
         return os.listdir(self.path if self._descriptor is None else self._descriptor)
 
     def has(self, name: str) -> bool:
-        """Whether there is anything of this name, be it a link that leads nowhere."""
+        """Whether a file of this name exists; a broken link counts."""
         try:
             os.stat(self._at(name), follow_symlinks=False, **self._dir_fd)
         except FileNotFoundError:
@@ -222,7 +222,7 @@ class OpenFolder:
         return True
 
     def open_file(self, name: str, flags: int = os.O_RDONLY) -> int:
-        """Open a regular file that exists and return its descriptor.
+        """Open an existing regular file and return its descriptor.
 
         Raises:
             FileNotFoundError: it does not exist.
@@ -238,7 +238,7 @@ class OpenFolder:
         """Create a file and return its descriptor, open for reading and writing.
 
         Raises:
-            FileExistsError: something of this name exists.
+            FileExistsError: a file of this name exists.
             OSError: it cannot be created.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
@@ -252,7 +252,7 @@ class OpenFolder:
         return descriptor
 
     def open_or_create_file(self, name: str) -> int:
-        """Open a file for reading and writing, as it is; create it, empty, where it does not exist.
+        """Open a file for reading and writing; create it if it does not exist.
 
         Raises:
             OSError: see `open_file` and `create_file`.
@@ -263,7 +263,7 @@ class OpenFolder:
             return self.open_file(name, os.O_RDWR)
 
     def read(self, name: str, *, max_bytes: int) -> bytes:
-        """Read a regular file whole.
+        """Read a whole regular file.
 
         Raises:
             OSError: see `open_file`; or it is larger than `max_bytes`.
@@ -275,13 +275,13 @@ class OpenFolder:
             os.close(descriptor)
 
     def write_partial(self, name: str, data: bytes | str, *, durably: bool = False) -> str:
-        """Write what is to become a file beside it, and return the name under which it waits to be put in its place.
+        """Write the new content of a file to a temporary file in this folder, and return its name.
 
         Raises:
             OSError: it cannot be written.
         """
         partial = partial_name(name)
-        self.remove(partial)  # of a process with the same number that was killed
+        self.remove(partial)  # from a killed process with the same id
         try:
             files.write_descriptor(self.create_file(partial), data, durably=durably)
         except BaseException:
@@ -291,10 +291,10 @@ class OpenFolder:
         return partial
 
     def write(self, name: str, data: bytes | str) -> None:
-        """Write a file in place of what has its name: whole or not at all.
+        """Write a file, atomically replacing an existing file.
 
         Raises:
-            OSError: it cannot be written; what was there before is still there.
+            OSError: it cannot be written; an existing file is unchanged.
         """
         partial = self.write_partial(name, data)
         try:
@@ -305,11 +305,11 @@ class OpenFolder:
             raise
 
     def replace(self, name: str, by: str) -> None:
-        """Rename a file, in place of what has the other name."""
+        """Rename a file; an existing file of the new name is replaced."""
         os.replace(self._at(name), self._at(by), **self._both)
 
     def link(self, name: str, other: str) -> None:
-        """Give a file a second name, which must be free."""
+        """Create a hard link to a file; the new name must not exist."""
         follow = {"follow_symlinks": False} if _HAS_DESCRIPTORS else {}
         os.link(self._at(name), self._at(other), **follow, **self._both)
 
@@ -319,13 +319,13 @@ class OpenFolder:
             os.unlink(self._at(name), **self._dir_fd)
 
     def sync(self) -> None:
-        """Flush the folder itself to the disk, where that can be done."""
+        """Flush the folder itself to the disk, if the system supports it."""
         if self._descriptor is not None:
             os.fsync(self._descriptor)
 
 
-def foreign_owner(path: Path, status: os.stat_result) -> str | None:  # noqa: ARG001  # a rule may go by the path
-    """Name the other user to whom what was found at `path` belongs; `None` if what that user put there is trusted."""
+def foreign_owner(path: Path, status: os.stat_result) -> str | None:  # noqa: ARG001  # for the tests
+    """Get the name of the user who owns the file at `path`; `None` if files of that user are trusted."""
     return files.foreign_user(status.st_uid)
 
 
@@ -341,12 +341,12 @@ def _belongs_to(owner: str) -> str:
 
 
 def partial_name(name: str) -> str:
-    """Get the name of a file that this process has not put in its place yet."""
+    """Get the name of this process's temporary file for the new content of a file."""
     return f"{name}.{os.getpid()}.tmp"
 
 
 def _give(descriptor: int, owner: os.stat_result) -> bool:
-    """Give what this process has just made to the owner of the folder, if it runs as root; return whether it did."""
+    """Give a new file to the owner of the folder, if this process runs as root; return whether it did."""
     if not hasattr(os, "fchown") or os.geteuid() != 0 or os.fstat(descriptor).st_uid == owner.st_uid:
         return False
     os.fchown(descriptor, owner.st_uid, owner.st_gid)

@@ -1,9 +1,9 @@
-"""Starts git, and asks it which commit a ref stands for. No other module makes a command line of git.
+"""Running git safely, and resolving refs to commits. Only this module builds git command lines.
 
-The configuration of a repository can name programs that git runs, and a stranger's checkout may be one repository, or
-hold another. So a remote is asked with no repository around, with the user's own configuration alone; and where a
-checkout is read, whatever its configuration could start is switched off. Commits come from `git ls-remote`, and from no
-site's API.
+The configuration of a repository can name programs that git runs, and an untrusted checkout may be, or contain, such a
+repository. Therefore remotes are queried outside of any repository, with only the configuration of the user and the
+system. When a checkout is read, every setting that could start a program is overridden. Refs are resolved with
+`git ls-remote`, not with the API of a site.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from clinder.model.repository import RepositorySpec
 
 NETWORK = "http:https:ssh:git"
-"""The transports, as `GIT_ALLOW_PROTOCOL` names them, that lead to other machines."""
+"""The network transports, as in `GIT_ALLOW_PROTOCOL`."""
 EVERY = f"{NETWORK}:file"
-"""Those, and folders of this machine; never `ext::`, which is a command."""
+"""The network transports and local folders. `ext::` is never allowed, because it runs a command."""
 REMOTE_TIMEOUT_S = 60.0
-"""How long a remote may take to list its refs."""
+"""The time limit for a remote to list its refs."""
 
 _NO_TRANSPORT = "none"
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -43,8 +43,8 @@ _MOST_BYTES = 1024 * 1024
 _LONGEST_REASON = 500
 _LAST_WORDS_S = 1.0
 
-# The user's own way to reach remotes, and to look at what git does. Every other variable of git's leads it to another
-# repository, or changes what it prints.
+# The user's settings for access to remotes and for tracing. All other variables of git could lead it to another
+# repository, or change its output.
 _KEPT = re.compile(
     r"GIT_(SSH|SSH_COMMAND|SSH_VARIANT|PROXY_COMMAND|PROXY_SSL_\w+|SSL_\w+|HTTP_\w+|LFS_\w+|TRACE\w*|CURL_VERBOSE"
     r"|CONFIG_GLOBAL|CONFIG_SYSTEM|CONFIG_NOSYSTEM|CONFIG_COUNT|CONFIG_KEY_\d+|CONFIG_VALUE_\d+|CONFIG_PARAMETERS"
@@ -57,12 +57,12 @@ _ALWAYS = (
     "safe.bareRepository=explicit",
     f"core.hooksPath={os.devnull}",
     "core.fsmonitor=false",
-    # Else git goes on in the background once it has answered, beyond every time limit.
+    # Otherwise git continues in the background after it has answered, without a time limit.
     "gc.autoDetach=false",
     "maintenance.autoDetach=false",
 )
-# More than the commands that read need by now. What matters most is that they have no transport: else what a partial
-# clone lacks would be fetched, by programs that its configuration names in ways that `-c` cannot override.
+# More than the read-only commands need. The most important restriction is that they have no transport: otherwise git
+# would fetch the missing objects of a partial clone, with programs from its configuration that `-c` cannot override.
 _READING = (
     "core.alternateRefsCommand=",
     "core.askPass=",
@@ -77,18 +77,18 @@ _READING = (
 
 
 class RefGoneError(Exception):
-    """The repository answers, and lists no such branch or tag."""
+    """The repository has no such branch or tag."""
 
 
 @dataclass(frozen=True, slots=True)
 class GitCall:
-    """A command line of git, ready to be started.
+    """A git command line with its environment.
 
     Attributes:
-        command: the program by its full path, the configuration that clinder sets, and the arguments.
-        shown: the command line as messages show it.
-        env: the whole environment.
-        cwd: the folder to start it in. It says nothing about the repository.
+        command: the absolute path of git, the configuration set by clinder, and the arguments.
+        shown: the command line for messages.
+        env: the complete environment.
+        cwd: the folder to start git in; unrelated to the repository.
     """
 
     command: tuple[str, ...]
@@ -99,7 +99,7 @@ class GitCall:
 
 @dataclass(frozen=True, slots=True)
 class GitAnswer:
-    """What git came back with: its exit status, and what it printed, each cut off at 1 MiB."""
+    """The exit status, stdout and stderr of git; each output is truncated at 1 MiB."""
 
     status: int
     printed: str
@@ -107,13 +107,13 @@ class GitAnswer:
 
 
 def without_repository(*arguments: str, transports: str = EVERY) -> GitCall:
-    """Prepare a call that has to do with no repository around: git finds none, wherever clinder is run.
+    """Prepare a call outside of any repository, regardless of the current folder.
 
-    Its configuration is that of the system and of the user.
+    Only the configuration of the system and the user applies.
 
     Args:
-        arguments: of git.
-        transports: those that git may use.
+        arguments: the arguments of git.
+        transports: the transports that git may use.
 
     Raises:
         FileNotFoundError: git is not installed.
@@ -122,7 +122,7 @@ def without_repository(*arguments: str, transports: str = EVERY) -> GitCall:
 
 
 def in_mirror(folder: Path, *arguments: str, transports: str = EVERY) -> GitCall:
-    """Prepare a call for a bare repository that clinder made.
+    """Prepare a call in a bare repository that clinder created.
 
     Raises:
         FileNotFoundError: git is not installed.
@@ -131,7 +131,7 @@ def in_mirror(folder: Path, *arguments: str, transports: str = EVERY) -> GitCall
 
 
 def in_own_checkout(folder: Path, *arguments: str, transports: str = EVERY) -> GitCall:
-    """Prepare a call for a checkout that clinder made.
+    """Prepare a call in a checkout that clinder created.
 
     Raises:
         FileNotFoundError: git is not installed.
@@ -140,10 +140,10 @@ def in_own_checkout(folder: Path, *arguments: str, transports: str = EVERY) -> G
 
 
 def reading(folder: Path, *arguments: str) -> GitCall:
-    """Prepare a call that reads the checkout which a folder lies in, whosever it is, and starts nothing that it names.
+    """Prepare a call that reads the checkout around a folder, without running any program from its configuration.
 
-    A bare repository in that checkout, or one that belongs to another user, counts as none (git's
-    `safe.bareRepository` and `safe.directory`). Nothing is fetched, not even what a partial clone lacks.
+    A bare repository in the checkout, or a repository of another user, is ignored (see git's `safe.bareRepository` and
+    `safe.directory`). Nothing is fetched, not even the missing objects of a partial clone.
 
     Raises:
         FileNotFoundError: git is not installed.
@@ -160,7 +160,7 @@ def _call(arguments: tuple[str, ...], settings: tuple[str, ...], transports: str
 
 
 def _program() -> Path:
-    """Find git on `PATH`, but not by entries that depend on the current folder, as `.`, nor in that folder."""
+    """Find git on `PATH`; relative entries such as `.` are ignored, because they depend on the current folder."""
     name = "git.exe" if sys.platform == "win32" else "git"
     for folder in map(Path, os.get_exec_path()):
         program = folder / name
@@ -170,10 +170,10 @@ def _program() -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """Make the environment that git gets: clinder's, without what leads git elsewhere, and never a question.
+    """Make the environment of git: without secrets, variables that change the repository, and prompts.
 
-    How ssh is called is the user's own matter (`GIT_SSH_COMMAND`, `GIT_SSH`, `core.sshCommand`); whatever it would
-    ask, it asks a program that has no answer. Messages are in English, for those who read them here.
+    The user decides how ssh is called (`GIT_SSH_COMMAND`, `GIT_SSH`, `core.sshCommand`); its password prompts are
+    answered by a program that always fails. Messages are in English, because clinder parses them.
     """
     kept = {
         name: value for name, value in os.environ.items() if _KEPT.fullmatch(name) or not _NOT_FOR_GIT.fullmatch(name)
@@ -188,11 +188,11 @@ def _environment() -> dict[str, str]:
 
 
 def run_git(call: GitCall, *, timeout_s: float) -> GitAnswer:
-    """Run git to its end; what it started ends with it, at the latest when the time is over.
+    """Run git; on a timeout, kill it together with the processes that it started.
 
     Raises:
-        OSError: it cannot be started.
-        TimeoutError: it has not ended in time, and was killed.
+        OSError: git cannot be started.
+        TimeoutError: it did not finish in time, and was killed.
     """
     deadline = time.monotonic() + timeout_s
     process = subprocess.Popen(
@@ -220,7 +220,7 @@ def run_git(call: GitCall, *, timeout_s: float) -> GitAnswer:
 
 
 class _Reader(threading.Thread):
-    """Reads a stream to its end, or as far as anyone wants to know."""
+    """A thread that reads a stream to its end, or to the size limit."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(daemon=True)
@@ -240,12 +240,12 @@ class _Reader(threading.Thread):
 def _own_group() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    # A session of its own has no terminal either, at which ssh could ask.
+    # A new session has no terminal, so that ssh cannot prompt there.
     return {"start_new_session": True}
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill git and what it started: the program that talks to the remote would wait on without it."""
+    """Kill git and the processes that it started, such as the one connected to the remote."""
     if sys.platform == "win32":
         process.kill()
     else:
@@ -255,7 +255,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def ref_names(ref: str) -> list[str]:
-    """Name what `git ls-remote` shall list for a ref, what counts most first."""
+    """Get the ref names to pass to `git ls-remote`, in order of precedence."""
     if ref == "HEAD":
         return ["HEAD"]
     names = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]
@@ -263,18 +263,18 @@ def ref_names(ref: str) -> list[str]:
 
 
 def read_listing(printed: str) -> dict[str, str]:
-    """Read what `git ls-remote` prints: by name, the commit."""
+    """Parse the output of `git ls-remote`: the commits by ref name."""
     pairs = (line.split("\t", 1) for line in printed.splitlines() if re.match(r"[0-9a-f]{40,64}\t", line))
     return {name: commit for commit, name in pairs}
 
 
 def pick_commit(listing: Mapping[str, str], ref: str) -> str | None:
-    """Choose the commit of a ref: a branch before a tag, an annotated tag's commit before the tag itself."""
+    """Choose the commit of a ref: a branch before a tag, the commit of an annotated tag before the tag object."""
     return next((listing[name] for name in ref_names(ref) if name in listing), None)
 
 
 def newest_commit(spec: RepositorySpec) -> str | None:
-    """Ask which commit the spec's ref stands for now; `None` where git cannot tell or the ref is a commit itself.
+    """Get the current commit of a spec's ref; `None` if git cannot tell, or if the ref is a commit.
 
     Raises:
         RefGoneError: the repository has no such branch or tag.
@@ -286,17 +286,17 @@ def newest_commit(spec: RepositorySpec) -> str | None:
     try:
         call = without_repository("ls-remote", "--", url, *ref_names(spec.ref))
     except FileNotFoundError:
-        raise UnreachableError("git is needed to look at the branch", hint="Install git.") from None
+        raise UnreachableError("git is required to check the branch", hint="Install git.") from None
     try:
         answer = run_git(call, timeout_s=REMOTE_TIMEOUT_S)
     except TimeoutError as error:
-        raise UnreachableError(f"{url} cannot be asked for {spec.ref}: {error}") from None
+        raise UnreachableError(f"{spec.ref} of {url} cannot be resolved: {error}") from None
     except OSError as error:
         raise UnreachableError(
-            f"{url} cannot be asked for {spec.ref}: {os_reason(error)}", hint=os_hint(error)
+            f"{spec.ref} of {url} cannot be resolved: {os_reason(error)}", hint=os_hint(error)
         ) from None
     if answer.status != 0:
-        raise UnreachableError(f"{url} cannot be asked for {spec.ref}: {_reason(answer.errors)}")
+        raise UnreachableError(f"{spec.ref} of {url} cannot be resolved: {_reason(answer.errors)}")
     found = pick_commit(read_listing(answer.printed), spec.ref)
     if found is None and not _ABBREVIATED.fullmatch(spec.ref):  # an abbreviated commit is never listed
         raise RefGoneError
@@ -304,7 +304,7 @@ def newest_commit(spec: RepositorySpec) -> str | None:
 
 
 def _reason(printed: str) -> str:
-    """Find in what git prints the line that says why; after it comes advice."""
-    lines = printed.strip().splitlines() or ["git does not say why"]
+    """Get the line of git's output that has the reason; advice follows it."""
+    lines = printed.strip().splitlines() or ["git gave no reason"]
     line = next((line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")), lines[-1])
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"

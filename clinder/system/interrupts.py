@@ -1,7 +1,7 @@
-"""SIGINT, SIGTERM and SIGHUP, noted when they come and acted upon where it is safe.
+"""Handling of SIGINT, SIGTERM and SIGHUP: a signal is recorded, and acted upon where it is safe.
 
-A signal never breaks into the middle of a step: those who wait ask `check` several times a second. A second signal
-leaves at once.
+A signal does not interrupt a step: code that waits calls `check` several times a second. A second signal exits
+immediately.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 POLL_S = 0.1
 _HANGUP = getattr(signal, "SIGHUP", None)
-"""Comes once from the kernel and once more from the shell when a terminal is closed: that is no impatience."""
-_ONE_WISH_S = 0.1
-"""Signals that follow one another so closely come of one wish: from the terminal, and from a program around clinder."""
-_LEAVING_S = 2.0
-"""How long leaving at once may take, before yet another signal breaks in again."""
+"""When a terminal is closed, the kernel and the shell each send this signal: the second one is not a repetition."""
+_SAME_REQUEST_S = 0.1
+"""Signals this close together count as one, such as those from the terminal and from a parent process."""
+_EXIT_S = 2.0
+"""How long an immediate exit may take before another signal interrupts it."""
 ENDING_SIGNALS: tuple[signal.Signals, ...] = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 
 
 class Interrupts:
-    """Whether the command was asked to end.
+    """The signals received by the command.
 
     Attributes:
-        requested: the number of the first signal that came, if any.
-        requested_at: when it came, on the monotonic clock.
-        is_repeated: whether a second one came, so that nothing may take time any more.
-        possible_orphan: what a second signal would leave behind, in one sentence, kept true by those who work.
+        requested: the number of the first signal, if any.
+        requested_at: when it arrived, on the monotonic clock.
+        is_repeated: whether a second signal arrived, so that the command must exit immediately.
+        possible_orphan: what would keep running after an immediate exit, in one sentence; updated during the work.
     """
 
     def __init__(self, signals: tuple[signal.Signals, ...] = ENDING_SIGNALS) -> None:
@@ -46,11 +46,11 @@ class Interrupts:
         self.requested_at = 0.0
         self.is_repeated = False
         self.possible_orphan = ""
-        self._left_at = 0.0
+        self._exiting_since = 0.0
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[Interrupts]:
-        """Take the signals over, where this is the main thread; a signal that is ignored stays so."""
+        """Install the signal handlers, if this is the main thread; a signal that is ignored stays ignored."""
         previous = {}
         if threading.current_thread() is threading.main_thread():
             previous = {number: signal.getsignal(number) for number in self._signals}
@@ -66,38 +66,39 @@ class Interrupts:
     def _note(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.requested is not None:
-            if number == _HANGUP == self.requested or now < self.requested_at + _ONE_WISH_S:
+            if number == _HANGUP == self.requested or now < self.requested_at + _SAME_REQUEST_S:
                 return
-            if self.is_repeated and now < self._left_at + _LEAVING_S:
-                return  # it is leaving
-            self.is_repeated, self._left_at = True, now
-            raise InterruptedBySignalError(number, f"{_name(number)} again: left at once", hint=self.possible_orphan)
+            if self.is_repeated and now < self._exiting_since + _EXIT_S:
+                return
+            self.is_repeated, self._exiting_since = True, now
+            message = f"second signal ({signal.Signals(number).name}): exiting immediately"
+            raise InterruptedBySignalError(number, message, hint=self.possible_orphan)
         self.requested, self.requested_at = number, now
 
     def error(self, message: str = "", *, hint: str = "") -> InterruptedBySignalError:
-        """Make the error to raise for the signal that came."""
+        """Make the error to raise for the first signal."""
         number = self.requested or signal.SIGINT
         return InterruptedBySignalError(number, message or _name(number).lower(), hint=hint)
 
     def check(self) -> None:
-        """Go on, or leave.
+        """Raise an error if a signal arrived.
 
         Raises:
-            InterruptedBySignalError: a signal came.
+            InterruptedBySignalError: a signal arrived.
         """
         if self.requested is not None:
             raise self.error()
 
     def sleep(self, seconds: float) -> None:
-        """Wait, in seconds, but leave as soon as a signal comes.
+        """Wait for a number of seconds, or until a signal arrives.
 
         Raises:
-            InterruptedBySignalError: a signal came.
+            InterruptedBySignalError: a signal arrived.
         """
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        while (remaining_s := until - time.monotonic()) > 0:
             self.check()
-            time.sleep(min(POLL_S, left))
+            time.sleep(min(POLL_S, remaining_s))
         self.check()
 
 

@@ -1,7 +1,7 @@
-"""Where `clinder.toml` and the state folder are: as they are named, else as they are found from the current folder.
+"""The locations of `clinder.toml` and the state folder: as named by the user, else found from the current folder.
 
-The paths that a user gives come in here, so that a deleted current folder, a path that is too long and a file of
-another user are each reported as what they are.
+Paths from users are checked here, with a clear error for each of these: a deleted current folder, a path that is too
+long, and a file of another user.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _OPTIONS = "--config or CLINDER_CONFIG"
 
 
 def named_file(path: Path, named_by: str = _OPTIONS) -> Path:
-    """Get the place of the `clinder.toml` that a user names; what kind of file it is shows when it is read.
+    """Get the absolute path of the `clinder.toml` that the user named; its content is not checked.
 
     Args:
-        path: as it is named.
-        named_by: what names it.
+        path: the path as given.
+        named_by: the option or variable that names it, for the hint.
 
     Raises:
-        ConfigFileError: there is none.
+        ConfigFileError: it does not exist, or the path is invalid.
         UsageError: the current folder was deleted.
     """
     file = absolute(path)
     try:
         file.stat()
     except FileNotFoundError:
-        message, hint = f"there is no file {show_path(path)}", f"Look at {named_by}."
+        message, hint = f"{show_path(path)} does not exist", f"Check {named_by}."
     except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or "there can be no such path"
+        reason = (isinstance(error, OSError) and error.strerror) or "the path is invalid"
         message, hint = f"{show_path(path)} cannot be used: {reason}", ""
     else:
         return file
@@ -49,14 +49,14 @@ def named_file(path: Path, named_by: str = _OPTIONS) -> Path:
 
 
 def find_file(start: Path | None = None, named_by: str = _OPTIONS) -> Path | None:
-    """Look for `clinder.toml` from a folder (the current one if left out) upwards.
+    """Find the nearest `clinder.toml`: in a folder or its parents.
 
     Args:
-        start: the folder.
-        named_by: what could name a file instead.
+        start: the folder; defaults to the current folder.
+        named_by: the option or variable that can name a file instead, for the hint.
 
     Raises:
-        ConfigFileError: the nearest one belongs to another user, and is not trusted; none further up is taken instead.
+        ConfigFileError: the nearest file belongs to another user who is not trusted; files in parents are not used.
         UsageError: the current folder was deleted.
     """
     start = current_folder() if start is None else start
@@ -67,7 +67,7 @@ def find_file(start: Path | None = None, named_by: str = _OPTIONS) -> Path | Non
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             continue
         except OSError as error:
-            raise ConfigFileError(f"{show_path(file)} cannot be looked for: {error.strerror}", file=file) from None
+            raise ConfigFileError(f"{show_path(file)} cannot be accessed: {error.strerror}", file=file) from None
         _check_trusted(file, named_by)
         return file
     return None
@@ -77,43 +77,43 @@ def _check_trusted(file: Path, named_by: str) -> None:
     try:
         distrust = find_distrust(file)
     except OSError as error:
-        reason = "its link leads nowhere" if isinstance(error, FileNotFoundError) else error.strerror
+        reason = "it is a broken symbolic link" if isinstance(error, FileNotFoundError) else error.strerror
         raise ConfigFileError(f"{show_path(file)} cannot be used: {reason}", file=file) from None
     if distrust:
         raise ConfigFileError(
-            distrust.reason, file=file, hint=f"Name it with {named_by} if you mean it; or {distrust.ways_out}."
+            distrust.reason, file=file, hint=f"To use it, name it with {named_by}; or {distrust.ways_out}."
         )
 
 
 def find_state_dir(file: Path | None, given: Path | None = None, environment: Mapping[str, str] | None = None) -> Path:
-    """Say where the state is: as given, else `CLINDER_STATE_DIR`, else `.clinder` beside the file or right here.
+    """Get the state folder: as given, else `CLINDER_STATE_DIR`, else `.clinder` next to the file or in this folder.
 
     Raises:
-        UsageError: it is in the current folder, and that was deleted.
+        UsageError: it would be in the current folder, and that was deleted.
     """
     chosen = _chosen_state_dir(given, environment)
     return chosen or (file.parent if file else current_folder()) / STATE_DIR_NAME
 
 
 def is_state_dir_named(given: Path | None = None, environment: Mapping[str, str] | None = None) -> bool:
-    """Whether an option or `CLINDER_STATE_DIR` names the state folder; else one is found (`find_state_dir`)."""
+    """Whether an option or `CLINDER_STATE_DIR` names the state folder."""
     environment = os.environ if environment is None else environment
     return bool(given or environment.get("CLINDER_STATE_DIR"))
 
 
 def find_state_dir_despite_file(find: Callable[[], Path | None], given: Path | None = None) -> Path:
-    """Say where the state is, whatever is the matter with the file: of that, only the place counts.
+    """Get the state folder even if `clinder.toml` cannot be used.
 
-    Where the file cannot be used, the state is that of the current folder, else one's own beside the file; of a file
-    that is named, only the latter.
+    In that case, it is the `.clinder` in the current folder, else the one next to the file, provided that it belongs to
+    the current user. If the file is named explicitly, only the one next to it is considered.
 
     Args:
-        find: finds the file.
-        given: the state folder, where the command line names one.
+        find: a function that finds the file.
+        given: the state folder, if an option names one.
 
     Raises:
-        ConfigFileError: the file cannot be used, and there is no such state.
-        UsageError: the current folder was deleted, and the state would be there.
+        ConfigFileError: the file cannot be used, and there is no such folder.
+        UsageError: the state folder would be in the current folder, and that was deleted.
     """
     if chosen := _chosen_state_dir(given):
         return chosen

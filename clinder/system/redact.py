@@ -1,4 +1,4 @@
-"""What no screen, log or child process may see: tokens, and the variables that hold clinder's own."""
+"""Removal of tokens from text, and the variables that contain clinder's own secrets."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 OWN_VARIABLES = ("CLINDER_BUILD_TOKEN", "CLINDER_SESSION")
-"""What is meant for clinder alone."""
+"""The variables that only clinder needs."""
 _MARK = "***"
 _PARAMETER = re.compile(r"([?&]token=)[^\s&#\"'<>]+")
 
 
 def without_token(text: str, token: object) -> str:
-    """Take a token out of somebody else's words, as it is and as it stands in URLs."""
+    """Redact a token in untrusted text, both plain and percent-encoded."""
     if not isinstance(token, str) or not token:
         return text
     return text.replace(token, _MARK).replace(quote(token, safe=""), _MARK)

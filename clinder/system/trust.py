@@ -1,8 +1,8 @@
-"""Whether a file or folder that was found may be used: not if it belongs to another user, unless that is trusted.
+"""The check whether a file or folder that was found may be used, depending on its owner.
 
-Anybody who can write into a folder above the user's own, such as `/tmp`, could otherwise tell clinder what to do. The
-rule is git's (git-config(1), `safe.directory`): a user's own files are used, those of root, and those in folders that
-the user's git configuration lists. What an option or a variable names is used without this check.
+Without it, anyone who can write to a parent of the current folder, such as `/tmp`, could control clinder. The rule is
+that of git (git-config(1), `safe.directory`): files are used if they belong to the current user or to root, or are in a
+folder that the user's git configuration lists. Files that an option or a variable names are not checked.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _EVERYTHING = "*"
 
 @dataclass(frozen=True, slots=True)
 class Distrust:
-    """Why something is not used.
+    """The reason why a file or folder is not used.
 
     Attributes:
-        path: what was found.
-        part: what of it belongs to somebody else: itself, the folder that it is in, or what a link leads to.
+        path: the file or folder.
+        part: the part that belongs to another user: the path itself, its folder, or the target of a link.
         owner: the name of that user.
     """
 
@@ -43,27 +43,27 @@ class Distrust:
 
     @property
     def reason(self) -> str:
-        """What is wrong, as a sentence."""
+        """The reason, as a sentence."""
         it = "it" if self.part == self.path else "its folder" if self.part == self.path.parent else show_path(self.part)
         return f"{show_path(self.path)} is not used: {it} belongs to another user, {self.owner}"
 
     @property
     def ways_out(self) -> str:
-        """What to do about it, beside naming it; to follow `or`."""
+        """The possible remedies, to follow "or"."""
         folder = _folder_to_list(self.part)
         if folder is None:
-            return "make it yours with chown"
+            return "take ownership of it with chown"
         listing = f"git config --global --add safe.directory {shlex.quote(show_path(folder))}"
-        return f"trust that user's folder (`{listing}`), or make it yours with chown"
+        return f"trust that user's folder (`{listing}`), or take ownership of it with chown"
 
 
 def find_distrust(path: Path) -> Distrust | None:
-    """Find what speaks against using a file or folder that was found; `None` if it may be used.
+    """Get the reason not to use a file or folder; `None` if it may be used.
 
-    Looked at are the thing itself, the folder that it is in and, of a symbolic link, the same of all that it leads to.
+    The path and its folder are checked; for a symbolic link, so is every target.
 
     Raises:
-        OSError: it cannot be looked at, or its links lead nowhere.
+        OSError: it cannot be inspected, or a link is broken.
     """
     trusted: list[str] | None = None
     for part in _parts(path):
@@ -87,11 +87,11 @@ def _parts(path: Path) -> Iterator[Path]:
 
 
 def _trusted_folders() -> list[str]:
-    """Name the folders that may belong to others: those that git trusts, and the checkout that a GitHub job is about.
+    """Get the folders that are trusted whoever owns them: those that git trusts, and the workspace of a GitHub job.
 
-    git is asked for the user's and the machine's configuration alone: what a repository says of itself is worth nothing
-    here. In a job that runs in a container, the runner's folder belongs to a user of the machine around it, and the
-    entry that `actions/checkout` makes for git is gone by the next step.
+    Only git's user and system configuration is read: a repository cannot make itself trusted. In a job that runs in a
+    container, the workspace belongs to a user of the host, and the `safe.directory` entry of `actions/checkout` is
+    removed before the next step.
     """
     try:
         call = without_repository("config", "--null", "--get-all", "safe.directory")
@@ -100,13 +100,13 @@ def _trusted_folders() -> list[str]:
         printed = ""
     folders: list[str] = []
     for entry in printed.split("\0")[:-1]:
-        folders = [*folders, entry] if entry else []  # an empty one takes back those before it
+        folders = [*folders, entry] if entry else []  # an empty entry clears the list, as in git
     workspace = os.environ.get("GITHUB_WORKSPACE")
     return [*folders, workspace] if workspace else folders
 
 
 def _is_trusted(part: Path, trusted: list[str]) -> bool:
-    """Whether it lies in a trusted folder, and belongs to the one to whom that folder belongs."""
+    """Whether a path is in a trusted folder and has the same owner."""
     owner = part.lstat().st_uid
     place = Path(os.path.realpath(part.parent), part.name)
     for folder in (place, *place.parents):
@@ -116,8 +116,8 @@ def _is_trusted(part: Path, trusted: list[str]) -> bool:
 
 
 def _matches(folder: Path, entry: str) -> bool:
-    """Whether an entry of `safe.directory` means this folder: it names it, or with `/*` at its end one above it."""
-    named = Path(os.path.expanduser(entry.removesuffix("/*")))  # noqa: PTH111  # Path's raises for users unknown
+    """Whether an entry of `safe.directory` matches a folder: the folder itself or, with a trailing `/*`, a parent."""
+    named = Path(os.path.expanduser(entry.removesuffix("/*")))  # noqa: PTH111  # Path's fails for unknown users
     if not named.is_absolute():
         return False
     named = Path(os.path.realpath(named))
@@ -125,7 +125,7 @@ def _matches(folder: Path, entry: str) -> bool:
 
 
 def _folder_to_list(part: Path) -> Path | None:
-    """Choose what to list in `safe.directory`: the checkout, else the folder, if it belongs to the same user."""
+    """Choose the folder to suggest for `safe.directory`: the checkout, else the folder, if it has the same owner."""
     try:
         owner = part.lstat().st_uid
         place = Path(os.path.realpath(part.parent), part.name)

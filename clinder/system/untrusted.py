@@ -1,8 +1,8 @@
-"""Reading a file that somebody else may have written: whatever it holds, it is read or refused, within a second.
+"""Reading of untrusted TOML and text files: any content is parsed or rejected within about a second.
 
-`tomllib` takes time and memory that grow with the square of the parts of a dotted key (50,000 parts: 24 s and 6 GB), so
-these are counted before it runs. All else that it does takes time in proportion to the file (measured at the largest
-size that is read), and it stops at a nesting of some hundreds by itself.
+`tomllib` takes time and memory quadratic in the number of parts of a dotted key (50,000 parts: 24 s and 6 GB), so the
+parts are counted first. For all other content its time is linear (measured at the maximum file size), and it limits the
+nesting to some hundred levels.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ _STRING_OR_COMMENT = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""An unterminated string ends with its line or the file, so that no character is looked at more than once."""
+"""An unterminated string ends at the end of the line or the file, so that each character is scanned only once."""
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{_MAX_KEY_PARTS}}}")
 
 
 class UnreadableError(Exception):
-    """A file cannot be used; the message says why, to follow the file's name: `is not valid TOML: …`."""
+    """A file cannot be used. The message follows the name of the file: `is not valid TOML: …`."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        UnreadableError: it cannot be read, is too large, or is not TOML.
+        UnreadableError: it cannot be read, is too large or is not valid TOML.
     """
     import tomllib  # not needed without a clinder.toml
 
     text = read_text(path, "TOML")
     plain = _STRING_OR_COMMENT.sub(lambda found: "" if found[0].startswith("#") else "x", text)
     if _LONG_KEY.search(plain):
-        raise UnreadableError(f"holds a key of more than {_MAX_KEY_PARTS} parts")
+        raise UnreadableError(f"contains a key of more than {_MAX_KEY_PARTS} parts")
     try:
         return tomllib.loads(text)
     except Exception as error:
@@ -57,11 +57,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_text(path: Path, form: str) -> str:
-    """Read a file of text, up to its largest size.
+    """Read a text file of limited size.
 
     Args:
         path: the file; a link is followed.
-        form: what the file should be, such as `TOML`.
+        form: the expected format, such as `TOML`, for the error.
 
     Raises:
         UnreadableError: it cannot be read, is too large or is not UTF-8.
@@ -75,9 +75,9 @@ def read_text(path: Path, form: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Say why a parser gave up, where its error is none of its own but Python's, in words for programmers."""
+    """Get a user-readable reason for an error that is not the parser's own, such as `RecursionError`."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    if isinstance(error, ValueError):  # of int() and datetime(), for example
+    if isinstance(error, ValueError):  # from int() or datetime(), for example
         return f"a number or date in it is invalid ({str(error).partition(';')[0]})"
     return f"it cannot be parsed ({type(error).__name__})"

@@ -1,4 +1,4 @@
-"""Reading YAML that somebody else may have written; aliases can make a kilobyte stand for gigabytes, so these count."""
+"""Reading of untrusted YAML files; aliases are limited, because they can expand a kilobyte to gigabytes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_VALUES = 50_000
-"""Each counted as often as aliases repeat it. That many take the parser a second or two."""
+"""With aliases expanded. The parser takes a second or two for this many."""
 _MAX_SCALAR = 1000
-"""Characters of a value other than a string: reading a number in base 60 takes the square of its length."""
+"""The maximum length of a value other than a string: parsing a base-60 number takes quadratic time."""
 _STRING = "tag:yaml.org,2002:str"
 
 
 def read_yaml(path: Path) -> object:
-    """Read a YAML file of one document into plain data.
+    """Read a YAML file with a single document.
 
     Raises:
-        UnreadableError: it cannot be read, is too large (what its aliases repeat is counted), or is not YAML.
+        UnreadableError: it cannot be read, is too large (with aliases expanded) or is not valid YAML.
     """
     text = read_text(path, "YAML")
     try:
@@ -39,9 +39,9 @@ def read_yaml(path: Path) -> object:
 
 
 class _BoundedLoader(yaml.SafeLoader):
-    """Gives up on a document that grows beyond all measure.
+    """A YAML loader that rejects a document with too many values.
 
-    An alias counts as all that it stands for: merging (`<<`), and whoever walks through the values, repeats that.
+    An alias counts as many values as its target, because merging (`<<`) and any traversal repeat them.
     """
 
     def __init__(self, text: str) -> None:
@@ -50,17 +50,17 @@ class _BoundedLoader(yaml.SafeLoader):
         self._composed = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose the next value, and count it with all that is in it."""
+        """Compose the next value, and count it with all values that it contains."""
         is_alias = self.check_event(yaml.AliasEvent)
         node: Any = super().compose_node(parent, index)
         if not is_alias:
             self._sizes[id(node)] = self._size(node)
         elif id(node) not in self._sizes:
-            raise ComposerError(None, None, "an alias stands within what it is an alias of", node.start_mark)
+            raise ComposerError(None, None, "an alias is inside its own target", node.start_mark)
         self._composed += 1
         if max(self._composed, self._sizes[id(node)]) > _MAX_VALUES:
             raise ComposerError(
-                None, None, f"it has more than {_MAX_VALUES} values, aliases counted in full", node.start_mark
+                None, None, f"it has more than {_MAX_VALUES} values, with aliases expanded", node.start_mark
             )
         return node
 

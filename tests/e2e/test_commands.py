@@ -58,13 +58,13 @@ def test_every_other_command_says_what_the_file_is(tmp_path: Path, spoil: Callab
 def test_down_stops_the_session_though_its_named_file_is_gone(recorded: Path, session: JupyterSession) -> None:
     (recorded / "clinder.toml").unlink()
     done = clinder(recorded.parent, "down", "--config", str(recorded / "clinder.toml"))
-    assert "there is no file" in done.stderr
+    assert "does not exist" in done.stderr
     assert session.was_shut_down
 
 
 def test_a_mistyped_file_is_not_nothing_to_stop(recorded: Path, session: JupyterSession) -> None:
     done = clinder(recorded, "down", "--config", "elsewhere/clinder.toml", expect=2)
-    assert "there is no file elsewhere/clinder.toml" in done.stderr
+    assert "elsewhere/clinder.toml does not exist" in done.stderr
     assert not session.was_shut_down
 
 

@@ -277,6 +277,6 @@ def test_a_url_or_token_that_could_do_more_than_be_one_is_refused(
 ) -> None:
     hub.handler = session.launch(**details)
     done = clinder(project, "up", expect=5)
-    assert "the hub said ready, but its session cannot be used" in done.stderr
+    assert "the hub reported ready, but its session cannot be used" in done.stderr
     assert "A session may be left on" in done.stderr
     assert clinder(project, "env", "--no-check", expect=6).stdout == ""

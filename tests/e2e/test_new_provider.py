@@ -123,7 +123,7 @@ def test_its_addresses_come_from_its_entry() -> None:
 
 
 def test_messages_name_it() -> None:
-    with pytest.raises(UsageError, match="is not a repository of provider codeberg: org/name is expected"):
+    with pytest.raises(UsageError, match="is not a repository of provider codeberg: expected org/name"):
         read_repository("codeberg:../..")
     with pytest.raises(UsageError) as caught:
         read_repository("?")

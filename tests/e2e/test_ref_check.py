@@ -75,7 +75,7 @@ def test_a_branch_that_is_deleted_is_said_and_the_session_kept(project: Path, re
 def test_a_repository_that_does_not_answer_is_said(project: Path, repository: Path) -> None:
     repository.rename(repository.with_name("away"))
     done = clinder(project, "plan", "--ref-check", expect=8)
-    assert "cannot be asked for main" in done.stderr
+    assert "cannot be resolved" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("plan", "--ref-check"), ("up", "--latest"), ("init", "--force")])
@@ -95,7 +95,7 @@ def test_a_bare_repository_in_a_clone_has_no_say(arguments: tuple[str, ...], rep
     (folder / "clinder.toml").write_text(f'hub = "http://127.0.0.1:9"\nrepo = "{repo}"\nref = "main"\n')
     done = clinder(folder, *arguments, expect=None)
     assert done.status != 0
-    assert ("shows no repository" if arguments[0] == "init" else "127.0.0.1") in done.stderr
+    assert ("no repository was found" if arguments[0] == "init" else "127.0.0.1") in done.stderr
     assert not ran.exists()
 
 

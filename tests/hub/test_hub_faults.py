@@ -327,7 +327,7 @@ def test_ready_with_a_url_or_token_of_no_use_fails_the_launch_and_tells_what_is_
     cluster.build = handle
     done = up(retry_attempts="3")
     assert done.status == 5
-    assert "the hub said ready, but its session cannot be used: its" in done.stderr.replace("it has no", "its")
+    assert "the hub reported ready, but its session cannot be used: its" in done.stderr.replace("it has no", "its")
     assert f"A session may be left on {cluster.url}." in done.stderr
     assert len(cluster.running) == 1
     assert builds(cluster) == 1

@@ -191,7 +191,7 @@ def test_where_not_even_the_lock_can_be_had_the_session_is_said_to_go_on(
     with mode(project / ".clinder" / "state.lock", 0o400):
         ended = bound.run("down")
     assert ended.status == 9
-    assert "A session on record there goes on running." in ended.err
+    assert "A session that is recorded there continues to run." in ended.err
     assert len(cluster.running) == 1
 
 
@@ -251,7 +251,7 @@ def test_a_damaged_state_is_mended_as_the_message_says(
     folder.file.write_text("{")
     with pytest.raises(StateError, match="is damaged") as caught:
         down(configure(), context)
-    assert f"{folder.backup} (serial 2): copy it over {folder.file}" in caught.value.hint
+    assert f"{folder.backup} (serial 2), over {folder.file}" in caught.value.hint
     shutil.copy(folder.backup, folder.file)
     assert down(configure(), context).action is DownAction.STOPPED
 

@@ -489,7 +489,7 @@ def test_ready_with_a_url_or_token_not_to_be_trusted_fails_the_launch(
     hub.handler = session.launch(**details)
     error = failure(configure(retry__attempts=3), context)
     assert type(error) is LaunchError
-    assert "the hub said ready, but its session cannot be used" in error.message
+    assert "the hub reported ready, but its session cannot be used" in error.message
     assert session.requests == []
     assert len(hub.requests) == 1
 

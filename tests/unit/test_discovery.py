@@ -153,7 +153,7 @@ def test_a_remote_that_no_hub_can_reach_is_passed_over_and_said(
     (folder / "myst.yml").write_text("project:\n  github: org/name\n")
     discovered = discover(folder)
     assert discovered.values["repo"].given == "org/name"
-    assert any("git remote origin is passed over" in note for note in discovered.notes)
+    assert any("git remote origin is skipped" in note for note in discovered.notes)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no FIFOs")
@@ -161,7 +161,7 @@ def test_a_git_that_never_ends_is_given_up_and_said(folder: Path, monkeypatch: p
     (folder / ".git" / "config").unlink()
     os.mkfifo(folder / ".git" / "config")
     monkeypatch.setattr("clinder.config.discovery._GIT_TIMEOUT_S", 0.2)
-    with pytest.raises(UsageError, match=r"git remotes are not known: git did not finish within 0\.2 s"):
+    with pytest.raises(UsageError, match=r"git remotes of the folder cannot be read: git did not finish within 0\.2 s"):
         discover(folder)
 
 
@@ -170,7 +170,7 @@ def test_a_missing_git_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     (folder / "myst.yml").write_text("project:\n  github: org/name\n")
     discovered = discover(folder)
     assert discovered.values["repo"].given == "org/name"
-    assert "the folder's git remotes are not known: git was not found on PATH" in discovered.notes
+    assert "the git remotes of the folder cannot be read: git was not found on PATH" in discovered.notes
 
 
 NO_VALUES = ["a: 2024-13-45", "a: !!timestamp x", "a: !!int ''", "a: !!bool x", "a: !!float x"]
@@ -209,9 +209,9 @@ def test_other_shapes_of_yaml_say_nothing(folder: Path, text: str) -> None:
 def test_a_folder_that_shows_nothing_says_what_to_give(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "remote", "add", "origin", "/srv/x")
-    with pytest.raises(UsageError, match="shows no repository") as caught:
+    with pytest.raises(UsageError, match="no repository was found") as caught:
         discover(tmp_path)
-    assert "git remote origin is passed over" in caught.value.message
+    assert "git remote origin is skipped" in caught.value.message
     assert "--repo" in caught.value.hint
     assert found(tmp_path, hub="local") == {"hub": "local", "repo": "."}
 

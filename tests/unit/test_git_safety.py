@@ -313,7 +313,7 @@ def test_reading_a_checkout_runs_nothing_that_it_names(
 
 def test_a_bare_repository_within_a_checkout_is_not_read(tmp_path: Path, spies: Spies) -> None:
     folder = as_a_bare_subfolder(tmp_path / "clone", spies, "remote.origin.url=https://github.com/org/planted.git")
-    with pytest.raises(UsageError, match="shows no repository"):
+    with pytest.raises(UsageError, match="no repository was found"):
         discover(folder)
 
 

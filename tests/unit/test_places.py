@@ -66,7 +66,9 @@ def test_a_file_of_another_user_is_refused_not_skipped(planted: Path) -> None:
     with pytest.raises(ConfigFileError, match=f"belongs to another user, {NAME}") as caught:
         find_file()
     assert caught.value.file == planted
-    assert "Name it with --config or CLINDER_CONFIG if you mean it; or make it yours with chown." in caught.value.hint
+    assert (
+        "To use it, name it with --config or CLINDER_CONFIG; or take ownership of it with chown." in caught.value.hint
+    )
 
 
 def test_a_nearer_file_of_ones_own_counts(planted: Path, folder: Path) -> None:
@@ -105,7 +107,7 @@ def test_a_folder_that_cannot_be_searched_holds_no_file(folder: Path, monkeypatc
 
 def test_a_path_that_is_too_long_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, folder / "clinder.toml", errno.ENAMETOOLONG)
-    with pytest.raises(ConfigFileError, match="cannot be looked for: File name too long"):
+    with pytest.raises(ConfigFileError, match="cannot be accessed: File name too long"):
         find_file()
 
 
@@ -152,7 +154,7 @@ def test_the_state_of_another_user_is_not_taken(planted: Path, owners: Owners) -
 def test_the_state_beside_a_named_file_is_that_file_s_alone(folder: Path) -> None:
     record(folder / ".clinder")
     missing = folder.parent / "clinder.toml"
-    with pytest.raises(ConfigFileError, match="there is no file"):
+    with pytest.raises(ConfigFileError, match="does not exist"):
         find_state_dir_despite_file(lambda: named_file(missing))
     beside = record(folder.parent / ".clinder")
     assert find_state_dir_despite_file(lambda: named_file(missing)) == beside

@@ -46,28 +46,28 @@ def test_a_whole_number_will_do_for_a_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "fault"),
+    ("document", "message"),
     [
-        ([], "an object is expected"),
-        (None, "an object is expected"),
-        ({"version": 2}, "version: 1 is expected"),
-        ({"count": "3"}, "count: a whole number is expected"),
-        ({"count": True}, "count: a whole number is expected"),
-        ({"count": 3.0}, "count: a whole number is expected"),
-        ({"at": "soon"}, "at: a moment with its time zone is expected"),
-        ({"at": 5}, "at: a moment with its time zone is expected"),
-        ({"at": "2026-11-22T18:00:00"}, "at: a moment with its time zone is expected"),
-        ({"first": {}}, "first.name: this key is missing"),
-        ({"first": {"name": 1}}, "first.name: text is expected"),
-        ({"first": {"name": "a", "secret": "hunter2"}}, "first.secret: this key is unknown"),
-        ({"parts": {}}, "parts: a list is expected"),
-        ({"parts": [{"name": "a"}, {"name": "b", "seconds": "1"}]}, "parts[1].seconds: a number is expected"),
-        ({"parts": [None]}, "parts[0]: an object is expected"),
-        ({"other": 1}, "other: this key is unknown"),
+        ([], "expected an object"),
+        (None, "expected an object"),
+        ({"version": 2}, "version: expected 1"),
+        ({"count": "3"}, "count: expected an integer"),
+        ({"count": True}, "count: expected an integer"),
+        ({"count": 3.0}, "count: expected an integer"),
+        ({"at": "soon"}, "at: expected a date and time with a time zone"),
+        ({"at": 5}, "at: expected a date and time with a time zone"),
+        ({"at": "2026-11-22T18:00:00"}, "at: expected a date and time with a time zone"),
+        ({"first": {}}, "first.name: missing key"),
+        ({"first": {"name": 1}}, "first.name: expected a string"),
+        ({"first": {"name": "a", "secret": "hunter2"}}, "first.secret: unknown key"),
+        ({"parts": {}}, "parts: expected a list"),
+        ({"parts": [{"name": "a"}, {"name": "b", "seconds": "1"}]}, "parts[1].seconds: expected a number"),
+        ({"parts": [None]}, "parts[0]: expected an object"),
+        ({"other": 1}, "other: unknown key"),
     ],
     ids=str,
 )
-def test_a_fault_is_told_with_its_place_but_not_with_what_stands_there(document: object, fault: str) -> None:
+def test_an_error_names_the_key_but_not_the_value(document: object, message: str) -> None:
     with pytest.raises(ValueError, match=r".*") as caught:
         read_record(Whole, document)
-    assert str(caught.value) == fault
+    assert str(caught.value) == message

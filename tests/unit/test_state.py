@@ -204,13 +204,13 @@ def test_the_hint_names_the_last_good_state(folder: StateFolder) -> None:
     folder.write(State())
     folder.write(folder.read())
     error = damaged(folder, "{")
-    assert f"The last good state is {folder.backup} (serial 1): copy it over {folder.file}" in error.hint
+    assert f"Copy the last valid state, {folder.backup} (serial 1), over {folder.file}" in error.hint
 
 
 def test_a_damaged_backup_is_not_called_good(folder: StateFolder) -> None:
     folder.write(State())
     folder.backup.write_text("{")
-    assert "last good" not in damaged(folder, "{").hint
+    assert "last valid" not in damaged(folder, "{").hint
 
 
 def test_a_newer_state_is_refused_naming_the_clinder_that_wrote_it(folder: StateFolder) -> None:

@@ -135,7 +135,7 @@ def test_a_state_that_is_a_link_is_neither_followed_nor_replaced(folder: StateFo
     folder.file.symlink_to(elsewhere.file)
     with pytest.raises(StateError, match="cannot be read: it is a symbolic link") as caught:
         folder.read()
-    assert "copy it over" not in caught.value.hint
+    assert "Copy the last valid state" not in caught.value.hint
     with pytest.raises(StateError, match="it is a symbolic link"):
         folder.write(state)
     assert folder.file.is_symlink()
@@ -179,8 +179,8 @@ def test_a_folder_that_is_found_may_not_be_a_link(folder: StateFolder, tmp_path:
 def test_a_named_link_that_leads_nowhere_is_no_empty_state(folder: StateFolder, tmp_path: Path) -> None:
     folder.path.symlink_to(tmp_path / "unmounted")
     named = StateFolder(folder.path, is_named=True)
-    assert "cannot be read: it is a symbolic link that leads nowhere" in refusal(named)
-    with pytest.raises(StateError, match="cannot be locked: it is a symbolic link that leads nowhere"):
+    assert "cannot be read: it is a broken symbolic link" in refusal(named)
+    with pytest.raises(StateError, match="cannot be locked: it is a broken symbolic link"):
         lock(named)
     assert named.is_there()
 
@@ -231,7 +231,7 @@ def written(folder: StateFolder, **changes: Any) -> str:
 def test_a_foreign_file_is_no_state_of_clinder(folder: StateFolder, document: object) -> None:
     folder.prepare()
     folder.file.write_text(json.dumps(document))
-    assert "is no state of clinder" in refusal(folder)
+    assert "is not a clinder state" in refusal(folder)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_a_folder_with_other_things_in_it_is_left_as_it_is(tmp_path: Path) -> No
     (tmp_path / "notebook.ipynb").write_text("{}", encoding="utf-8")
     tmp_path.chmod(0o755)
     folder = StateFolder(tmp_path)
-    with pytest.raises(StateError, match="is no state folder: it holds notebook"):
+    with pytest.raises(StateError, match="is not a state folder: it contains notebook"):
         folder.write(State())
     with pytest.raises(StateError, match="is no state folder"), folder.locked("up", timeout_s=0, on_wait=print):
         pass

@@ -40,7 +40,7 @@ def test_a_file_of_another_user_is_not(file: Path, owners: Owners) -> None:
     distrust = find_distrust(file)
     assert distrust == Distrust(file, file, NAME)
     assert distrust.reason == f"{file} is not used: it belongs to another user, {NAME}"
-    assert distrust.ways_out == "make it yours with chown"
+    assert distrust.ways_out == "take ownership of it with chown"
 
 
 def test_a_file_in_a_folder_of_another_user_is_not(file: Path, owners: Owners) -> None:

@@ -179,16 +179,16 @@ def merging(levels: int, width: int) -> str:
 
 
 REFUSED_YAML = {
-    "aliases of aliases": (bomb(9, 9), "values, aliases counted in full"),
+    "aliases of aliases": (bomb(9, 9), "values, with aliases expanded"),
     "aliases as a provider": (
         bomb(9, 9) + "project: {jupyter: {binder: {repo: a/b, provider: *a8}}}",
-        "values, aliases counted in full",
+        "values, with aliases expanded",
     ),
-    "merges of merges": (merging(9, 9), "values, aliases counted in full"),
-    "an alias of what it is in": ("a: &a [1, *a]", "an alias stands within"),
-    "a merge of what it is in": ("a: &a {<<: *a}", "an alias stands within"),
-    "many values": ("- a\n" * 200_000, "values, aliases counted in full"),
-    "many values in a line": ("[" + "a," * 200_000 + "]", "values, aliases counted in full"),
+    "merges of merges": (merging(9, 9), "values, with aliases expanded"),
+    "an alias of what it is in": ("a: &a [1, *a]", "an alias is inside"),
+    "a merge of what it is in": ("a: &a {<<: *a}", "an alias is inside"),
+    "many values": ("- a\n" * 200_000, "values, with aliases expanded"),
+    "many values in a line": ("[" + "a," * 200_000 + "]", "values, with aliases expanded"),
     "lists in lists": ("[" * 100_000, "nested too deeply"),
     "lists in lists of lines": ("- " * 100_000, "nested too deeply"),
     "tables in tables": ("{a: " * 100_000, "nested too deeply"),

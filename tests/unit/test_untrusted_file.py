@@ -29,11 +29,11 @@ def load(checkout: Path, text: str, **environment: str) -> Config:
     return load_config(file=file, environment=environment)
 
 
-def fault(checkout: Path, text: str) -> str:
+def problem(checkout: Path, text: str) -> str:
     with pytest.raises(ConfigError) as caught:
         load(checkout, text)
-    assert len(caught.value.faults) == 1
-    return caught.value.faults[0]
+    assert len(caught.value.problems) == 1
+    return caught.value.problems[0]
 
 
 @pytest.mark.parametrize("repo", [".", "./inside", "./inside/..", "./inside/../inside"])
@@ -59,8 +59,8 @@ def test_a_folder_of_its_own_may_be_named(checkout: Path, repo: str) -> None:
 )
 def test_a_folder_elsewhere_may_not(checkout: Path, repo: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(checkout / "inside"))  # nor is the home folder looked up where it would do
-    said = fault(checkout, f'repo = "{repo}"')
-    assert "leads out of the folder of clinder.toml" in said
+    said = problem(checkout, f'repo = "{repo}"')
+    assert "is outside of the folder of clinder.toml" in said
     assert "--repo" in said
 
 
@@ -78,13 +78,13 @@ def test_a_folder_elsewhere_may_not(checkout: Path, repo: str, monkeypatch: pyte
 def test_a_file_url_is_a_path_like_any_other(checkout: Path, form: str, end: str, words: str | None) -> None:
     text = f'repo = "{form.format((checkout / "inside").as_uri())}{end}"'
     if words:
-        assert words in fault(checkout, text)
+        assert words in problem(checkout, text)
     else:
         assert load(checkout, text).link
 
 
 def test_a_file_url_of_another_machine_is_elsewhere(checkout: Path) -> None:
-    assert "leads out" in fault(checkout, f'repo = "file://server{checkout}"')
+    assert "leads out" in problem(checkout, f'repo = "file://server{checkout}"')
 
 
 def test_an_absolute_folder_within_may_be_named(checkout: Path) -> None:
@@ -101,7 +101,7 @@ def test_option_and_environment_may_name_any_folder(checkout: Path) -> None:
 
 def test_init_writes_no_file_that_would_be_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkout)
-    with pytest.raises(UsageError, match="can name no folder elsewhere"):
+    with pytest.raises(UsageError, match="can only name folders below its own"):
         write_config(checkout, {"hub": Value("local", "--hub"), "repo": Value("../outside", "--repo")}, force=False)
     assert not (checkout / "clinder.toml").exists()
 
@@ -117,7 +117,7 @@ def test_nothing_is_expanded_or_run(checkout: Path, key: str, text: str, monkeyp
 
 @pytest.mark.parametrize("key", ["command", "state_dir", "build_token", "env", "include", "hooks", "timeouts.command"])
 def test_there_is_no_key_for_more(checkout: Path, key: str) -> None:
-    assert "is not a known key" in fault(checkout, f'repo = "."\n{key} = "x"')
+    assert "is not a known key" in problem(checkout, f'repo = "."\n{key} = "x"')
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_path_that_would_take_the_token_elsewhere_is_refused(checkout: Path, p
     file.write_text(f'repo = "org/name"\n[session]\npath = "{escaped}"\n')
     with pytest.raises(ConfigError) as caught:
         load_config(file=file, environment={})
-    assert caught.value.faults[0].startswith("session.path: ")
+    assert caught.value.problems[0].startswith("session.path: ")
 
 
 def test_a_binder_link_brings_no_such_path_either(checkout: Path) -> None:
