@@ -1,4 +1,4 @@
-"""The Python interface: launch, use and stop a session, as `clinder start` and `clinder stop` do.
+"""The Python interface: launch a session, use it and stop it. `clinder start` and `clinder stop` do the same.
 
 ```python
 with clinder.session("org/name", hub="https://mybinder.org") as session:
@@ -65,7 +65,7 @@ def launch(
         on_event: called with every event of the hub and every progress notice of clinder (`clinder.model.events`).
 
     Returns:
-        The session. Its server answers, and its kernel starts, unless a warning says that the kernel could not be checked.
+        The session. Its server answers, and its kernel starts, unless a warning said that this could not be checked.
 
     Raises:
         ConfigError: the settings are invalid.

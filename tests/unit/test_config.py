@@ -120,11 +120,11 @@ def test_several_hubs_are_a_list_in_the_file(tmp_path: Path) -> None:
     ("hub", "words"),
     [
         ("mybinder.org", "did you mean https://mybinder.org?"),
-        ("ftp://x.org", 'is not the URL of a hub (https://…), nor "local"'),
-        ("https://", "is not the URL of a hub"),
-        ("https://x.org/\x1b[0m", "is not the URL of a hub"),
+        ("ftp://x.org", 'is neither the URL of a hub (https://…) nor "local"'),
+        ("https://", "is neither the URL of a hub"),
+        ("https://x.org/\x1b[0m", "is neither the URL of a hub"),
         ("https://u:secret@x.org", "must not contain a user name or password"),
-        ("https://x.org?a=b", "a Binder link goes into `repo`"),
+        ("https://x.org?a=b", "set `repo` to use a Binder link"),
         ("https://[x", "hub"),
         ("https://x.org:port", "hub"),
         ("https://x.org:99999", "hub"),
@@ -154,7 +154,7 @@ def test_every_fault_of_the_file_is_told_at_once(tmp_path: Path) -> None:
         "retry must be a table, [retry], not 3 (clinder.toml)",
         "timeouts.silnce is not a known key: did you mean timeouts.silence? (clinder.toml)",
         "repo: 'nonsense' is not a repository (clinder.toml)",
-        "hub: 'mybinder.org' is not the URL of a hub",
+        "hub: 'mybinder.org' is neither the URL of a hub",
         "ref: expected a string, not 5 (clinder.toml)",
         "timeouts.build: 'soon' is not a duration: write 90s, 10m, 1h30m, or a number of seconds (clinder.toml)",
         "session.warm: expected a string, not 1 (clinder.toml)",
@@ -273,7 +273,7 @@ def test_a_folder_is_for_the_embedded_hub_alone(tmp_path: Path) -> None:
 def test_without_a_repository_there_is_no_spec(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no clinder\.toml"):
         load().spec()
-    with pytest.raises(ConfigError, match=r"clinder\.toml names none"):
+    with pytest.raises(ConfigError, match=r"clinder\.toml has no repo"):
         load(toml(tmp_path, "")).spec()
 
 

@@ -101,7 +101,7 @@ def test_git_is_asked_in_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     program(tmp_path / "bin" / "git", '[ "$LC_ALL" = C ] && echo "fatal: why" >&2; echo advice >&2; exit 1')
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    with pytest.raises(UnreachableError, match=r"for main: why$"):
+    with pytest.raises(UnreachableError, match=r"^main of .* cannot be resolved: why$"):
         newest_commit(RepositorySpec("git", "https://localhost/x", "main"))
 
 
@@ -134,7 +134,7 @@ def test_git_is_not_led_to_another_repository(tmp_path: Path, monkeypatch: pytes
 
 def test_git_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UnreachableError, match="git is needed"):
+    with pytest.raises(UnreachableError, match="git is required"):
         newest_commit(RepositorySpec("git", tmp_path.as_uri(), "main"))
 
 
@@ -172,7 +172,7 @@ def test_a_remote_that_never_answers_is_given_up(
     scheme: str, silent_remote: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clinder.system.git.REMOTE_TIMEOUT_S", 0.5)
-    with pytest.raises(UnreachableError, match=r"for main: git did not finish within 0\.5 s$"):
+    with pytest.raises(UnreachableError, match=r"cannot be resolved: git did not finish within 0\.5 s$"):
         newest_commit(RepositorySpec("git", f"{scheme}://127.0.0.1:{silent_remote}/x", "main"))
     wait_for(f"127.0.0.1:{silent_remote}", 0)
 

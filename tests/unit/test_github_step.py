@@ -78,7 +78,7 @@ def test_a_failure_is_annotated_and_summarized(tmp_path: Path, hub: Server) -> N
         ({"hub_url": "local"}, "on the runner itself"),
         ({"timeouts_build": "soon"}, "(input timeouts-build)"),
         ({"working_directory": "nowhere"}, "is the repository checked out?"),
-        ({"config": "nowhere.toml"}, "Look at the input config"),
+        ({"config": "nowhere.toml"}, "Check the input config"),
         ({"summary": "no"}, "expected true or false"),
     ],
     ids=str,

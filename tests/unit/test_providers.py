@@ -101,7 +101,7 @@ def test_a_repository_knows_its_addresses(
 def test_a_doi_of_no_known_archive_names_those_that_have_dois() -> None:
     with pytest.raises(UsageError) as caught:
         read_repository("10.1234/x")
-    assert caught.value.hint == "Name it: zenodo:10.1234/x, figshare:10.1234/x or dataverse:10.1234/x."
+    assert caught.value.hint == "Use zenodo:10.1234/x, figshare:10.1234/x or dataverse:10.1234/x."
 
 
 def test_a_provider_that_is_cloned_has_what_a_hub_shows_of_it() -> None:

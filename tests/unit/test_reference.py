@@ -43,7 +43,7 @@ def read(document: dict[str, Any], folder: Path) -> Settings:
     return load_config(file=file, environment={}).settings
 
 
-def errors(document: object) -> list[str]:
+def faults(document: object) -> list[str]:
     return [error.message for error in VALIDATOR.iter_errors(document)]
 
 
@@ -66,8 +66,8 @@ def test_the_schema_knows_every_key_and_no_other() -> None:
     assert keys_of({name: item.get("properties", item["description"]) for name, item in properties.items()}) == list(
         setting_keys()
     )
-    assert errors({"hubb": "local"})
-    assert errors({"retry": {"attempt": 1}})
+    assert faults({"hubb": "local"})
+    assert faults({"retry": {"attempt": 1}})
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_schema_knows_every_key_and_no_other() -> None:
     ids=str,
 )
 def test_the_schema_takes_what_clinder_takes(document: dict[str, Any], tmp_path: Path) -> None:
-    assert not errors(document)
+    assert not faults(document)
     read(document, tmp_path)
 
 
@@ -100,7 +100,7 @@ def test_the_schema_takes_what_clinder_takes(document: dict[str, Any], tmp_path:
     ids=str,
 )
 def test_the_schema_refuses_what_clinder_refuses(document: dict[str, Any], tmp_path: Path) -> None:
-    assert errors(document)
+    assert faults(document)
     with pytest.raises(ConfigError, match="1 error"):
         read(document, tmp_path)
 
@@ -113,7 +113,7 @@ def test_the_defaults_in_the_schema_pass_it_and_mean_the_same(tmp_path: Path) ->
         else item["default"]
         for name, item in properties.items()
     }
-    assert not errors(defaults)
+    assert not faults(defaults)
     assert read({**defaults, "repo": "org/name"}, tmp_path) == Settings(repo="org/name")
 
 
@@ -129,7 +129,7 @@ def test_the_example_has_every_key_once_in_order() -> None:
 def test_the_example_passes_the_schema_that_it_names() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     assert text.startswith(f"#:schema {SCHEMA_URL}\n")
-    assert not errors(tomllib.loads(text))
+    assert not faults(tomllib.loads(text))
 
 
 def test_the_example_is_read_and_holds_the_defaults() -> None:
@@ -151,7 +151,7 @@ def toml_blocks() -> list[Any]:
 
 @pytest.mark.parametrize("text", toml_blocks())
 def test_a_toml_example_is_a_clinder_toml(text: str, tmp_path: Path) -> None:
-    assert not errors(tomllib.loads(text))
+    assert not faults(tomllib.loads(text))
     file = tmp_path / "clinder.toml"
     file.write_text(text, encoding="utf-8")
     load_config(file=file, environment={}).spec()
@@ -159,7 +159,7 @@ def test_a_toml_example_is_a_clinder_toml(text: str, tmp_path: Path) -> None:
 
 def test_the_example_folder_is_declared_rightly() -> None:
     file = ROOT / "docs" / "examples" / "hello" / "clinder.toml"
-    assert not errors(tomllib.loads(file.read_text(encoding="utf-8")))
+    assert not faults(tomllib.loads(file.read_text(encoding="utf-8")))
     assert load_config(file=file, environment={}).spec().repo == str(file.parent.resolve())
 
 

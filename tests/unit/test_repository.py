@@ -178,7 +178,7 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     [
         ("", "is not a repository"),
         ("name", "is not a repository"),
-        ("~nobody-of-this-name/book", "no home folder"),
+        ("~nobody-of-this-name/book", "no such home folder"),
         ("a b/c", "is not a repository"),
         ("org/name\n", None),
         ("org/na\nme", "is not a repository"),

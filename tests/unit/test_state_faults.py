@@ -315,7 +315,7 @@ def test_a_folder_with_other_things_in_it_is_left_as_it_is(tmp_path: Path) -> No
     folder = StateFolder(tmp_path)
     with pytest.raises(StateError, match="is not a state folder: it contains notebook"):
         folder.write(State())
-    with pytest.raises(StateError, match="is no state folder"), folder.locked("up", timeout_s=0, on_wait=print):
+    with pytest.raises(StateError, match="is not a state folder"), folder.locked("up", timeout_s=0, on_wait=print):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["notebook.ipynb"]
     assert tmp_path.stat().st_mode & 0o777 == 0o755
