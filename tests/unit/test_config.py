@@ -55,7 +55,7 @@ def problems(file: Path | None = None, environment: dict[str, str] | None = None
     return caught.value.problems
 
 
-def test_every_key_is_tried_here() -> None:
+def test_every_key_has_an_example() -> None:
     assert list(VALUES) == list(setting_keys())
 
 
@@ -87,7 +87,7 @@ def test_every_key_but_the_repository_has_a_default(key: str) -> None:
     assert load().sources[key] == "default"
 
 
-def test_an_option_wins_over_the_environment_over_the_file_over_the_default(tmp_path: Path) -> None:
+def test_options_precede_the_environment_the_file_and_the_defaults(tmp_path: Path) -> None:
     file = toml(tmp_path, 'ref = "file"\n[timeouts]\nbuild = "1m"\nlaunch = "1m"\n')
     environment = {"CLINDER_REF": "environment", "CLINDER_TIMEOUTS_BUILD": "2m"}
     config = load(file, environment, ref="option")
@@ -99,20 +99,20 @@ def test_an_option_wins_over_the_environment_over_the_file_over_the_default(tmp_
     ]
 
 
-def test_an_empty_variable_counts_as_not_set() -> None:
+def test_an_empty_variable_is_ignored() -> None:
     assert load(environment={"CLINDER_REF": ""}).sources["ref"] == "default"
 
 
 @pytest.mark.parametrize(
     "text", ["https://a.org https://b.org/", "https://a.org,https://b.org", " https://a.org, https://b.org "]
 )
-def test_several_hubs_stand_in_one_variable(text: str) -> None:
+def test_a_variable_can_list_several_hubs(text: str) -> None:
     config = load(environment={"CLINDER_HUB": text})
     assert config.hubs == ("https://a.org", "https://b.org")
     assert config.describe("hub") == "hub = https://a.org, https://b.org (CLINDER_HUB)"
 
 
-def test_several_hubs_are_a_list_in_the_file(tmp_path: Path) -> None:
+def test_the_file_can_list_several_hubs(tmp_path: Path) -> None:
     assert load(toml(tmp_path, 'hub = ["https://a.org/", "local"]')).hubs == ("https://a.org", "local")
 
 
@@ -133,7 +133,7 @@ def test_several_hubs_are_a_list_in_the_file(tmp_path: Path) -> None:
         ([5], "expected the URL of a hub, or a list of URLs"),
     ],
 )
-def test_what_is_no_hub_is_refused_in_words(hub: object, words: str) -> None:
+def test_an_invalid_hub_is_refused_with_a_reason(hub: object, words: str) -> None:
     [problem] = problems(hub=hub)
     assert problem.startswith("hub: ")
     assert problem.endswith("(--hub)")
@@ -141,7 +141,7 @@ def test_what_is_no_hub_is_refused_in_words(hub: object, words: str) -> None:
     assert "secret" not in problem
 
 
-def test_every_fault_of_the_file_is_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_in_the_file_are_reported_at_once(tmp_path: Path) -> None:
     file = toml(
         tmp_path,
         'hub = "mybinder.org"\nrepo = "nonsense"\nref = 5\nrpeo = "x"\nretry = 3\n'
@@ -177,7 +177,7 @@ def test_every_fault_of_the_file_is_told_at_once(tmp_path: Path) -> None:
         ('zzzzqqqq = "x"', ""),
     ],
 )
-def test_an_unknown_key_names_the_nearest_known_one(tmp_path: Path, line: str, near: str) -> None:
+def test_an_unknown_key_is_reported_with_a_suggestion(tmp_path: Path, line: str, near: str) -> None:
     [problem] = problems(toml(tmp_path, line))
     assert problem.endswith(f" is not a known key{near} (clinder.toml)")
 
@@ -186,36 +186,36 @@ def test_the_value_of_an_unknown_key_is_not_shown(tmp_path: Path) -> None:
     assert "hunter2" not in str(problems(toml(tmp_path, 'build_token = "hunter2"')))
 
 
-def test_a_variable_that_looks_like_a_setting_is_warned_of() -> None:
+def test_a_misspelled_variable_gives_a_warning() -> None:
     config = load(environment={"CLINDER_TIMEOUT_BUILD": "1m", "CLINDER_BUILD_TOKEN": "x", "CLINDER_CONFIG": "y"})
     assert config.warnings == ("CLINDER_TIMEOUT_BUILD is not a clinder variable: did you mean CLINDER_TIMEOUTS_BUILD?",)
 
 
 @pytest.mark.parametrize("attempts", [0, -1, 101, "many", 1.5, True])
-def test_the_number_of_attempts_is_a_number_from_1_to_100(attempts: object) -> None:
+def test_the_number_of_attempts_is_from_1_to_100(attempts: object) -> None:
     [problem] = problems(retry__attempts=attempts)
     assert problem.startswith("retry.attempts: ")
 
 
 @pytest.mark.parametrize("key", [key for key in VALUES if key.startswith("timeouts.")])
-def test_a_timeout_of_nothing_is_refused(key: str) -> None:
+def test_a_timeout_of_zero_is_refused(key: str) -> None:
     [problem] = problems(environment={variable_name(key): "0s"})
     assert problem.startswith(f"{key}: ")
 
 
 @pytest.mark.parametrize("text", ["hub =", '"', "\x00", "a = 1\na = 2", "[" * 10000])
-def test_what_is_no_toml_is_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_toml_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="is not valid TOML"):
         load(toml(tmp_path, text))
 
 
-def test_what_is_no_utf8_is_refused(tmp_path: Path) -> None:
+def test_invalid_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "clinder.toml").write_bytes(b'ref = "\xff"')
     with pytest.raises(ConfigError, match="is not valid TOML"):
         load(tmp_path / "clinder.toml")
 
 
-def test_a_file_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "clinder.toml").mkdir()
     with pytest.raises(ConfigError, match="cannot be read: it is a folder"):
         load(tmp_path / "clinder.toml")
@@ -227,7 +227,7 @@ def test_a_file_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:
 LINK = "https://hub.example.org/v2/gh/org/name/v1?urlpath=voila"
 
 
-def test_a_binder_link_declares_hub_ref_and_page(tmp_path: Path) -> None:
+def test_a_binder_link_sets_hub_ref_and_path(tmp_path: Path) -> None:
     config = load(toml(tmp_path, f'repo = "{LINK}"'))
     assert config.hubs == ("https://hub.example.org",)
     assert str(config.spec()) == "gh/org/name/v1"
@@ -235,21 +235,21 @@ def test_a_binder_link_declares_hub_ref_and_page(tmp_path: Path) -> None:
     assert config.describe("ref") == "ref = v1 (the link in repo, clinder.toml)"
 
 
-def test_what_stands_beside_a_link_wins_over_it(tmp_path: Path) -> None:
+def test_explicit_settings_take_precedence_over_a_link(tmp_path: Path) -> None:
     config = load(toml(tmp_path, f'repo = "{LINK}"\nref = "v2"\nhub = "https://other.example.org"'))
     assert (config.hubs, config.spec().ref) == (("https://other.example.org",), "v2")
 
 
-def test_a_link_in_an_option_wins_over_ref_and_hub_of_the_file(tmp_path: Path) -> None:
+def test_a_link_in_an_option_takes_precedence_over_the_file(tmp_path: Path) -> None:
     config = load(toml(tmp_path, 'ref = "main"\nhub = "https://other.example.org"'), repo=LINK)
     assert (config.hubs, config.spec().ref) == (("https://hub.example.org",), "v1")
 
 
-def test_an_option_wins_over_a_link_in_the_file(tmp_path: Path) -> None:
+def test_an_option_takes_precedence_over_a_link_in_the_file(tmp_path: Path) -> None:
     assert load(toml(tmp_path, f'repo = "{LINK}"'), ref="v3").spec().ref == "v3"
 
 
-def test_a_ref_for_a_doi_is_a_fault_that_says_where_it_stands(tmp_path: Path) -> None:
+def test_a_ref_for_a_doi_is_reported_with_its_source(tmp_path: Path) -> None:
     [problem] = problems(toml(tmp_path, 'ref = "main"'), repo="10.5281/zenodo.1")
     assert problem == "ref: provider zenodo takes no ref, but ref is 'main' (clinder.toml)"
 
@@ -260,12 +260,12 @@ def test_a_folder_is_relative_to_the_file(tmp_path: Path) -> None:
     assert config.spec().repo == str((tmp_path / "book").resolve())
 
 
-def test_a_folder_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     [problem] = problems(toml(tmp_path, 'hub = "local"\nrepo = "./book"'))
     assert problem == f"repo: the folder {tmp_path.resolve() / 'book'} does not exist (clinder.toml)"
 
 
-def test_a_folder_is_for_the_embedded_hub_alone(tmp_path: Path) -> None:
+def test_only_the_embedded_hub_accepts_a_folder(tmp_path: Path) -> None:
     [problem] = problems(toml(tmp_path, 'repo = "."'))
     assert "which only the embedded hub can build" in problem
 
@@ -280,14 +280,14 @@ def test_without_a_repository_there_is_no_spec(tmp_path: Path) -> None:
 # Places
 
 
-def test_the_file_is_looked_for_upwards(tmp_path: Path) -> None:
+def test_the_file_is_found_in_a_parent_folder(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     assert find_file(tmp_path / "a" / "b") != tmp_path / "clinder.toml"
     file = toml(tmp_path, "")
     assert find_file(tmp_path / "a" / "b") == file
 
 
-def test_the_state_lies_beside_the_file_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_is_next_to_the_file_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = toml(tmp_path, "")
     assert load(file).state_dir == tmp_path / ".clinder"
     monkeypatch.setenv("CLINDER_STATE_DIR", str(tmp_path / "s"))

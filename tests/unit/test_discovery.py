@@ -62,7 +62,7 @@ def test_myst_yml_names_hub_repository_and_ref(tmp_path: Path, text: str, expect
     assert found(tmp_path) == expected
 
 
-def test_the_most_particular_finding_counts(folder: Path) -> None:
+def test_the_most_specific_source_takes_precedence(folder: Path) -> None:
     (folder / "myst.yml").write_text("project:\n  github: org/general\n  jupyter:\n    binder: org/particular\n")
     git(folder, "remote", "add", "origin", "https://github.com/org/remote.git")
     assert found(folder)["repo"] == "org/particular"
@@ -73,7 +73,7 @@ def test_the_most_particular_finding_counts(folder: Path) -> None:
     assert found(folder)["repo"] == "org/general"
 
 
-def test_an_old_jupyter_book_names_hub_and_repository_and_how_it_was_executed(tmp_path: Path) -> None:
+def test_a_jupyter_book_1_config_names_hub_repository_and_execution(tmp_path: Path) -> None:
     (tmp_path / "_config.yml").write_text(
         f"launch_buttons:\n  binderhub_url: {HUB}\n"
         "repository:\n  url: https://github.com/org/book\n  branch: trunk\n"
@@ -85,7 +85,7 @@ def test_an_old_jupyter_book_names_hub_and_repository_and_how_it_was_executed(tm
     assert any("execute.timeout = 600" in note for note in discovered.notes)
 
 
-def test_a_book_whose_theme_has_the_launch_buttons_names_hub_and_repository(tmp_path: Path) -> None:
+def test_launch_buttons_in_theme_options_name_hub_and_repository(tmp_path: Path) -> None:
     (tmp_path / "_config.yml").write_text(
         "sphinx:\n  config:\n    html_theme_options:\n"
         "      repository_url: https://github.com/org/cookbook/\n      repository_branch: trunk\n"
@@ -95,14 +95,14 @@ def test_a_book_whose_theme_has_the_launch_buttons_names_hub_and_repository(tmp_
 
 
 @pytest.mark.parametrize("off", ["off", "'off'", "false"])
-def test_a_book_that_executes_nothing_is_said(tmp_path: Path, off: str) -> None:
+def test_disabled_execution_is_noted(tmp_path: Path, off: str) -> None:
     (tmp_path / "_config.yml").write_text(
         f"repository:\n  url: https://github.com/org/book\nexecute:\n  execute_notebooks: {off}\n"
     )
     assert any("execute_notebooks is off" in note for note in discover(tmp_path).notes)
 
 
-def test_the_tag_of_cookbooks_is_said(tmp_path: Path) -> None:
+def test_the_cookbook_tag_is_noted(tmp_path: Path) -> None:
     (tmp_path / "myst.yml").write_text("project:\n  github: org/name\n  tags: [a, 'cookbook:build-on-binder']\n")
     assert any("cookbook:build-on-binder" in note for note in discover(tmp_path).notes)
 
@@ -118,7 +118,7 @@ def test_the_tag_of_cookbooks_is_said(tmp_path: Path) -> None:
         ("https://git.example.org/team/x.git", "https://git.example.org/team/x.git"),
     ],
 )
-def test_a_git_remote_names_the_repository_and_the_branch_the_ref(folder: Path, remote: str, repo: str) -> None:
+def test_git_remote_and_branch_give_repository_and_ref(folder: Path, remote: str, repo: str) -> None:
     git(folder, "remote", "add", "origin", remote)
     assert found(folder) == {"repo": repo, "ref": "main", "hub": "https://mybinder.org"}
 
@@ -130,14 +130,14 @@ def test_a_git_remote_names_the_repository_and_the_branch_the_ref(folder: Path, 
         ("https://ci-token:s3cret@git.example.org/team/x.git", "https://git.example.org/team/x.git"),
     ],
 )
-def test_a_password_in_a_remote_is_left_out(folder: Path, remote: str, repo: str) -> None:
+def test_a_password_in_a_remote_is_removed(folder: Path, remote: str, repo: str) -> None:
     git(folder, "remote", "add", "origin", remote)
     discovered = discover(folder)
     assert discovered.values["repo"].given == repo
     assert "s3cret" not in repr(discovered)
 
 
-def test_the_remote_that_the_branch_follows_counts_then_origin_then_the_first(folder: Path) -> None:
+def test_the_upstream_remote_precedes_origin_and_the_first_remote(folder: Path) -> None:
     git(folder, "remote", "add", "first", "https://github.com/org/first.git")
     assert found(folder)["repo"] == "org/first"
     git(folder, "remote", "add", "origin", "https://github.com/org/origin.git")
@@ -146,7 +146,7 @@ def test_the_remote_that_the_branch_follows_counts_then_origin_then_the_first(fo
     assert found(folder)["repo"] == "org/first"
 
 
-def test_a_remote_that_no_hub_can_reach_is_passed_over_and_said(
+def test_a_remote_that_no_hub_can_reach_is_skipped_with_a_note(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     git(folder, "remote", "add", "origin", str(tmp_path_factory.mktemp("bare")))
@@ -157,7 +157,7 @@ def test_a_remote_that_no_hub_can_reach_is_passed_over_and_said(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no FIFOs")
-def test_a_git_that_never_ends_is_given_up_and_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_git_is_killed_and_noted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / ".git" / "config").unlink()
     os.mkfifo(folder / ".git" / "config")
     monkeypatch.setattr("clinder.config.discovery._GIT_TIMEOUT_S", 0.2)
@@ -165,7 +165,7 @@ def test_a_git_that_never_ends_is_given_up_and_said(folder: Path, monkeypatch: p
         discover(folder)
 
 
-def test_a_missing_git_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_git_is_noted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(folder))
     (folder / "myst.yml").write_text("project:\n  github: org/name\n")
     discovered = discover(folder)
@@ -178,7 +178,7 @@ NO_VALUES = ["a: 2024-13-45", "a: !!timestamp x", "a: !!int ''", "a: !!bool x", 
 
 @pytest.mark.parametrize("name", ["myst.yml", "_config.yml"])
 @pytest.mark.parametrize("text", ["a: [1", "a: b: c", "\ta: 1", "%", "a: \x01", *NO_VALUES])
-def test_broken_yaml_is_a_wrong_use_that_names_the_file(tmp_path: Path, name: str, text: str) -> None:
+def test_invalid_yaml_is_a_usage_error_that_names_the_file(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=name) as caught:
         discover(tmp_path)
@@ -199,14 +199,14 @@ OTHER_SHAPES = [
 
 
 @pytest.mark.parametrize("text", OTHER_SHAPES)
-def test_other_shapes_of_yaml_say_nothing(folder: Path, text: str) -> None:
+def test_yaml_of_another_structure_is_ignored(folder: Path, text: str) -> None:
     (folder / "myst.yml").write_text(text)
     (folder / "_config.yml").write_text(text)
     git(folder, "remote", "add", "origin", "https://github.com/org/remote.git")
     assert found(folder)["repo"] == "org/remote"
 
 
-def test_a_folder_that_shows_nothing_says_what_to_give(tmp_path: Path) -> None:
+def test_a_hint_helps_if_nothing_is_found(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "remote", "add", "origin", "/srv/x")
     with pytest.raises(UsageError, match="no repository was found") as caught:
@@ -216,7 +216,7 @@ def test_a_folder_that_shows_nothing_says_what_to_give(tmp_path: Path) -> None:
     assert found(tmp_path, hub="local") == {"hub": "local", "repo": "."}
 
 
-def test_every_value_says_where_it_was_found(folder: Path) -> None:
+def test_every_value_has_its_source(folder: Path) -> None:
     git(folder, "remote", "add", "origin", "https://github.com/org/name.git")
     values = discover(folder, hub=HUB).values
     assert {key: value.source for key, value in values.items()} == {
@@ -226,7 +226,7 @@ def test_every_value_says_where_it_was_found(folder: Path) -> None:
     }
 
 
-def test_what_is_found_is_written_once_and_again_only_by_force(folder: Path) -> None:
+def test_the_file_is_only_overwritten_with_force(folder: Path) -> None:
     git(folder, "remote", "add", "origin", "https://github.com/org/name.git")
     values = discover(folder).values
     path = write_config(folder, values, force=False)

@@ -35,7 +35,7 @@ VALUES = st.recursive(
     ],
     ids=type,
 )
-def test_a_value_is_shown_as_what_it_is(value: object, shown: str) -> None:
+def test_a_value_is_shown_according_to_its_type(value: object, shown: str) -> None:
     assert show_value(value) == shown
 
 
@@ -52,7 +52,7 @@ def test_any_text_is_shown_on_one_short_line(text: str) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="paths are bytes elsewhere")
-def test_a_path_is_shown_with_escapes_and_without_its_middle() -> None:
+def test_a_long_path_is_escaped_and_shortened() -> None:
     assert show_path("/tmp/é") == "/tmp/é"
     assert show_path(os.fsdecode(b"/tmp/caf\xe9\n\x1b[31m")) == "/tmp/caf\\xe9\\n\\x1b[31m"
     assert show_path("/" + "x" * 5000 + "/end") == "/" + "x" * 99 + "…" + "x" * 196 + "/end"

@@ -27,7 +27,7 @@ from clinder.model.duration import format_duration, parse_duration
         (0, 0),
     ],
 )
-def test_a_duration_is_read_as_people_write_it(written: object, seconds: float) -> None:
+def test_durations_are_parsed_in_every_form(written: object, seconds: float) -> None:
     assert parse_duration(written) == timedelta(seconds=seconds)
 
 
@@ -35,13 +35,13 @@ def test_a_duration_is_read_as_people_write_it(written: object, seconds: float) 
     "written",
     ["", "soon", "m", "10 m", "-5s", -1, "1e3", "10x", True, None, [], float("nan"), float("inf"), "1h-5m", "9" * 400],
 )
-def test_what_is_no_duration_is_refused_with_an_example(written: object) -> None:
+def test_an_invalid_duration_is_refused_with_an_example(written: object) -> None:
     with pytest.raises(ValueError, match="is not a duration: write 90s, 10m, 1h30m"):
         parse_duration(written)
 
 
 @pytest.mark.parametrize("written", ["366d", "9000h", 10**9, 10**400, -(10**400)])
-def test_a_duration_of_more_than_a_year_is_refused(written: object) -> None:
+def test_a_duration_longer_than_a_year_is_refused(written: object) -> None:
     with pytest.raises(ValueError, match=r"is longer than a year|is not a duration"):
         parse_duration(written)
 
@@ -50,16 +50,16 @@ def test_a_duration_of_more_than_a_year_is_refused(written: object) -> None:
     ("seconds", "written"),
     [(0, "0s"), (2.5, "2.5s"), (45, "45s"), (60, "1m"), (90, "1m30s"), (2700, "45m"), (3600, "1h"), (5400, "1h30m")],
 )
-def test_a_duration_is_written_as_the_file_has_it(seconds: float, written: str) -> None:
+def test_a_duration_is_formatted_as_in_the_file(seconds: float, written: str) -> None:
     assert format_duration(timedelta(seconds=seconds)) == written
 
 
 @given(st.integers(0, 365 * 86400))
-def test_whole_seconds_survive_being_written_and_read(seconds: int) -> None:
+def test_whole_seconds_round_trip(seconds: int) -> None:
     assert parse_duration(format_duration(seconds)) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("milliseconds", [1, 20, 49, 500, 1500, 2550])
-def test_short_durations_survive_being_written_and_read(milliseconds: int) -> None:
+def test_short_durations_round_trip(milliseconds: int) -> None:
     duration = timedelta(milliseconds=milliseconds)
     assert parse_duration(format_duration(duration)) == duration

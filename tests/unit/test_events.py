@@ -18,7 +18,7 @@ def test_every_phase_is_known(phase: Phase) -> None:
     assert read(phase=phase.value).phase is phase
 
 
-def test_an_older_hubs_capitalised_phase_is_the_same_phase() -> None:
+def test_a_capitalised_phase_is_recognized() -> None:
     assert read(phase="Built").phase is Phase.BUILT
 
 
@@ -27,7 +27,7 @@ def test_an_absent_phase_is_none() -> None:
 
 
 @pytest.mark.parametrize("phase", ["deploying", "", 7, [], {}])
-def test_a_phase_nobody_knows_is_unknown(phase: object) -> None:
+def test_an_unrecognized_phase_is_unknown(phase: object) -> None:
     assert read(phase=phase).phase is Phase.UNKNOWN
 
 
@@ -36,7 +36,7 @@ def test_an_absent_message_is_empty() -> None:
 
 
 @pytest.mark.parametrize(("message", "words"), [(5, "5"), (["a"], '["a"]'), ({"a": 1}, '{"a": 1}'), (None, "")])
-def test_a_message_that_is_no_text_is_shown_as_it_came(message: object, words: str) -> None:
+def test_a_message_that_is_not_a_string_is_shown_as_json(message: object, words: str) -> None:
     assert read(phase="failed", message=message).message == words
 
 
@@ -47,7 +47,7 @@ def test_a_status_code_is_a_number_or_nothing(given_code: object, status_code: i
     assert read(phase="failed", status_code=given_code).status_code == status_code
 
 
-def test_pushed_layers_are_read_in_all_their_forms() -> None:
+def test_pushed_layers_are_parsed_in_every_form() -> None:
     event = read(
         phase="pushing",
         progress={"a": {"current": 1, "total": 4}, "b": "Pushed", "c": "Layer already exists", "d": {"current": 9}},
@@ -61,7 +61,7 @@ def test_pushed_layers_are_read_in_all_their_forms() -> None:
 
 
 @pytest.mark.parametrize("progress", [None, "half", 5, [1], {}])
-def test_odd_progress_is_no_progress(progress: object) -> None:
+def test_invalid_progress_is_ignored(progress: object) -> None:
     assert read(phase="pushing", progress=progress).progress == {}
 
 
@@ -73,20 +73,20 @@ def test_the_image_is_named_differently_on_built_and_ready() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"null", b"[]", b'"x"', b"{", b"[" * 100_000, b'{"a": ' * 100_000, b'{"phase": ' + b"9" * 5000 + b"}"]
 )
-def test_what_is_no_json_object_is_a_value_error(data: bytes) -> None:
+def test_data_that_is_not_a_json_object_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # the words are Python's own
         Event.from_json(data)
 
 
-def test_bad_utf8_in_a_message_costs_its_characters_alone() -> None:
+def test_invalid_utf8_in_a_message_is_replaced() -> None:
     assert Event.from_json(b'{"phase": "building", "message": "a\xffb"}').message == "a\N{REPLACEMENT CHARACTER}b"
 
 
-def test_the_token_of_a_ready_event_does_not_show_in_its_repr() -> None:
+def test_the_repr_of_a_ready_event_hides_the_token() -> None:
     assert "hunter2" not in repr(read(phase="ready", url="http://h/", token="hunter2"))
 
 
-def test_an_event_survives_being_written_and_read() -> None:
+def test_an_event_is_read_as_it_was_written() -> None:
     for event in (
         Event(Phase.READY, "here\n", image="x", details={"url": "http://h/", "token": "t"}),
         Event(Phase.FAILED, "no\n", status_code=429),
@@ -117,7 +117,7 @@ JSON = st.recursive(
         JSON | st.sampled_from(["pushing", "ready", "failed"]),
     )
 )
-def test_whatever_types_a_hub_sends_an_event_comes_of_it(fields: dict[str, object]) -> None:
+def test_fields_of_any_type_give_an_event(fields: dict[str, object]) -> None:
     event = Event.from_json(json.dumps(fields))
     assert isinstance(event.message, str)
     assert isinstance(event.image, str)

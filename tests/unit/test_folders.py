@@ -29,7 +29,7 @@ def owners(folder: Path) -> dict[str, int]:
     return {path.name: path.lstat().st_uid for path in [folder, *folder.rglob("*")]}
 
 
-def test_a_folder_is_made_private_with_what_is_missing_above_it(tmp_path: Path) -> None:
+def test_a_new_folder_is_private_and_its_parents_are_created(tmp_path: Path) -> None:
     with PrivateFolder(tmp_path / "a" / "b").within("c").make() as folder:
         folder.write("file", "x")
     assert [stat.S_IMODE((tmp_path / path).stat().st_mode) for path in ("a/b", "a/b/c", "a/b/c/file")] == [
@@ -39,13 +39,13 @@ def test_a_folder_is_made_private_with_what_is_missing_above_it(tmp_path: Path) 
     ]
 
 
-def test_a_missing_folder_is_not_made_by_opening_it(place: PrivateFolder) -> None:
+def test_opening_does_not_create_a_missing_folder(place: PrivateFolder) -> None:
     with pytest.raises(FileNotFoundError):
         place.within("inner").open()
     assert not place.path.exists()
 
 
-def test_a_link_is_followed_only_where_it_is_named(place: PrivateFolder, tmp_path: Path) -> None:
+def test_only_a_named_link_is_followed(place: PrivateFolder, tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     place.path.symlink_to(tmp_path / "target")
     for use in (place.open, place.make, place.within("inner").make):
@@ -56,7 +56,7 @@ def test_a_link_is_followed_only_where_it_is_named(place: PrivateFolder, tmp_pat
     assert [path.name for path in (tmp_path / "target").iterdir()] == ["file"]
 
 
-def test_an_inner_link_is_not_followed_though_the_folder_is_named(tmp_path: Path) -> None:
+def test_an_inner_link_is_not_followed_in_a_named_folder(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "inner").symlink_to(tmp_path / "target")
@@ -65,13 +65,13 @@ def test_an_inner_link_is_not_followed_though_the_folder_is_named(tmp_path: Path
             use(PrivateFolder(tmp_path / "own", is_named=True).within("inner"))
 
 
-def test_a_file_is_no_folder(place: PrivateFolder) -> None:
+def test_a_file_is_not_a_folder(place: PrivateFolder) -> None:
     place.path.touch()
     with pytest.raises(NotADirectoryError, match="it is not a folder"):
         place.make()
 
 
-def test_an_open_folder_is_used_though_its_path_leads_elsewhere_by_now(place: PrivateFolder, tmp_path: Path) -> None:
+def test_an_open_folder_is_used_even_if_its_path_is_replaced(place: PrivateFolder, tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "old").touch()
     with place.make() as folder:
@@ -85,7 +85,7 @@ def test_an_open_folder_is_used_though_its_path_leads_elsewhere_by_now(place: Pr
     assert [path.name for path in (tmp_path / "target").iterdir()] == ["old"]
 
 
-def test_a_second_name_of_another_file_is_replaced_and_not_emptied(place: PrivateFolder, tmp_path: Path) -> None:
+def test_a_hard_link_is_replaced_without_changing_the_other_file(place: PrivateFolder, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
     with place.make() as folder:
         os.link(tmp_path / "precious", place.path / "file")
@@ -95,7 +95,7 @@ def test_a_second_name_of_another_file_is_replaced_and_not_emptied(place: Privat
     assert (tmp_path / "precious").read_text() == "precious"
 
 
-def test_what_could_not_be_written_leaves_nothing_behind(place: PrivateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_no_file(place: PrivateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_names: object, **_folders: object) -> None:
         raise PermissionError
 
@@ -111,7 +111,7 @@ def test_what_could_not_be_written_leaves_nothing_behind(place: PrivateFolder, m
 
 @needs_root
 @pytest.mark.parametrize("is_named", [False, True])
-def test_a_folder_of_another_user_is_used_only_where_it_is_named(tmp_path: Path, is_named: bool) -> None:
+def test_a_folder_of_another_user_is_only_used_if_named(tmp_path: Path, is_named: bool) -> None:
     os.chown(tmp_path, OTHER_USER, -1)
     place = PrivateFolder(tmp_path, is_named=is_named)
     if is_named:
@@ -122,7 +122,7 @@ def test_a_folder_of_another_user_is_used_only_where_it_is_named(tmp_path: Path,
 
 
 @needs_root
-def test_a_file_or_folder_of_another_user_in_ones_own_is_refused(place: PrivateFolder) -> None:
+def test_a_foreign_file_or_folder_in_an_own_folder_is_refused(place: PrivateFolder) -> None:
     with place.make() as folder:
         folder.write("file", "x")
         folder.make_folder("inner").close()
@@ -138,7 +138,7 @@ def test_a_file_or_folder_of_another_user_in_ones_own_is_refused(place: PrivateF
 
 @needs_root
 @pytest.mark.parametrize("is_named", [False, True])
-def test_what_root_writes_belongs_to_the_owner_of_the_folder(
+def test_files_of_root_belong_to_the_owner_of_the_folder(
     place: PrivateFolder, monkeypatch: pytest.MonkeyPatch, is_named: bool
 ) -> None:
     place.make().close()
@@ -155,7 +155,7 @@ def test_what_root_writes_belongs_to_the_owner_of_the_folder(
 
 @needs_root
 @pytest.mark.parametrize("caller", ["", "0", "nobody", "99999999999", str(OTHER_USER)])
-def test_what_root_makes_under_sudo_belongs_to_the_caller(
+def test_folders_created_under_sudo_belong_to_the_caller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caller: str
 ) -> None:
     os.chown(tmp_path, OTHER_USER, OTHER_USER)

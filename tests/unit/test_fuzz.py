@@ -57,26 +57,26 @@ def pieces_of(stream: bytes, cuts: list[int]) -> list[bytes]:
 
 
 @given(st.lists(PIECES, max_size=60).map(b"".join), st.lists(st.integers(0, 10**6), max_size=8))
-def test_any_bytes_are_a_stream_that_reads_the_same_wherever_it_is_split(stream: bytes, cuts: list[int]) -> None:
+def test_a_stream_reads_the_same_wherever_it_is_split(stream: bytes, cuts: list[int]) -> None:
     whole, split = EventDecoder(), EventDecoder()
     assert [data for piece in pieces_of(stream, cuts) for data in split.feed(piece)] == whole.feed(stream)
 
 
 @given(st.lists(PIECES, max_size=60).map(b"".join))
-def test_any_bytes_keep_within_the_largest_event(stream: bytes) -> None:
+def test_no_event_exceeds_the_size_limit(stream: bytes) -> None:
     decoder = EventDecoder(max_event_bytes=30)
     with contextlib.suppress(EventTooLargeError):
         assert all(len(data) <= 30 for data in decoder.feed(stream))
 
 
 @given(st.lists(st.binary(max_size=40) | EVENTS.map(lambda fields: json.dumps(fields).encode()), max_size=6))
-def test_any_data_of_events_is_read_or_refused(batch: list[bytes]) -> None:
+def test_any_event_data_is_parsed_or_refused(batch: list[bytes]) -> None:
     with contextlib.suppress(ValueError):  # which the hub's client turns into an error of clinder's own
         read_events(batch)
 
 
 @given(st.lists(st.binary(max_size=12) | st.sampled_from([b"\r\n", b"0", b"a", b";x=1", b"-1", b"FFFF"]), max_size=40))
-def test_any_bytes_are_a_body_or_a_broken_one(pieces: list[bytes]) -> None:
+def test_any_bytes_are_a_complete_or_broken_body(pieces: list[bytes]) -> None:
     decoder = ChunkDecoder()
     with contextlib.suppress(ProtocolError):
         for piece in pieces:
@@ -84,7 +84,7 @@ def test_any_bytes_are_a_body_or_a_broken_one(pieces: list[bytes]) -> None:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20), max_size=8), st.lists(st.integers(0, 10**6), max_size=8))
-def test_every_body_survives_the_chunked_coding(chunks: list[bytes], cuts: list[int]) -> None:
+def test_a_body_round_trips_through_chunked_encoding(chunks: list[bytes], cuts: list[int]) -> None:
     wire = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
     decoder = ChunkDecoder()
     assert b"".join(decoder.feed(piece) for piece in pieces_of(wire, cuts)) == b"".join(chunks)
@@ -209,7 +209,7 @@ def places(document: Any) -> list[tuple[Any, Any]]:
 
 
 @given(changes=st.lists(st.tuples(st.integers(0, 10**6), JSON), min_size=1, max_size=3))
-def test_a_good_state_with_anything_in_some_places_is_a_state_or_refused(
+def test_a_state_with_arbitrary_values_is_valid_or_refused(
     folder: StateFolder, good: str, changes: list[tuple[int, Any]]
 ) -> None:
     document = json.loads(good)
@@ -222,7 +222,7 @@ def test_a_good_state_with_anything_in_some_places_is_a_state_or_refused(
 
 
 @given(at=st.integers(0, 10**6), byte=st.integers(0, 255), cut=st.booleans())
-def test_a_good_state_with_a_byte_changed_or_cut_short_is_a_state_or_refused(
+def test_a_corrupted_or_truncated_state_is_valid_or_refused(
     folder: StateFolder, good: str, at: int, byte: int, cut: bool
 ) -> None:
     content = bytearray(good.encode())
@@ -259,25 +259,25 @@ def specs(draw: st.DrawFn) -> RepositorySpec:
 
 
 @given(specs())
-def test_every_spec_survives_its_path_and_its_link(spec: RepositorySpec) -> None:
+def test_a_spec_round_trips_through_path_and_link(spec: RepositorySpec) -> None:
     assert RepositorySpec.from_build_path(spec.build_path) == spec
     link = read_repository(f"https://hub.example.org/binder/v2/{spec.build_path}?urlpath=lab%2Ftree%2Fa.ipynb")
     assert (link.spec(), link.hub, link.path) == (spec, "https://hub.example.org/binder", "lab/tree/a.ipynb")
 
 
 @given(specs())
-def test_every_spec_survives_as_it_is_written_in_a_file(spec: RepositorySpec) -> None:
+def test_a_spec_round_trips_through_the_file(spec: RepositorySpec) -> None:
     assert read_repository(f"{spec.provider}:{spec.repo}").spec(spec.ref) == spec
 
 
 @given(WORDS, WORDS, REFS)
-def test_every_branch_survives_its_web_page(org: str, name: str, ref: str) -> None:
+def test_a_branch_round_trips_through_its_web_page(org: str, name: str, ref: str) -> None:
     link = read_repository(f"https://github.com/{org}/{name}/tree/{quote(ref)}")
     assert link.spec() == RepositorySpec("gh", f"{org}/{name}", ref)
 
 
 @given(st.integers(0, 365 * 24 * 3600 * 1000))
-def test_every_duration_survives_being_written_and_read(milliseconds: int) -> None:
+def test_a_duration_round_trips(milliseconds: int) -> None:
     from datetime import timedelta
 
     duration = timedelta(milliseconds=milliseconds)
@@ -286,7 +286,7 @@ def test_every_duration_survives_being_written_and_read(milliseconds: int) -> No
 
 
 @given(TEXTS | st.text(alphabet="0123456789.dhms e+-", max_size=12) | NUMBERS)
-def test_any_duration_is_read_or_refused(value: object) -> None:
+def test_any_duration_is_parsed_or_refused(value: object) -> None:
     with contextlib.suppress(ValueError):
         assert parse_duration(value).total_seconds() >= 0
 

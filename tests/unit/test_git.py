@@ -42,18 +42,18 @@ A, B, C = "a" * 40, "b" * 40, "c" * 40
         ("zenodo", "10.5281/zenodo.1", None),
     ],
 )
-def test_where_a_repository_is_cloned_from(provider: str, repo: str, url: str | None) -> None:
+def test_a_repository_has_a_clone_url(provider: str, repo: str, url: str | None) -> None:
     assert RepositorySpec(provider, repo).clone_url == url
 
 
-def test_a_branch_counts_before_a_tag_and_a_tag_s_commit_before_the_tag() -> None:
+def test_a_branch_precedes_a_tag_and_its_commit_the_tag_object() -> None:
     printed = f"{A}\trefs/tags/v1\n{B}\trefs/tags/v1^{{}}\nwarning: noise\n"
     assert pick_commit(read_listing(printed), "v1") == B
     assert pick_commit(read_listing(printed + f"{C}\trefs/heads/v1\n"), "v1") == C
     assert pick_commit(read_listing(f"{A}\trefs/heads/other/v1\n"), "v1") is None
 
 
-def test_head_and_full_names_are_asked_for_as_they_are() -> None:
+def test_head_and_full_ref_names_are_requested_unchanged() -> None:
     assert ref_names("HEAD") == ["HEAD"]
     assert "refs/pull/1/head" in ref_names("refs/pull/1/head")
 
@@ -62,12 +62,12 @@ def test_head_and_full_names_are_asked_for_as_they_are() -> None:
     "spec",
     [RepositorySpec("gh", "org/name", A), RepositorySpec("zenodo", "10.5281/zenodo.1"), RepositorySpec("local", "/x")],
 )
-def test_what_cannot_move_on_is_not_asked_for(spec: RepositorySpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fixed_ref_is_not_resolved(spec: RepositorySpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("git was asked"))
     assert newest_commit(spec) is None
 
 
-def test_a_repository_that_is_not_there_fails_in_git_s_own_words(tmp_path: Path) -> None:
+def test_a_missing_repository_gives_the_error_of_git(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match="does not appear to be a git repository"):
         newest_commit(RepositorySpec("git", (tmp_path / "nowhere").as_uri(), "main"))
 
@@ -85,7 +85,7 @@ def program(path: Path, script: str) -> Path:
     [("GIT_SSH_COMMAND",), ("GIT_SSH",), ("GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0")],
     ids=["command", "program", "configuration"],
 )
-def test_the_users_own_way_to_call_ssh_is_kept(
+def test_the_ssh_command_of_the_user_is_kept(
     names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ssh = program(tmp_path / "ssh", f"touch {tmp_path}/called; exit 1")
@@ -97,7 +97,7 @@ def test_the_users_own_way_to_call_ssh_is_kept(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the program is a shell script")
-def test_git_is_asked_in_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_runs_in_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "bin" / "git", '[ "$LC_ALL" = C ] && echo "fatal: why" >&2; echo advice >&2; exit 1')
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
@@ -113,7 +113,7 @@ def repository(folder: Path) -> RepositorySpec:
     return RepositorySpec("git", folder.as_uri(), "main")
 
 
-def test_a_branch_that_is_gone_is_told_from_a_commit(tmp_path: Path) -> None:
+def test_a_deleted_branch_differs_from_a_commit(tmp_path: Path) -> None:
     spec = repository(tmp_path)
     newest = newest_commit(spec)
     assert newest is not None
@@ -122,7 +122,7 @@ def test_a_branch_that_is_gone_is_told_from_a_commit(tmp_path: Path) -> None:
     assert newest_commit(replace(spec, ref=newest[:7])) is None, "an abbreviated commit is never listed"
 
 
-def test_git_is_not_led_to_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_do_not_redirect_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, other = tmp_path / "here", tmp_path / "other"
     for folder in (here, other):
         folder.mkdir()
@@ -132,14 +132,14 @@ def test_git_is_not_led_to_another_repository(tmp_path: Path, monkeypatch: pytes
     assert answer.printed.strip() == str(here / ".git")
 
 
-def test_git_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_git_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UnreachableError, match="git is required"):
         newest_commit(RepositorySpec("git", tmp_path.as_uri(), "main"))
 
 
 @pytest.mark.parametrize("url", ["ext::sh -c 'touch ran'", "--upload-pack=touch ran"])
-def test_a_url_can_start_no_program(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_cannot_start_a_program(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "ext")
     spec = RepositorySpec("git", "https://example.org/x", "main")
@@ -168,9 +168,7 @@ def silent_remote() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("scheme", ["http", "git"])
-def test_a_remote_that_never_answers_is_given_up(
-    scheme: str, silent_remote: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_remote_times_out(scheme: str, silent_remote: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clinder.system.git.REMOTE_TIMEOUT_S", 0.5)
     with pytest.raises(UnreachableError, match=r"cannot be resolved: git did not finish within 0\.5 s$"):
         newest_commit(RepositorySpec("git", f"{scheme}://127.0.0.1:{silent_remote}/x", "main"))
@@ -178,7 +176,7 @@ def test_a_remote_that_never_answers_is_given_up(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the program is a shell script")
-def test_git_that_is_left_early_is_killed_with_what_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_git_is_killed_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "bin" / "git", "/bin/sleep 61.0625 & /bin/sleep 61.0625; :")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
@@ -194,7 +192,7 @@ def test_git_that_is_left_early_is_killed_with_what_it_started(tmp_path: Path, m
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the program is a shell script")
 @pytest.mark.parametrize("stream", [1, 2])
-def test_what_git_prints_is_bounded(stream: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_of_git_is_limited(stream: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "bin" / "git", f"while :; do echo {'x' * 4000}; done >&{stream}")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     answer = run_git(without_repository("version"), timeout_s=60)

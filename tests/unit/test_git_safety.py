@@ -184,7 +184,7 @@ Plant = "Callable[..., Path]"
 
 
 @pytest.mark.parametrize("plant", PLACES)
-def test_plain_git_runs_what_the_checkout_names(plant: Callable[..., Path], tmp_path: Path, spies: Spies) -> None:
+def test_plain_git_runs_programs_of_the_checkout(plant: Callable[..., Path], tmp_path: Path, spies: Spies) -> None:
     """What the other tests rely on: each of these places is one that git reads."""
     folder = plant(tmp_path / "clone", spies, "url.ssh://git@localhost/.insteadOf=http://127.0.0.1:9/")
     subprocess.run(["git", "ls-remote", URL], cwd=folder, check=False, capture_output=True)
@@ -204,7 +204,7 @@ REWRITTEN = {
 
 @pytest.mark.parametrize("plant", PLACES)
 @pytest.mark.parametrize("rewritten", REWRITTEN.values(), ids=REWRITTEN)
-def test_a_remote_is_asked_without_the_checkouts_configuration(
+def test_remotes_are_queried_without_the_checkouts_configuration(
     plant: Callable[..., Path], rewritten: str, tmp_path: Path, spies: Spies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", f"{spies.folder}{os.pathsep}{os.environ['PATH']}")
@@ -220,7 +220,7 @@ def test_a_remote_is_asked_without_the_checkouts_configuration(
     assert spies.ran == set()
 
 
-def test_git_that_lies_in_a_checkout_does_not_read_its_configuration(
+def test_git_installed_in_a_checkout_ignores_its_configuration(
     tmp_path: Path, spies: Spies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = as_a_clone(tmp_path / "clone", spies, REWRITTEN["ssh"]) / "bin"
@@ -253,7 +253,7 @@ def server_that_wants_a_password() -> Iterator[str]:
             thread.join()
 
 
-def test_no_program_of_the_checkout_is_asked_for_a_password(
+def test_no_program_of_the_checkout_gets_a_password_prompt(
     tmp_path: Path, spies: Spies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(as_a_bare_subfolder(tmp_path / "clone", spies))
@@ -272,7 +272,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_users_own_configuration_counts_for_remotes(home: Path, tmp_path: Path, spies: Spies) -> None:
+def test_the_configuration_of_the_user_applies_to_remotes(home: Path, tmp_path: Path, spies: Spies) -> None:
     ssh = spies.program("ssh-of-the-user")
     (home / ".gitconfig").write_text(
         f'[core]\n\tsshCommand = {ssh}\n[url "ssh://git@localhost/"]\n\tinsteadOf = http://127.0.0.1:9/\n'
@@ -282,7 +282,7 @@ def test_the_users_own_configuration_counts_for_remotes(home: Path, tmp_path: Pa
     assert spies.ran == {"ssh-of-the-user"}
 
 
-def test_the_users_own_credential_helper_is_asked(home: Path, spies: Spies) -> None:
+def test_the_credential_helper_of_the_user_is_used(home: Path, spies: Spies) -> None:
     (home / ".gitconfig").write_text(f"[credential]\n\thelper = {spies.program('helper-of-the-user')}\n")
     with server_that_wants_a_password() as url, pytest.raises(UnreachableError):
         newest_commit(RepositorySpec("git", url, "main"))
@@ -302,9 +302,7 @@ def read_everything(folder: Path, cache: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("plant", [*PLACES, *NESTED])
-def test_reading_a_checkout_runs_nothing_that_it_names(
-    plant: Callable[..., Path], tmp_path: Path, spies: Spies
-) -> None:
+def test_reading_a_checkout_runs_none_of_its_programs(plant: Callable[..., Path], tmp_path: Path, spies: Spies) -> None:
     folder = plant(tmp_path / "clone", spies)
     names = read_everything(folder, tmp_path / "cache")
     assert spies.ran == set()
@@ -332,14 +330,14 @@ SWITCHED_OFF = {
 }
 
 
-def test_what_a_checkout_names_is_switched_off_where_it_is_read(tmp_path: Path, spies: Spies) -> None:
+def test_settings_that_start_programs_are_overridden_for_reading(tmp_path: Path, spies: Spies) -> None:
     folder = as_a_clone(tmp_path / "clone", spies)
     found = {key: run_git(reading(folder, "config", "--get", key), timeout_s=60).printed for key in SWITCHED_OFF}
     assert found == {key: f"{value}\n" for key, value in SWITCHED_OFF.items()}
 
 
 @pytest.mark.parametrize("url", ["ssh://git@localhost/x", "file:///", "http://127.0.0.1:9/", "ext::true", "none::x"])
-def test_what_reads_a_checkout_has_no_transport(url: str, tmp_path: Path, spies: Spies) -> None:
+def test_reading_a_checkout_has_no_transport(url: str, tmp_path: Path, spies: Spies) -> None:
     folder = as_a_clone(tmp_path / "clone", spies)
     answer = run_git(reading(folder, "ls-remote", "--", url), timeout_s=60)
     assert (answer.status, spies.ran) == (128, set())
@@ -359,7 +357,7 @@ def in_part(place: Path, spies: Spies, url: str) -> Path:
 
 
 @pytest.mark.parametrize("url", ["ssh://git@localhost/x", "file:///", "git://127.0.0.1:9/x"])
-def test_what_a_partial_clone_lacks_is_not_fetched(url: str, tmp_path: Path, spies: Spies) -> None:
+def test_missing_objects_of_a_partial_clone_are_not_fetched(url: str, tmp_path: Path, spies: Spies) -> None:
     folder = in_part(tmp_path / "part", spies, url)
     with pytest.raises(ChildFailedError):
         read_everything(folder, tmp_path / "cache")
@@ -369,9 +367,7 @@ def test_what_a_partial_clone_lacks_is_not_fetched(url: str, tmp_path: Path, spi
 
 
 @pytest.mark.parametrize("name", ["../beside.txt", "../../beside.txt", ".", "a/../../beside.txt"])
-def test_a_name_that_leads_out_of_the_folder_is_ignored(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_outside_of_the_folder_is_ignored(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = clone(tmp_path / "around" / "clone")
     for outside in (folder.parent, tmp_path):
         (outside / "beside.txt").touch()
@@ -384,7 +380,7 @@ def test_a_name_that_leads_out_of_the_folder_is_ignored(
 
 
 @pytest.mark.parametrize("plant", PLACES)
-def test_cloning_from_a_folder_runs_nothing_that_it_names(
+def test_cloning_from_a_folder_runs_none_of_its_programs(
     plant: Callable[..., Path], tmp_path: Path, spies: Spies
 ) -> None:
     folder = plant(tmp_path / "clone", spies)
@@ -399,7 +395,7 @@ def test_cloning_from_a_folder_runs_nothing_that_it_names(
     assert spies.ran == set()
 
 
-def test_no_hook_runs_in_what_clinder_clones(home: Path, tmp_path: Path, spies: Spies) -> None:
+def test_no_hook_runs_in_a_clone(home: Path, tmp_path: Path, spies: Spies) -> None:
     template = tmp_path / "template"
     template.mkdir()
     spies.hooks().rename(template / "hooks")
@@ -412,7 +408,7 @@ def test_no_hook_runs_in_what_clinder_clones(home: Path, tmp_path: Path, spies: 
 
 
 @pytest.mark.parametrize("lazy", ["", "0"])
-def test_cloning_from_a_partial_clone_does_not_complete_it(
+def test_cloning_from_a_partial_clone_fetches_nothing(
     lazy: str, tmp_path: Path, spies: Spies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = in_part(tmp_path / "part", spies, "file:///")
@@ -453,9 +449,7 @@ STRANGE = (
 OWN = ("GIT_CONFIG_GLOBAL", "GIT_EXEC_PATH", "GIT_HTTP_USER_AGENT", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO")
 
 
-def test_variables_that_lead_git_elsewhere_or_hold_secrets_are_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variables_with_secrets_or_redirections_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*STRANGE, *OWN, "SSH_AUTH_SOCK"):
         monkeypatch.setenv(name, "of-the-caller")
     for call in calls(tmp_path):
@@ -464,9 +458,7 @@ def test_variables_that_lead_git_elsewhere_or_hold_secrets_are_left_out(
         assert call.env["GIT_TERMINAL_PROMPT"] == "0"
 
 
-def test_git_is_not_taken_from_the_current_folder(
-    tmp_path: Path, spies: Spies, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_git_in_the_current_folder_is_not_used(tmp_path: Path, spies: Spies, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
     shutil.copy2(spies.program("git"), tmp_path / "bin" / "git")
     monkeypatch.chdir(tmp_path)
@@ -478,7 +470,7 @@ def test_git_is_not_taken_from_the_current_folder(
     assert all(call.command[0] == shutil.which("git") for call in calls(tmp_path))
 
 
-def test_clinders_settings_win_over_those_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_clinder_override_those_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_PARAMETERS", "'safe.bareRepository=all' 'core.fsmonitor=true'")
     for name, value in {"COUNT": "1", "KEY_0": "safe.bareRepository", "VALUE_0": "all"}.items():
         monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
@@ -486,7 +478,7 @@ def test_clinders_settings_win_over_those_of_the_caller(tmp_path: Path, monkeypa
         assert run_git(reading(tmp_path, "config", "--get", key), timeout_s=60).printed == f"{value}\n"
 
 
-def test_messages_show_the_command_without_clinders_settings(tmp_path: Path) -> None:
+def test_messages_omit_the_settings_of_clinder(tmp_path: Path) -> None:
     for call in calls(tmp_path):
         assert call.shown[0] == "git"
         assert "-c" not in call.shown

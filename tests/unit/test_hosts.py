@@ -31,27 +31,27 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("url", HERE)
-def test_the_loopback_is_this_machine(url: str) -> None:
+def test_loopback_addresses_are_this_machine(url: str) -> None:
     assert leads_to_loopback(url)
     assert exposure(url) == ""
 
 
 @pytest.mark.parametrize("url", ELSEWHERE)
-def test_what_only_looks_like_it_is_not(url: str) -> None:
+def test_addresses_that_resemble_loopback_are_not(url: str) -> None:
     assert not leads_to_loopback(url)
     assert "is not encrypted" in exposure(url)
 
 
 @pytest.mark.parametrize("url", ["https://mybinder.org", "https://10.0.0.1/user/x/", "local"])
-def test_what_is_encrypted_or_no_address_is_no_danger(url: str) -> None:
+def test_encrypted_and_embedded_hubs_give_no_warning(url: str) -> None:
     assert exposure(url) == ""
 
 
-def test_an_address_that_cannot_be_read_leads_nowhere() -> None:
+def test_an_invalid_url_is_not_this_machine() -> None:
     assert not leads_to_loopback("http://[bad")
 
 
-def test_each_hub_in_the_clear_is_warned_of_with_the_place_where_it_is_named(tmp_path: Path) -> None:
+def test_each_unencrypted_hub_gives_a_warning_with_its_source(tmp_path: Path) -> None:
     file = tmp_path / "clinder.toml"
     file.write_text('hub = ["https://a.org", "http://b.org", "http://127.0.0.1:8000"]\nrepo = "org/name"\n')
     warnings = load_config(file=file, environment={}).warnings

@@ -27,18 +27,18 @@ def heard(*items: Event | Attempt | Verifying | Verified | Message) -> PhaseCloc
     return clock
 
 
-def test_what_names_no_phase_belongs_to_the_phase_before() -> None:
+def test_an_event_without_a_phase_belongs_to_the_previous_one() -> None:
     clock = heard(Event(Phase.BUILDING), Event(None, "x"), Event(Phase.UNKNOWN), Message("x"), Event(Phase.BUILDING))
     assert clock.phase == "building"
     assert clock.times() == {"waiting": 1.0, "building": 1.0}
 
 
-def test_a_phase_that_comes_again_goes_on() -> None:
+def test_a_repeated_phase_continues() -> None:
     phases = (Phase.BUILDING, Phase.PUSHING, Phase.BUILDING, Phase.BUILT)
     assert heard(*map(Event, phases)).times() == {"waiting": 1.0, "building": 2.0, "pushing": 1.0, "built": 1.0}
 
 
-def test_the_server_is_checked_and_its_kernel_started_in_one_phase_which_ends_with_the_proof() -> None:
+def test_checking_server_and_kernel_is_one_phase() -> None:
     clock = heard(Event(Phase.LAUNCHING), Event(Phase.READY), Verifying(), Verifying("auto"), Verified())
     assert clock.phase == ""
     assert clock.times() == clock.times() == {"waiting": 1.0, "launching": 1.0, "warming": 1.0}
@@ -48,7 +48,7 @@ def test_a_failure_takes_no_time() -> None:
     assert heard(Event(Phase.BUILDING), Event(Phase.FAILED)).times() == {"waiting": 1.0, "building": 1.0}
 
 
-def test_another_try_begins_anew() -> None:
+def test_another_attempt_restarts_the_clock() -> None:
     clock = heard(Event(Phase.BUILDING), Event(Phase.FAILED))
     clock(Retrying("x", ATTEMPT.hub, 5.0))
     clock(ATTEMPT)

@@ -53,7 +53,7 @@ def make(file: Path) -> Path:
 # The file
 
 
-def test_the_nearest_file_upwards_is_found(folder: Path) -> None:
+def test_the_nearest_file_is_found(folder: Path) -> None:
     upper = make(folder.parents[1] / "clinder.toml")
     assert find_file() == upper
     assert find_file(folder.parents[1]) == upper
@@ -69,18 +69,18 @@ def test_a_file_of_another_user_is_refused_not_skipped(planted: Path) -> None:
     assert caught.value.hint.endswith("name it with --config or CLINDER_CONFIG; or take ownership of it with chown.")
 
 
-def test_a_nearer_file_of_ones_own_counts(planted: Path, folder: Path) -> None:
+def test_a_nearer_own_file_is_used(planted: Path, folder: Path) -> None:
     own = make(folder / "clinder.toml")
     assert find_file() == own
 
 
-def test_a_file_of_another_user_that_is_named_is_read(planted: Path) -> None:
+def test_a_named_file_of_another_user_is_read(planted: Path) -> None:
     assert load_config(file=named_file(planted), environment={}).hubs == ("https://evil.example.org",)
 
 
 @posix
 @pytest.mark.parametrize("target", ["nowhere", "clinder.toml"])
-def test_a_link_that_leads_to_no_file_is_refused(folder: Path, target: str) -> None:
+def test_a_broken_link_is_refused(folder: Path, target: str) -> None:
     (folder / "clinder.toml").symlink_to(target)
     make(folder.parent / "clinder.toml")
     with pytest.raises(ConfigFileError, match="cannot be used"):
@@ -88,7 +88,7 @@ def test_a_link_that_leads_to_no_file_is_refused(folder: Path, target: str) -> N
 
 
 @posix
-def test_what_is_no_regular_file_is_refused_without_waiting(folder: Path) -> None:
+def test_a_file_that_is_not_regular_is_refused_at_once(folder: Path) -> None:
     for put in (Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
         file = folder / "clinder.toml"
         put(file)
@@ -97,13 +97,13 @@ def test_what_is_no_regular_file_is_refused_without_waiting(folder: Path) -> Non
         file.rmdir() if file.is_dir() else file.unlink()
 
 
-def test_a_folder_that_cannot_be_searched_holds_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inaccessible_folder_is_skipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, folder.parent / "clinder.toml", errno.EACCES)
     upper = make(folder.parents[1] / "clinder.toml")
     assert find_file() == upper
 
 
-def test_a_path_that_is_too_long_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_is_too_long_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, folder / "clinder.toml", errno.ENAMETOOLONG)
     with pytest.raises(ConfigFileError, match="cannot be accessed: File name too long"):
         find_file()
@@ -119,7 +119,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, refused: Path, number: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing", "x" * 300, "/".join(["x" * 200] * 30), "a\0b", "a\ud800", "a\nb\x1b[31m"])
-def test_a_name_that_means_no_file_is_said_on_one_short_line(folder: Path, name: str) -> None:
+def test_an_invalid_file_name_is_reported_on_one_short_line(folder: Path, name: str) -> None:
     with pytest.raises(ConfigFileError) as caught:
         named_file(Path(name))
     assert caught.value.message.isprintable()
@@ -135,7 +135,7 @@ def record(folder: Path) -> Path:
     return folder
 
 
-def test_the_state_is_found_whatever_is_the_matter_with_the_file(planted: Path, folder: Path) -> None:
+def test_the_state_is_found_despite_an_unusable_file(planted: Path, folder: Path) -> None:
     beside = record(planted.parent / ".clinder")
     assert find_state_dir_despite_file(find_file) == beside
     own = record(folder / ".clinder")
@@ -143,13 +143,13 @@ def test_the_state_is_found_whatever_is_the_matter_with_the_file(planted: Path, 
     assert find_state_dir_despite_file(find_file, Path("given")) == folder / "given"
 
 
-def test_the_state_of_another_user_is_not_taken(planted: Path, owners: Owners) -> None:
+def test_the_state_of_another_user_is_not_used(planted: Path, owners: Owners) -> None:
     owners.give(record(planted.parent / ".clinder"))
     with pytest.raises(ConfigFileError, match="is not used: it belongs"):
         find_state_dir_despite_file(find_file)
 
 
-def test_the_state_beside_a_named_file_is_that_file_s_alone(folder: Path) -> None:
+def test_a_named_file_only_uses_the_state_next_to_it(folder: Path) -> None:
     record(folder / ".clinder")
     missing = folder.parent / "clinder.toml"
     with pytest.raises(ConfigFileError, match="does not exist"):
@@ -158,7 +158,7 @@ def test_the_state_beside_a_named_file_is_that_file_s_alone(folder: Path) -> Non
     assert find_state_dir_despite_file(lambda: named_file(missing)) == beside
 
 
-def test_a_file_that_cannot_be_used_is_ignored_with_a_warning(planted: Path, folder: Path) -> None:
+def test_an_unusable_file_is_ignored_with_a_warning(planted: Path, folder: Path) -> None:
     record(folder / ".clinder")
     config = load_config_despite_file(find_file)
     assert config.file is None
@@ -173,7 +173,7 @@ COMMANDS_OF_THE_STATE = (["down"], ["state", "show"], ["logs"], ["state", "forge
 
 
 @pytest.mark.parametrize("arguments", COMMANDS_OF_THE_FILE, ids=" ".join)
-def test_no_command_obeys_a_file_of_another_user(
+def test_no_command_uses_a_file_of_another_user(
     planted: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert invoke(arguments) == 2
@@ -181,7 +181,7 @@ def test_no_command_obeys_a_file_of_another_user(
 
 
 @pytest.mark.parametrize("arguments", COMMANDS_OF_THE_STATE, ids=" ".join)
-def test_a_command_that_needs_the_state_alone_works_beside_such_a_file(
+def test_commands_that_only_need_the_state_ignore_such_a_file(
     planted: Path, folder: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     record(folder / ".clinder")
@@ -190,7 +190,7 @@ def test_a_command_that_needs_the_state_alone_works_beside_such_a_file(
     assert "there is no log" in said if arguments == ["logs"] else "clinder:" not in said
 
 
-def test_init_writes_no_file_into_a_folder_whose_file_would_be_refused(
+def test_init_does_not_write_a_file_that_would_be_refused(
     folder: Path, owners: Owners, capsys: pytest.CaptureFixture[str]
 ) -> None:
     owners.give(folder)
@@ -199,9 +199,7 @@ def test_init_writes_no_file_into_a_folder_whose_file_would_be_refused(
     assert not (folder / "clinder.toml").exists()
 
 
-def test_init_takes_nothing_from_a_file_of_another_user(
-    folder: Path, owners: Owners, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_init_ignores_files_of_another_user(folder: Path, owners: Owners, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("myst.yml", "_config.yml"):
         (folder / name).write_text("project: {binder: evil/name}\nrepository: {url: https://github.com/evil/name}\n")
         owners.give(folder / name)
@@ -223,7 +221,7 @@ def deleted(folder: Path) -> Path:
     return folder
 
 
-def test_a_deleted_folder_is_said_where_it_is_needed(deleted: Path) -> None:
+def test_a_deleted_folder_is_reported_when_it_is_needed(deleted: Path) -> None:
     asking: list[Callable[[], object]] = [
         current_folder,
         find_file,
@@ -235,7 +233,7 @@ def test_a_deleted_folder_is_said_where_it_is_needed(deleted: Path) -> None:
             ask()
 
 
-def test_what_names_its_folders_does_without_the_current_one(deleted: Path, tmp_path: Path) -> None:
+def test_absolute_paths_do_not_need_the_current_folder(deleted: Path, tmp_path: Path) -> None:
     assert absolute(tmp_path) == tmp_path
     assert find_state_dir(None, tmp_path) == tmp_path
     assert load_config(file=make(tmp_path / "clinder.toml"), environment={}).state_dir == tmp_path / ".clinder"
@@ -256,7 +254,7 @@ ALL = (
 
 
 @pytest.mark.parametrize("arguments", ALL, ids=" ".join)
-def test_every_command_says_that_its_folder_was_deleted(
+def test_every_command_reports_a_deleted_folder(
     deleted: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert invoke(arguments) == 2
@@ -273,7 +271,7 @@ def test_every_command_says_that_its_folder_was_deleted(
     ],
     ids=str,
 )
-def test_a_command_without_files_does_without_its_folder(deleted: Path, arguments: list[str], status: int) -> None:
+def test_commands_without_files_work_in_a_deleted_folder(deleted: Path, arguments: list[str], status: int) -> None:
     assert invoke(arguments) == status
 
 

@@ -35,7 +35,7 @@ REPOSITORIES = {
 
 @pytest.mark.parametrize("provider", [*PROVIDERS, LOCAL])
 @pytest.mark.parametrize("segment", [".", "..", "../..", "x/../y"])
-def test_no_provider_takes_dot_segments(provider: str, segment: str) -> None:
+def test_no_provider_accepts_dot_segments(provider: str, segment: str) -> None:
     with pytest.raises(UsageError, match=r": expected .*, without \. or \.\. segments"):
         RepositorySpec(provider, REPOSITORIES[provider].format(segment))
 
@@ -43,7 +43,7 @@ def test_no_provider_takes_dot_segments(provider: str, segment: str) -> None:
 @pytest.mark.parametrize(
     "text", ["zenodo:10.5281/../../x", "zenodo/10.5281/%2e%2e/x", "https://doi.org/10.5281/zenodo.1/.."]
 )
-def test_no_text_leads_a_hub_to_another_path(text: str) -> None:
+def test_dot_segments_are_refused_in_every_form(text: str) -> None:
     with pytest.raises(UsageError, match="is not a repository of provider zenodo"):
         read_repository(text)
 
@@ -54,7 +54,7 @@ def test_a_ref_with_dot_segments_is_refused(ref: str) -> None:
         RepositorySpec("gh", "org/name", ref)
 
 
-def test_dots_within_a_name_are_taken() -> None:
+def test_dots_within_a_name_are_accepted() -> None:
     assert read_repository("org/name.py").repo == "org/name.py"
     assert read_repository("https://git.example.org/a..b/.c/d.git").repo == "https://git.example.org/a..b/.c/d.git"
 
@@ -92,19 +92,19 @@ def test_dots_within_a_name_are_taken() -> None:
     ],
     ids=str,
 )
-def test_a_repository_knows_its_addresses(
+def test_a_repository_has_web_clone_and_commit_urls(
     spec: RepositorySpec, web_url: str, clone_url: str | None, commit_url: str | None
 ) -> None:
     assert (spec.web_url, spec.clone_url, spec.commit_url("c0ffee")) == (web_url, clone_url, commit_url)
 
 
-def test_a_doi_of_no_known_archive_names_those_that_have_dois() -> None:
+def test_an_unknown_doi_hints_at_the_archives_with_dois() -> None:
     with pytest.raises(UsageError) as caught:
         read_repository("10.1234/x")
     assert caught.value.hint == "Use zenodo:10.1234/x, figshare:10.1234/x or dataverse:10.1234/x."
 
 
-def test_a_provider_that_is_cloned_has_what_a_hub_shows_of_it() -> None:
+def test_a_cloneable_provider_has_everything_a_hub_displays() -> None:
     for provider in cloneable_providers().values():
         assert provider.form_label
         assert provider.takes_ref

@@ -33,15 +33,15 @@ WHOLE = Whole(count=3, at=NOW, first=Part(name="ä"), parts=(Part(name="b", seco
 
 
 @pytest.mark.parametrize("record", [Whole(), WHOLE], ids=["defaults", "everything"])
-def test_what_was_written_is_read_as_it_was(record: Whole) -> None:
+def test_a_record_is_read_as_it_was_written(record: Whole) -> None:
     assert read_record(Whole, json.loads(write_record(record))) == record
 
 
-def test_moments_are_written_in_utc_with_a_z() -> None:
+def test_times_are_written_in_utc_with_a_z() -> None:
     assert json.loads(write_record(WHOLE))["at"] == "2026-11-22T18:00:00.123456Z"
 
 
-def test_a_whole_number_will_do_for_a_number() -> None:
+def test_an_integer_is_accepted_as_a_number() -> None:
     assert read_record(Part, {"name": "a", "seconds": 2}).seconds == 2.0
 
 

@@ -98,12 +98,12 @@ RESOURCE = "0123456789abcdef0123456789abcdef"
         ("ckan:https://demo.ckan.org/dataset/sample", "ckan", "https://demo.ckan.org/dataset/sample", None),
     ],
 )
-def test_a_repository_is_read_in_any_form_at_hand(text: str, provider: str, repo: str, ref: str | None) -> None:
+def test_a_repository_is_parsed_in_every_form(text: str, provider: str, repo: str, ref: str | None) -> None:
     link = read_repository(text)
     assert (link.provider, link.repo, link.ref) == (provider, repo, ref)
 
 
-def test_a_web_page_of_a_file_says_what_to_open() -> None:
+def test_the_web_page_of_a_file_gives_the_path_to_open() -> None:
     assert read_repository("https://github.com/org/name/blob/main/a/b.ipynb").path == "lab/tree/a/b.ipynb"
 
 
@@ -157,13 +157,13 @@ def test_a_web_page_of_a_file_says_what_to_open() -> None:
         ),
     ],
 )
-def test_a_binder_link_names_hub_repository_ref_and_page(link: str, hub: str, spec: str, opened: str | None) -> None:
+def test_a_binder_link_names_hub_repository_ref_and_path(link: str, hub: str, spec: str, opened: str | None) -> None:
     read = read_repository(link)
     assert (read.hub, str(read.spec()), read.path) == (hub, spec, opened)
 
 
 @pytest.mark.parametrize("text", [".", "./", "./notebooks", "../up"])
-def test_a_folder_is_relative_to_where_it_is_declared(text: str, tmp_path: Path) -> None:
+def test_a_folder_is_relative_to_the_base(text: str, tmp_path: Path) -> None:
     link = read_repository(text, base=tmp_path / "a")
     assert (link.provider, Path(link.repo)) == ("local", (tmp_path / "a" / text).resolve())
 
@@ -202,7 +202,7 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("https://mybinder.org/v2/gh/org", "expected org/name"),
     ],
 )
-def test_what_is_no_repository_is_refused_in_words(text: str, words: str | None) -> None:
+def test_an_invalid_repository_is_refused_with_a_reason(text: str, words: str | None) -> None:
     if words is None:
         assert read_repository(text).repo == text.strip()
         return
@@ -216,7 +216,7 @@ def test_what_is_no_repository_is_refused_in_words(text: str, words: str | None)
     "ref",
     ["a b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "a..b", "-x", "/x", "x/", "a@{1}", "a\nb", "\x7f"],
 )
-def test_what_git_takes_for_no_ref_is_refused(ref: str) -> None:
+def test_a_ref_that_is_invalid_in_git_is_refused(ref: str) -> None:
     with pytest.raises(UsageError, match="cannot be a branch, tag or commit"):
         RepositorySpec("gh", "org/name", ref)
 
@@ -226,17 +226,17 @@ def test_a_ref_for_a_doi_is_refused() -> None:
         RepositorySpec("zenodo", "10.5281/zenodo.3242074", "main")
 
 
-def test_an_unknown_provider_is_refused_naming_those_known() -> None:
+def test_an_unknown_provider_is_refused_with_a_list() -> None:
     with pytest.raises(UsageError, match="unknown repository provider 'nope'") as caught:
         RepositorySpec("nope", "x", "y")
     assert "zenodo" in caught.value.hint
 
 
-def test_a_ref_left_out_is_head() -> None:
+def test_an_omitted_ref_is_head() -> None:
     assert RepositorySpec("gh", "org/name").ref == "HEAD"
 
 
-def test_a_given_ref_wins_over_that_of_the_link() -> None:
+def test_a_given_ref_takes_precedence_over_the_link() -> None:
     assert read_repository("https://github.com/org/name/tree/main").spec("v1").ref == "v1"
 
 
@@ -254,7 +254,7 @@ def test_a_given_ref_wins_over_that_of_the_link() -> None:
         (RepositorySpec("ckan", "https://h.org/dataset/x"), "ckan/https%3A%2F%2Fh.org%2Fdataset%2Fx"),
     ],
 )
-def test_the_build_path_is_encoded_as_the_provider_wants_it(spec: RepositorySpec, path: str) -> None:
+def test_the_build_path_is_encoded_for_its_provider(spec: RepositorySpec, path: str) -> None:
     assert spec.build_path == path
     assert RepositorySpec.from_build_path(path) == spec
 
@@ -264,7 +264,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
 
 
 @given(st.sampled_from(["gh", "gl", "git"]), NAMES, NAMES, REFS)
-def test_every_spec_survives_its_build_path(provider: str, org: str, name: str, ref: str) -> None:
+def test_a_spec_round_trips_through_its_build_path(provider: str, org: str, name: str, ref: str) -> None:
     assume(".." not in ref)
     repo = f"https://git.example.org/{org}/{name}?x=1&y=%20" if provider == "git" else f"{org}/{name}"
     spec = RepositorySpec(provider, repo, ref)
@@ -276,6 +276,6 @@ BEGINNINGS = ["", "https://", "https://github.com/", "git@", "https://h/v2/gh/",
 
 
 @given(st.sampled_from(BEGINNINGS), st.text(max_size=40) | st.text(alphabet="abc/:@.-_?#%[]~ \\", max_size=40))
-def test_any_text_is_read_or_refused(beginning: str, text: str) -> None:
+def test_any_text_is_parsed_or_refused(beginning: str, text: str) -> None:
     with contextlib.suppress(UsageError):
         read_repository(beginning + text)

@@ -72,18 +72,18 @@ def test_a_servers_url_ends_in_one_slash(url: str, checked: str) -> None:
         "https://hub.example.org/#x",
     ],
 )
-def test_a_servers_url_that_is_not_to_be_trusted_is_refused(url: object) -> None:
+def test_an_unsafe_server_url_is_refused(url: object) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # several reasons, each in its own words
         check_url(url)
 
 
 @pytest.mark.parametrize("token", [None, 5, "", " ", "a b", "a\nb", "a\r\nX-Evil: 1", "t\u00f6ken", "\x1b", "a\x00"])
-def test_a_token_that_cannot_be_printed_is_refused_unsaid(token: object) -> None:
+def test_an_unprintable_token_is_refused_without_showing_it(token: object) -> None:
     with pytest.raises(ValueError, match=r"^it has no token$|^its token contains unprintable characters$"):
         check_token(token)
 
 
-def test_the_ready_event_makes_a_session() -> None:
+def test_a_ready_event_gives_a_session() -> None:
     session = from_ready(
         binder_persistent_request=f"v2/gh/org/name/{SHA}", binder_ref_url=f"https://github.com/org/name/tree/{SHA}"
     )
@@ -94,7 +94,7 @@ def test_the_ready_event_makes_a_session() -> None:
 
 
 @pytest.mark.parametrize("said", [None, 5, "", "v2/", "v2/nope/x", "v2/gh/x", "nonsense", "v2/gh/org/name/a\nb", ["x"]])
-def test_a_commit_that_the_hub_does_not_tell_is_empty(said: object) -> None:
+def test_a_missing_commit_is_empty(said: object) -> None:
     assert from_ready(binder_persistent_request=said).resolved_ref in ("", "HEAD")
 
 
@@ -103,7 +103,7 @@ def test_ready_without_a_usable_url_fails_the_launch() -> None:
         from_ready(url=None)
 
 
-def test_ready_with_an_odd_token_fails_without_repeating_it() -> None:
+def test_ready_with_an_invalid_token_fails_without_showing_it() -> None:
     with pytest.raises(LaunchError) as caught:
         from_ready(token="sec ret")
     assert "sec" not in caught.value.message.replace("session", "")
@@ -126,13 +126,13 @@ def test_the_token_never_shows_in_repr_or_str() -> None:
         "https://hub.example.org/user/x/notebooks/a.ipynb?token=abc",
     ],
 )
-def test_a_browsers_address_is_a_session_too(uri: str) -> None:
+def test_the_address_in_a_browser_is_a_session_uri(uri: str) -> None:
     session = session_from_uri(uri)
     assert (session.url, session.token) == ("https://hub.example.org/user/x/", "abc")
 
 
 @pytest.mark.parametrize("name", ["lab", "tree", "doc", "notebooks"])
-def test_a_user_named_like_a_page_is_no_page(name: str) -> None:
+def test_a_user_name_that_looks_like_a_page_is_kept(name: str) -> None:
     url = f"https://hub.example.org/user/{name}/"
     assert session_from_uri(f"{url}?token=abc").url == url
 
@@ -153,7 +153,7 @@ def test_a_user_named_like_a_page_is_no_page(name: str) -> None:
         "//?token=hunter2",
     ],
 )
-def test_what_is_no_session_is_refused_without_repeating_a_token(uri: str) -> None:
+def test_an_invalid_uri_is_refused_without_showing_the_token(uri: str) -> None:
     with pytest.raises(UsageError, match="this is not the URI of a session") as caught:
         session_from_uri(uri)
     assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
@@ -166,13 +166,13 @@ def test_what_is_no_session_is_refused_without_repeating_a_token(uri: str) -> No
     st.from_regex(r"[A-Za-z0-9._~-]{1,12}", fullmatch=True),
     st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40),
 )
-def test_every_session_survives_its_uri(scheme: str, host: str, name: str, token: str) -> None:
+def test_a_session_round_trips_through_its_uri(scheme: str, host: str, name: str, token: str) -> None:
     session = Session(url=f"{scheme}://{host}/user/{quote(name)}/", token=token)
     again = session_from_uri(session.uri)
     assert (again.url, again.token) == (session.url, session.token)
 
 
-def test_an_embedded_session_without_a_path_survives_its_uri() -> None:
+def test_a_session_without_a_path_round_trips_through_its_uri() -> None:
     session = Session(url="http://127.0.0.1:41000/", token="abc")
     assert session_from_uri(session.uri).url == session.url
 
@@ -187,7 +187,7 @@ def test_an_embedded_session_without_a_path_survives_its_uri() -> None:
         "http://127.0.0.1/#hunter2",
     ],
 )
-def test_a_url_that_is_refused_is_named_without_what_may_be_secret(url: str) -> None:
+def test_the_error_for_a_url_omits_its_secrets(url: str) -> None:
     with pytest.raises(ValueError, match="its URL") as caught:
         check_url(url)
     assert "hunter2" not in str(caught.value)

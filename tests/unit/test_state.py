@@ -56,12 +56,12 @@ def test_a_folder_without_a_state_reads_as_empty(folder: StateFolder) -> None:
     assert not folder.path.exists()
 
 
-def test_a_state_survives_being_written_and_read(folder: StateFolder) -> None:
+def test_a_state_is_read_as_it_was_written(folder: StateFolder) -> None:
     written = folder.write(State(session=SESSION, retired=(SESSION,), pending=pending()))
     assert folder.read() == written
 
 
-def test_the_schema_is_this(folder: StateFolder) -> None:
+def test_the_schema_is_unchanged(folder: StateFolder) -> None:
     """Whoever changes a key makes a new schema version, with a migration and a fixture of the old one."""
     folder.write(State(session=SESSION, pending=pending()))
     read = document(folder)
@@ -73,7 +73,7 @@ def test_the_schema_is_this(folder: StateFolder) -> None:
     assert list(read["session"]) == [field.name for field in fields(Session)]
 
 
-def test_the_serial_goes_up_at_each_write_and_the_lineage_stays(folder: StateFolder) -> None:
+def test_a_write_increments_the_serial_and_keeps_the_lineage(folder: StateFolder) -> None:
     first = folder.write(State())
     second = folder.write(folder.read())
     assert (first.serial, second.serial) == (1, 2)
@@ -84,14 +84,14 @@ def test_two_states_have_two_lineages() -> None:
     assert State().lineage != State().lineage
 
 
-def test_the_state_before_stays_as_the_backup(folder: StateFolder) -> None:
+def test_the_previous_state_is_the_backup(folder: StateFolder) -> None:
     folder.write(State(session=SESSION))
     before = folder.file.read_text()
     folder.write(replace(folder.read(), session=None))
     assert folder.backup.read_text() == before
 
 
-def test_a_state_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
+def test_a_state_is_flushed_before_it_replaces_the_old_one(
     folder: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.write(State())
@@ -113,7 +113,7 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.parametrize("umask", [0, 0o077])
-def test_the_folder_and_its_files_are_their_owners_alone(folder: StateFolder, umask: int) -> None:
+def test_the_folder_and_its_files_are_private(folder: StateFolder, umask: int) -> None:
     before = os.umask(umask)
     try:
         folder.write(State())
@@ -128,18 +128,18 @@ def test_the_folder_and_its_files_are_their_owners_alone(folder: StateFolder, um
     )
 
 
-def test_an_open_folder_is_closed_to_others(folder: StateFolder) -> None:
+def test_the_permissions_of_an_existing_folder_are_restricted(folder: StateFolder) -> None:
     folder.path.mkdir(mode=0o755)
     folder.write(State())
     assert mode(folder.path) == 0o700
 
 
-def test_the_folder_ignores_itself(folder: StateFolder) -> None:
+def test_git_ignores_the_folder(folder: StateFolder) -> None:
     folder.write(State())
     assert (folder.path / ".gitignore").read_text() == "*\n"
 
 
-def test_nothing_else_is_left_in_the_folder(folder: StateFolder) -> None:
+def test_no_other_files_remain_in_the_folder(folder: StateFolder) -> None:
     for _ in range(3):
         folder.write(folder.read())
     assert {path.name for path in folder.path.iterdir()} == {".gitignore", "state.json", "state.json.bak"}
@@ -174,7 +174,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("text", BROKEN, ids=lambda text: repr(text[:12]))
-def test_a_damaged_state_is_refused_and_left_alone(folder: StateFolder, text: str | bytes) -> None:
+def test_a_damaged_state_is_refused_and_not_changed(folder: StateFolder, text: str | bytes) -> None:
     folder.prepare()
     error = damaged(folder, text)
     assert str(folder.file) in error.message
@@ -186,13 +186,13 @@ def test_a_damaged_state_is_refused_and_left_alone(folder: StateFolder, text: st
     [{"serial": "x"}, {"session": 5}, {"session": {"url": 5}}, {"retired": None}, {"unheard_of": 1}, {"pending": {}}],
     ids=str,
 )
-def test_a_state_with_odd_fields_names_the_first(folder: StateFolder, change: dict[str, object]) -> None:
+def test_the_first_invalid_field_is_named(folder: StateFolder, change: dict[str, object]) -> None:
     folder.write(State())
     error = damaged(folder, json.dumps({**document(folder), **change}))
     assert f"is damaged: {next(iter(change))}" in error.message
 
 
-def test_a_damaged_state_does_not_give_its_token_away(folder: StateFolder) -> None:
+def test_the_error_of_a_damaged_state_hides_the_token(folder: StateFolder) -> None:
     folder.write(State(session=SESSION))
     read = document(folder)
     read["session"]["token"] = {"x": "hunter2"}
@@ -200,20 +200,20 @@ def test_a_damaged_state_does_not_give_its_token_away(folder: StateFolder) -> No
     assert "hunter2" not in f"{error.message} {error.hint} {error.__cause__}"
 
 
-def test_the_hint_names_the_last_good_state(folder: StateFolder) -> None:
+def test_the_hint_names_the_last_valid_state(folder: StateFolder) -> None:
     folder.write(State())
     folder.write(folder.read())
     error = damaged(folder, "{")
     assert f"Copy the last valid state, {folder.backup} (serial 1), over {folder.file}" in error.hint
 
 
-def test_a_damaged_backup_is_not_called_good(folder: StateFolder) -> None:
+def test_a_damaged_backup_is_not_offered(folder: StateFolder) -> None:
     folder.write(State())
     folder.backup.write_text("{")
     assert "last valid" not in damaged(folder, "{").hint
 
 
-def test_a_newer_state_is_refused_naming_the_clinder_that_wrote_it(folder: StateFolder) -> None:
+def test_a_newer_state_is_refused_with_its_version(folder: StateFolder) -> None:
     folder.prepare()
     error = damaged(folder, json.dumps({"version": 2, "clinder_version": "9.9.9", "surprise": True}))
     assert "was written by clinder 9.9.9 (schema 2)" in error.message
@@ -230,7 +230,7 @@ def test_a_state_that_is_a_folder_cannot_be_read(folder: StateFolder) -> None:
 # What cannot be written
 
 
-def test_a_write_that_runs_out_of_room_leaves_the_state_as_it_was(folder: StateFolder) -> None:
+def test_a_write_on_a_full_disk_leaves_the_state_unchanged(folder: StateFolder) -> None:
     folder.write(State(session=SESSION))
     before = folder.file.read_bytes()
     script = """
@@ -265,9 +265,7 @@ def test_a_folder_that_is_a_file_cannot_be_written(folder: StateFolder) -> None:
         pass
 
 
-def test_where_no_second_link_can_be_made_the_backup_is_a_copy(
-    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_hard_links_the_backup_is_a_copy(folder: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.write(State())
 
     def refuse(*_paths: object, **_options: object) -> None:
@@ -304,7 +302,7 @@ def holder(folder: StateFolder) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_a_held_lock_is_refused_naming_its_holder(folder: StateFolder, holder: subprocess.Popen[str]) -> None:
+def test_the_error_for_a_held_lock_names_the_holder(folder: StateFolder, holder: subprocess.Popen[str]) -> None:
     told: list[Process | None] = []
     with pytest.raises(LockedError) as caught, folder.locked("down", timeout_s=0.2, on_wait=told.append):
         pass
@@ -313,7 +311,7 @@ def test_a_held_lock_is_refused_naming_its_holder(folder: StateFolder, holder: s
     assert [told_of and (told_of.operation, told_of.pid) for told_of in told] == [("up", holder.pid)]
 
 
-def test_a_waiting_clinder_leaves_the_holders_note_alone(folder: StateFolder, holder: subprocess.Popen[str]) -> None:
+def test_waiting_does_not_change_the_record_of_the_holder(folder: StateFolder, holder: subprocess.Popen[str]) -> None:
     for _ in range(3):
         with pytest.raises(LockedError), folder.locked("down", timeout_s=0, on_wait=lambda holder: None):
             pass
@@ -322,7 +320,7 @@ def test_a_waiting_clinder_leaves_the_holders_note_alone(folder: StateFolder, ho
     assert noted.pid == holder.pid
 
 
-def test_a_lock_is_waited_for(folder: StateFolder, holder: subprocess.Popen[str]) -> None:
+def test_a_command_waits_for_the_lock(folder: StateFolder, holder: subprocess.Popen[str]) -> None:
     def let_go(_holder: Process | None) -> None:
         assert holder.stdin is not None
         holder.stdin.write("\n")
@@ -334,7 +332,7 @@ def test_a_lock_is_waited_for(folder: StateFolder, holder: subprocess.Popen[str]
     assert noted.operation == "down"
 
 
-def test_a_lock_is_free_when_its_holder_was_killed(folder: StateFolder, holder: subprocess.Popen[str]) -> None:
+def test_a_killed_holder_releases_the_lock(folder: StateFolder, holder: subprocess.Popen[str]) -> None:
     assert folder.is_locked()
     holder.send_signal(signal.SIGKILL)
     holder.wait(20)
@@ -345,7 +343,7 @@ def test_a_lock_is_free_when_its_holder_was_killed(folder: StateFolder, holder: 
     assert noted.pid == os.getpid()
 
 
-def test_waiting_for_the_lock_can_be_given_up(folder: StateFolder, holder: subprocess.Popen[str]) -> None:
+def test_waiting_for_the_lock_can_be_cancelled(folder: StateFolder, holder: subprocess.Popen[str]) -> None:
     given_up = threading.Event()
     began = time.monotonic()
     with (
@@ -356,7 +354,7 @@ def test_waiting_for_the_lock_can_be_given_up(folder: StateFolder, holder: subpr
     assert time.monotonic() - began < 20
 
 
-def test_a_released_lock_leaves_no_holder(folder: StateFolder) -> None:
+def test_a_released_lock_has_no_holder(folder: StateFolder) -> None:
     with folder.locked("up", timeout_s=0, on_wait=lambda holder: None):
         assert folder.holder() is not None
     assert folder.holder() is None
@@ -368,9 +366,7 @@ def test_reading_needs_no_lock(folder: StateFolder, holder: subprocess.Popen[str
 
 
 @pytest.mark.parametrize("note", ["", "{", "{}", "[]"])
-def test_a_holder_that_cannot_be_read_is_just_another_clinder(
-    folder: StateFolder, holder: subprocess.Popen[str], note: str
-) -> None:
+def test_an_unreadable_holder_is_another_clinder(folder: StateFolder, holder: subprocess.Popen[str], note: str) -> None:
     (folder.path / "state.holder.json").write_text(note)
     with (
         pytest.raises(LockedError, match="is locked by another clinder"),

@@ -60,7 +60,7 @@ def refusal(folder: StateFolder) -> str:
 # No room
 
 
-def test_a_full_disk_leaves_the_state_and_its_backup_as_they_were(disk: Disk) -> None:
+def test_a_full_disk_leaves_state_and_backup_unchanged(disk: Disk) -> None:
     folder = StateFolder(disk.folder / ".clinder")
     state = folder.write(folder.write(State(session=SESSION)))
     before = {name: (folder.path / name).read_bytes() for name in names(folder)}
@@ -72,7 +72,7 @@ def test_a_full_disk_leaves_the_state_and_its_backup_as_they_were(disk: Disk) ->
     assert folder.write(state).serial == state.serial + 1
 
 
-def test_the_lock_can_be_taken_on_a_full_disk(disk: Disk) -> None:
+def test_the_lock_can_be_acquired_on_a_full_disk(disk: Disk) -> None:
     folder = StateFolder(disk.folder / ".clinder")
     folder.write(State())
     lock(folder)
@@ -83,7 +83,7 @@ def test_the_lock_can_be_taken_on_a_full_disk(disk: Disk) -> None:
 # Left half written
 
 
-def test_what_a_killed_clinder_left_half_written_is_removed_by_the_next(folder: StateFolder) -> None:
+def test_temporary_files_of_a_killed_process_are_removed(folder: StateFolder) -> None:
     folder.write(State(session=SESSION))
     (folder.path / "state.json.4711.tmp").write_text('{"token": "hunt')
     (folder.path / "state.json.bak.4711.tmp").write_text("{}")
@@ -91,7 +91,7 @@ def test_what_a_killed_clinder_left_half_written_is_removed_by_the_next(folder: 
     assert names(folder) == {".gitignore", "state.json", "state.lock"}
 
 
-def test_a_write_after_one_that_ended_between_backup_and_state_leaves_nothing_over(folder: StateFolder) -> None:
+def test_a_write_after_an_interrupted_one_leaves_no_files(folder: StateFolder) -> None:
     folder.write(State(session=SESSION))
     os.link(folder.file, folder.backup)
     folder.write(folder.read())
@@ -101,7 +101,7 @@ def test_a_write_after_one_that_ended_between_backup_and_state_leaves_nothing_ov
 # Replaced or deleted meanwhile
 
 
-def test_a_state_that_was_deleted_meanwhile_is_written_anew(folder: StateFolder) -> None:
+def test_a_state_deleted_meanwhile_is_written_again(folder: StateFolder) -> None:
     state = folder.write(State(session=SESSION))
     folder.file.unlink()
     folder.write(state)
@@ -109,7 +109,7 @@ def test_a_state_that_was_deleted_meanwhile_is_written_anew(folder: StateFolder)
 
 
 @pytest.mark.parametrize("change", ["another lineage", "another serial", "damaged"])
-def test_a_state_that_was_replaced_meanwhile_is_not_overwritten(folder: StateFolder, change: str) -> None:
+def test_a_state_replaced_meanwhile_is_not_overwritten(folder: StateFolder, change: str) -> None:
     state = folder.write(State(session=SESSION))
     if change == "another lineage":
         folder.file.unlink()
@@ -128,7 +128,7 @@ def test_a_state_that_was_replaced_meanwhile_is_not_overwritten(folder: StateFol
 
 
 @needs_links
-def test_a_state_that_is_a_link_is_neither_followed_nor_replaced(folder: StateFolder, tmp_path: Path) -> None:
+def test_a_linked_state_is_neither_followed_nor_replaced(folder: StateFolder, tmp_path: Path) -> None:
     elsewhere = StateFolder(tmp_path / "elsewhere")
     state = elsewhere.write(State(session=SESSION))
     folder.prepare()
@@ -143,7 +143,7 @@ def test_a_state_that_is_a_link_is_neither_followed_nor_replaced(folder: StateFo
 
 
 @needs_links
-def test_a_link_that_leads_nowhere_is_no_empty_state(folder: StateFolder, tmp_path: Path) -> None:
+def test_a_broken_link_is_not_an_empty_state(folder: StateFolder, tmp_path: Path) -> None:
     folder.prepare()
     folder.file.symlink_to(tmp_path / "nowhere")
     assert "it is a symbolic link" in refusal(folder)
@@ -151,7 +151,7 @@ def test_a_link_that_leads_nowhere_is_no_empty_state(folder: StateFolder, tmp_pa
 
 
 @needs_links
-def test_a_folder_that_is_named_may_be_a_link(folder: StateFolder, tmp_path: Path) -> None:
+def test_a_named_folder_may_be_a_link(folder: StateFolder, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     folder.path.symlink_to(tmp_path / "scratch")
     StateFolder(folder.path, is_named=True).write(State(session=SESSION))
@@ -160,7 +160,7 @@ def test_a_folder_that_is_named_may_be_a_link(folder: StateFolder, tmp_path: Pat
 
 @needs_links
 @pytest.mark.parametrize("leads_to", ["scratch", "nowhere"])
-def test_a_folder_that_is_found_may_not_be_a_link(folder: StateFolder, tmp_path: Path, leads_to: str) -> None:
+def test_a_folder_that_was_found_must_not_be_a_link(folder: StateFolder, tmp_path: Path, leads_to: str) -> None:
     (tmp_path / "scratch").mkdir()
     folder.path.symlink_to(tmp_path / leads_to)
     with pytest.raises(StateError, match=r"\.clinder cannot be read: it is a symbolic link") as caught:
@@ -176,7 +176,7 @@ def test_a_folder_that_is_found_may_not_be_a_link(folder: StateFolder, tmp_path:
 
 
 @needs_links
-def test_a_named_link_that_leads_nowhere_is_no_empty_state(folder: StateFolder, tmp_path: Path) -> None:
+def test_a_broken_named_link_is_not_an_empty_state(folder: StateFolder, tmp_path: Path) -> None:
     folder.path.symlink_to(tmp_path / "unmounted")
     named = StateFolder(folder.path, is_named=True)
     assert "cannot be read: it is a broken symbolic link" in refusal(named)
@@ -228,7 +228,7 @@ def written(folder: StateFolder, **changes: Any) -> str:
     ],
     ids=["of another tool", "true", "another form", "without a serial"],
 )
-def test_a_foreign_file_is_no_state_of_clinder(folder: StateFolder, document: object) -> None:
+def test_another_json_file_is_not_a_state(folder: StateFolder, document: object) -> None:
     folder.prepare()
     folder.file.write_text(json.dumps(document))
     assert "is not a clinder state" in refusal(folder)
@@ -245,7 +245,7 @@ def test_a_foreign_file_is_no_state_of_clinder(folder: StateFolder, document: ob
         ("retired__0__token", ""),
     ],
 )
-def test_a_session_that_no_hub_could_have_given_is_refused(folder: StateFolder, key: str, value: str) -> None:
+def test_a_session_with_an_invalid_url_or_token_is_refused(folder: StateFolder, key: str, value: str) -> None:
     message = written(folder, **{key: value})
     assert f"is damaged: {'session' if key.startswith('session') else 'retired[0]'}: " in message
     assert "hunter" not in message
@@ -263,16 +263,14 @@ def test_a_session_that_no_hub_could_have_given_is_refused(folder: StateFolder, 
         ("version", 1.0),
     ],
 )
-def test_a_number_or_a_moment_that_nobody_can_reckon_with_is_refused(
-    folder: StateFolder, key: str, value: object
-) -> None:
+def test_an_extreme_number_or_date_is_refused(folder: StateFolder, key: str, value: object) -> None:
     assert str(folder.file) in written(folder, **{key: value})
 
 
 # The lock, and its note
 
 
-def test_who_only_looks_whether_the_lock_is_held_does_not_count_as_its_holder(folder: StateFolder) -> None:
+def test_checking_the_lock_does_not_count_as_holding_it(folder: StateFolder) -> None:
     folder.prepare()
     looking = filelock.FileLock(folder.path / "state.lock", thread_local=False)
     looking.acquire()
@@ -282,7 +280,7 @@ def test_who_only_looks_whether_the_lock_is_held_does_not_count_as_its_holder(fo
     done.join()
 
 
-def test_a_clock_that_goes_back_all_the_time_does_not_prolong_the_waiting(
+def test_a_clock_running_backwards_does_not_prolong_waiting(
     folder: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began = time.monotonic()
@@ -294,7 +292,7 @@ def test_a_clock_that_goes_back_all_the_time_does_not_prolong_the_waiting(
     assert time.monotonic() - began < 5
 
 
-def test_who_waits_learns_who_holds_the_lock_though_the_note_comes_late(folder: StateFolder) -> None:
+def test_a_late_record_of_the_holder_is_still_shown(folder: StateFolder) -> None:
     told: list[Process | None] = []
     folder.prepare()
     with folder.locked("up", timeout_s=0, on_wait=lambda holder: None):
@@ -309,7 +307,7 @@ def test_who_waits_learns_who_holds_the_lock_though_the_note_comes_late(folder: 
     assert [holder and holder.operation for holder in told] == ["up"]
 
 
-def test_a_folder_with_other_things_in_it_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "notebook.ipynb").write_text("{}", encoding="utf-8")
     tmp_path.chmod(0o755)
     folder = StateFolder(tmp_path)
@@ -321,9 +319,7 @@ def test_a_folder_with_other_things_in_it_is_left_as_it_is(tmp_path: Path) -> No
     assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_folder_that_cannot_be_flushed_has_the_new_state_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_flushed_has_the_new_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flush = os.fsync
 
     def refuse_folders(descriptor: int) -> None:

@@ -30,12 +30,12 @@ def trust(*entries: str) -> None:
         subprocess.run(["git", "config", "--global", "--add", "safe.directory", entry], check=True)
 
 
-def test_a_file_of_ones_own_is_used(file: Path) -> None:
+def test_an_own_file_is_used(file: Path) -> None:
     assert find_distrust(file) is None
     assert find_distrust(file.parent) is None
 
 
-def test_a_file_of_another_user_is_not(file: Path, owners: Owners) -> None:
+def test_a_file_of_another_user_is_not_used(file: Path, owners: Owners) -> None:
     owners.give(file)
     distrust = find_distrust(file)
     assert distrust == Distrust(file, file, NAME)
@@ -43,7 +43,7 @@ def test_a_file_of_another_user_is_not(file: Path, owners: Owners) -> None:
     assert distrust.ways_out == "take ownership of it with chown"
 
 
-def test_a_file_in_a_folder_of_another_user_is_not(file: Path, owners: Owners) -> None:
+def test_a_file_in_a_folder_of_another_user_is_not_used(file: Path, owners: Owners) -> None:
     owners.give(file.parent)
     distrust = find_distrust(file)
     assert distrust == Distrust(file, file.parent, NAME)
@@ -51,7 +51,7 @@ def test_a_file_in_a_folder_of_another_user_is_not(file: Path, owners: Owners) -
     assert f"`git config --global --add safe.directory {file.parent}`" in distrust.ways_out
 
 
-def test_the_checkout_is_what_is_to_be_listed(file: Path, owners: Owners) -> None:
+def test_the_hint_names_the_checkout(file: Path, owners: Owners) -> None:
     (file.parents[1] / ".git").mkdir()
     owners.give(file, *file.parents[:2])
     distrust = find_distrust(file)
@@ -67,7 +67,7 @@ def test_a_link_of_another_user_is_not_followed(file: Path, owners: Owners) -> N
     assert find_distrust(link) == Distrust(link, link, NAME)
 
 
-def test_a_link_of_ones_own_to_a_file_of_another_user_is_not_used(file: Path, owners: Owners, tmp_path: Path) -> None:
+def test_an_own_link_to_a_file_of_another_user_is_not_used(file: Path, owners: Owners, tmp_path: Path) -> None:
     first, second = file.with_name("first"), tmp_path / "second"
     first.symlink_to(second)
     second.symlink_to(file)
@@ -78,7 +78,7 @@ def test_a_link_of_ones_own_to_a_file_of_another_user_is_not_used(file: Path, ow
     assert distrust.reason == f"{first} is not used: {file} belongs to another user, {NAME}"
 
 
-def test_links_that_lead_nowhere_or_in_circles_cannot_be_looked_at(tmp_path: Path, owners: Owners) -> None:
+def test_broken_and_circular_links_are_errors(tmp_path: Path, owners: Owners) -> None:
     (tmp_path / "nowhere").symlink_to("missing")
     (tmp_path / "circle").symlink_to("circle")
     with pytest.raises(FileNotFoundError):
@@ -88,7 +88,7 @@ def test_links_that_lead_nowhere_or_in_circles_cannot_be_looked_at(tmp_path: Pat
 
 
 @pytest.mark.parametrize("listed", ["{checkout}", "{checkout}/", "{checkout}/docs", "{parent}/*", "{checkout}/*", "*"])
-def test_what_git_trusts_is_used(file: Path, owners: Owners, tmp_path: Path, listed: str) -> None:
+def test_a_folder_that_git_trusts_is_used(file: Path, owners: Owners, tmp_path: Path, listed: str) -> None:
     owners.give(file, *file.parents[:2])
     trust("/elsewhere", listed.format(checkout=tmp_path / "checkout", parent=tmp_path))
     assert find_distrust(file) is None
@@ -97,7 +97,7 @@ def test_what_git_trusts_is_used(file: Path, owners: Owners, tmp_path: Path, lis
 @pytest.mark.parametrize(
     "listed", ["{parent}", "{checkout}/docs/file/*", "{checkout}/other", "checkout", ".", "~nobody-here/x"]
 )
-def test_an_entry_for_another_folder_changes_nothing(
+def test_an_entry_for_another_folder_has_no_effect(
     file: Path, owners: Owners, tmp_path: Path, listed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owners.give(file, *file.parents[:2])
@@ -106,13 +106,13 @@ def test_an_entry_for_another_folder_changes_nothing(
     assert find_distrust(file)
 
 
-def test_an_empty_entry_takes_back_those_before_it(file: Path, owners: Owners) -> None:
+def test_an_empty_entry_clears_the_list(file: Path, owners: Owners) -> None:
     owners.give(file, *file.parents[:2])
     trust("*", "")
     assert find_distrust(file)
 
 
-def test_a_trusted_folder_speaks_for_its_owner_alone(file: Path, owners: Owners, tmp_path: Path) -> None:
+def test_a_trusted_folder_only_trusts_its_owner(file: Path, owners: Owners, tmp_path: Path) -> None:
     owners.give(*file.parents[:2])
     owners.give(file, to=ANYBODY)
     trust(str(tmp_path / "checkout"))
@@ -121,14 +121,14 @@ def test_a_trusted_folder_speaks_for_its_owner_alone(file: Path, owners: Owners,
     assert distrust.part == file
 
 
-def test_an_entry_of_a_link_means_what_it_leads_to(file: Path, owners: Owners, tmp_path: Path) -> None:
+def test_an_entry_that_is_a_link_means_its_target(file: Path, owners: Owners, tmp_path: Path) -> None:
     owners.give(file, *file.parents[:2])
     (tmp_path / "link").symlink_to("checkout")
     trust(str(tmp_path / "link"))
     assert find_distrust(file) is None
 
 
-def test_what_a_repository_says_of_itself_is_not_asked(
+def test_the_configuration_of_the_repository_is_not_read(
     file: Path, owners: Owners, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subprocess.run(["git", "init", "--quiet", str(tmp_path / "checkout")], check=True)
@@ -139,7 +139,7 @@ def test_what_a_repository_says_of_itself_is_not_asked(
     assert find_distrust(file)
 
 
-def test_without_git_nothing_of_another_user_is_used(
+def test_without_git_no_other_user_is_trusted(
     file: Path, owners: Owners, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     trust("*")
@@ -148,7 +148,7 @@ def test_without_git_nothing_of_another_user_is_used(
     assert find_distrust(file)
 
 
-def test_the_checkout_of_a_github_job_is_used_whoever_it_belongs_to(
+def test_the_workspace_of_a_github_job_is_trusted(
     file: Path, owners: Owners, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owners.give(file, *file.parents[:2])

@@ -80,7 +80,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("text", "words"), REFUSED.values(), ids=REFUSED)
-def test_toml_that_is_made_to_do_harm_is_refused(tmp_path: Path, text: str, words: str) -> None:
+def test_malicious_toml_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(file=written(tmp_path, text), environment={})
     assert words in caught.value.message
@@ -114,7 +114,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("text", SAID.values(), ids=SAID)
-def test_a_message_shows_a_value_at_no_great_length(
+def test_a_message_shortens_long_values(
     tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written(tmp_path, text)
@@ -127,7 +127,7 @@ def test_a_message_shows_a_value_at_no_great_length(
     assert "\n::" not in said
 
 
-def test_what_looks_like_a_long_key_but_is_none_is_read(tmp_path: Path) -> None:
+def test_dotted_text_outside_of_keys_is_accepted(tmp_path: Path) -> None:
     dotted = ".".join("a" * 100)
     text = (
         f'# {dotted}\nbasic = "{dotted} \\" {dotted}" # {dotted}\nliteral = \'{dotted}\'\n'
@@ -141,7 +141,7 @@ def test_what_looks_like_a_long_key_but_is_none_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parts", [1, 2, 19, 20, 21, 40])
 @pytest.mark.parametrize("part", ["a", "'x.y'", '"#"', "1-2_"])
-def test_parts_are_counted_one_by_one(tmp_path: Path, part: str, parts: int) -> None:
+def test_the_limit_counts_parts_of_any_form(tmp_path: Path, part: str, parts: int) -> None:
     file = written(tmp_path, f'[first]\nb = "x" # c.d\n[{" . ".join([part] * parts)}]\n')
     if parts <= 20:
         assert read_toml(file)
@@ -159,7 +159,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(st.dictionaries(TEXTS, TEXTS | st.lists(st.floats(allow_nan=False)) | st.dictionaries(TEXTS, TEXTS), max_size=5))
-def test_all_that_a_writer_of_toml_makes_is_read(file: Path, document: dict[str, object]) -> None:
+def test_any_generated_toml_is_accepted(file: Path, document: dict[str, object]) -> None:
     file.write_text(tomli_w.dumps(document, multiline_strings=True), encoding="utf-8")
     assert read_toml(file) == tomllib.loads(file.read_text(encoding="utf-8"))
 
@@ -205,7 +205,7 @@ REFUSED_YAML = {
 
 @pytest.mark.parametrize(("text", "words"), REFUSED_YAML.values(), ids=REFUSED_YAML)
 @pytest.mark.parametrize("name", ["_config.yml", "myst.yml"])
-def test_yaml_that_is_made_to_do_harm_is_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
+def test_malicious_yaml_is_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
     written(tmp_path, text, name)
     with pytest.raises(UsageError) as caught:
         discover(tmp_path, repo="org/name")
@@ -214,7 +214,7 @@ def test_yaml_that_is_made_to_do_harm_is_refused(tmp_path: Path, name: str, text
     assert len(caught.value.message) < LONGEST_MESSAGE
 
 
-def test_anchors_and_merges_in_moderation_are_read(tmp_path: Path) -> None:
+def test_a_few_anchors_and_merges_are_accepted(tmp_path: Path) -> None:
     text = "base: &base {a: 1, b: [x, y]}\nother:\n  <<: *base\n  b: 2\nagain: *base\n" + "".join(
         f"copy{number}: {{<<: *base, n: {number}}}\n" for number in range(1000)
     )
@@ -229,7 +229,7 @@ ODD = ["*list", "*table", "[1]", "{a: 1}", "null", "2026-01-01", "!!binary aGk="
 
 
 @pytest.mark.parametrize("value", ODD)
-def test_a_value_of_another_kind_is_not_shown(
+def test_a_value_of_the_wrong_type_is_not_shown(
     tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = f"url: {value}, repo: {value}, ref: {value}, provider: {value}, binderhub_url: {value}, branch: {value}"
@@ -248,7 +248,7 @@ def test_a_value_of_another_kind_is_not_shown(
     assert (tmp_path / "clinder.toml").read_text().count("\n") == 3
 
 
-def test_long_strings_of_yaml_are_shown_in_part(
+def test_long_yaml_strings_are_truncated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = "x" * 200_000
@@ -260,7 +260,7 @@ def test_long_strings_of_yaml_are_shown_in_part(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no such files")
-def test_what_is_no_regular_file_says_nothing_and_is_not_waited_for(tmp_path: Path) -> None:
+def test_files_that_are_not_regular_are_ignored_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "_config.yml")
     (tmp_path / "myst.yml").symlink_to("/dev/zero")
     assert discover(tmp_path, repo="org/name").values["repo"].given == "org/name"

@@ -37,7 +37,7 @@ def problem(checkout: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("repo", [".", "./inside", "./inside/..", "./inside/../inside"])
-def test_a_folder_of_its_own_may_be_named(checkout: Path, repo: str) -> None:
+def test_a_folder_within_the_checkout_is_accepted(checkout: Path, repo: str) -> None:
     assert Path(load(checkout, f'repo = "{repo}"').spec().repo).is_relative_to(checkout)
 
 
@@ -57,7 +57,9 @@ def test_a_folder_of_its_own_may_be_named(checkout: Path, repo: str) -> None:
         "file:///etc",
     ],
 )
-def test_a_folder_elsewhere_may_not(checkout: Path, repo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_outside_of_the_checkout_is_refused(
+    checkout: Path, repo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(checkout / "inside"))  # nor is the home folder looked up where it would do
     said = problem(checkout, f'repo = "{repo}"')
     assert "is outside of the folder of clinder.toml" in said
@@ -75,7 +77,7 @@ def test_a_folder_elsewhere_may_not(checkout: Path, repo: str, monkeypatch: pyte
         ("/../link", "without . or .."),
     ],
 )
-def test_a_file_url_is_a_path_like_any_other(checkout: Path, form: str, end: str, words: str | None) -> None:
+def test_a_file_url_is_checked_like_a_path(checkout: Path, form: str, end: str, words: str | None) -> None:
     text = f'repo = "{form.format((checkout / "inside").as_uri())}{end}"'
     if words:
         assert words in problem(checkout, text)
@@ -83,15 +85,15 @@ def test_a_file_url_is_a_path_like_any_other(checkout: Path, form: str, end: str
         assert load(checkout, text).link
 
 
-def test_a_file_url_of_another_machine_is_elsewhere(checkout: Path) -> None:
+def test_a_file_url_of_another_host_is_refused(checkout: Path) -> None:
     assert "is outside" in problem(checkout, f'repo = "file://server{checkout}"')
 
 
-def test_an_absolute_folder_within_may_be_named(checkout: Path) -> None:
+def test_an_absolute_path_within_the_checkout_is_accepted(checkout: Path) -> None:
     assert load(checkout, f'repo = "{checkout}/inside"').spec().repo == str(checkout / "inside")
 
 
-def test_option_and_environment_may_name_any_folder(checkout: Path) -> None:
+def test_options_and_variables_may_name_any_folder(checkout: Path) -> None:
     outside = str(checkout.parent / "outside")
     file = checkout / "clinder.toml"
     file.write_text('hub = "local"\nrepo = "org/name"\n')
@@ -108,7 +110,7 @@ def test_init_writes_no_file_that_would_be_refused(checkout: Path, monkeypatch: 
 
 @pytest.mark.parametrize("text", ["$HOME", "${HOME}", "%HOME%", "$(id)", "`id`", "{HOME}", "!id"])
 @pytest.mark.parametrize("key", ["ref", "session.path", "session.warm"])
-def test_nothing_is_expanded_or_run(checkout: Path, key: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_are_not_expanded_or_run(checkout: Path, key: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "expanded")
     config = load(checkout, f"repo = '.'\n{key} = '{text}'")
     value = {"ref": config.settings.ref, "session.path": config.settings.session.path}
@@ -116,14 +118,14 @@ def test_nothing_is_expanded_or_run(checkout: Path, key: str, text: str, monkeyp
 
 
 @pytest.mark.parametrize("key", ["command", "state_dir", "build_token", "env", "include", "hooks", "timeouts.command"])
-def test_there_is_no_key_for_more(checkout: Path, key: str) -> None:
+def test_there_are_no_keys_for_secrets_or_commands(checkout: Path, key: str) -> None:
     assert "is not a known key" in problem(checkout, f'repo = "."\n{key} = "x"')
 
 
 @pytest.mark.parametrize(
     "hub", ["https://user@hub.org", "https://user:pw@hub.org", "ftp://hub.org", "file:///x", "javascript:x", "ssh://h"]
 )
-def test_a_hub_is_a_web_address_without_a_user(checkout: Path, hub: str) -> None:
+def test_a_hub_is_an_http_url_without_a_user_name(checkout: Path, hub: str) -> None:
     file = checkout / "clinder.toml"
     file.write_text(f'hub = "{hub}"\nrepo = "org/name"\n')
     with pytest.raises(ConfigError):
@@ -152,7 +154,7 @@ def test_a_hub_is_a_web_address_without_a_user(checkout: Path, hub: str) -> None
         "lab?a=b&token=",
     ],
 )
-def test_a_path_that_would_take_the_token_elsewhere_is_refused(checkout: Path, path: str) -> None:
+def test_a_path_that_would_leak_the_token_is_refused(checkout: Path, path: str) -> None:
     file = checkout / "clinder.toml"
     escaped = path.replace("\\", "\\\\").replace("\n", "\\n")
     file.write_text(f'repo = "org/name"\n[session]\npath = "{escaped}"\n')
@@ -161,7 +163,7 @@ def test_a_path_that_would_take_the_token_elsewhere_is_refused(checkout: Path, p
     assert caught.value.problems[0].startswith("session.path: ")
 
 
-def test_a_binder_link_brings_no_such_path_either(checkout: Path) -> None:
+def test_such_a_path_in_a_binder_link_is_refused(checkout: Path) -> None:
     link = "https://mybinder.org/v2/gh/org/name/main?urlpath=..%2Fattacker%2F"
     with pytest.raises(ConfigError, match="leads out of the session"):
         load_config(options={"repo": link}, environment={})
@@ -179,7 +181,7 @@ def test_a_binder_link_brings_no_such_path_either(checkout: Path) -> None:
         "rstudio/",
     ],
 )
-def test_what_is_of_use_stays(checkout: Path, path: str) -> None:
+def test_ordinary_paths_are_accepted(checkout: Path, path: str) -> None:
     file = checkout / "clinder.toml"
     file.write_text(f'repo = "org/name"\n[session]\npath = "{path}"\n')
     config = load_config(file=file, environment={})
@@ -188,7 +190,7 @@ def test_what_is_of_use_stays(checkout: Path, path: str) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such links without a right to make them")
-def test_a_file_that_is_reached_by_a_link_has_the_folder_of_the_link(checkout: Path) -> None:
+def test_a_linked_file_belongs_to_the_folder_of_the_link(checkout: Path) -> None:
     (checkout / "clinder.toml").write_text('hub = "local"\nrepo = "."\n')
     linked = checkout.parent / "linked"
     linked.symlink_to(checkout)
