@@ -1,4 +1,4 @@
-"""Files that belong to another user, for tests that are no user's who could give any away."""
+"""Simulated file owners, for tests that cannot change the owner of a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = f"user {SOMEBODY}"
 
 
 class Owners:
-    """Gives files away: `stat` and its likes then name another owner."""
+    """Changes the owner of files, as reported by `stat`, `lstat` and `fstat`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._given: dict[tuple[int, int], int] = {}
@@ -24,7 +24,7 @@ class Owners:
             monkeypatch.setattr(os, name, self._replace(getattr(os, name)))
 
     def give(self, *paths: Path, to: int = SOMEBODY) -> None:
-        """Give files, folders or links to another user."""
+        """Change the owner of files, folders or links."""
         for path in paths:
             found = path.lstat()
             self._given[found.st_dev, found.st_ino] = to
@@ -44,7 +44,7 @@ class Owners:
 
 @pytest.fixture
 def owners(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Owners:
-    """Other users, and a git that trusts none of them."""
+    """Simulated owners, and a git configuration that trusts nobody."""
     if os.name == "nt":
         pytest.skip("Windows has no such owners")
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))

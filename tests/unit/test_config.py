@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VALUES: dict[str, tuple[str, str, object]] = {
-    # by key: as text, as TOML, as read
+    # key: as a string, as TOML, parsed
     "hub": ("https://h.example.org", '"https://h.example.org"', ("https://h.example.org",)),
     "repo": ("org/name", '"org/name"', "org/name"),
     "ref": ("v1", '"v1"', "v1"),
@@ -277,7 +277,7 @@ def test_without_a_repository_there_is_no_spec(tmp_path: Path) -> None:
         load(toml(tmp_path, "")).spec()
 
 
-# Places
+# Locations
 
 
 def test_the_file_is_found_in_a_parent_folder(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `init` finds in a folder, and which of several findings counts."""
+"""Discovery of hub, repository and ref for `init`, and the precedence of sources."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A git checkout on the branch main, without a remote."""
+    """A git checkout on the branch main, without remotes."""
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""Values, texts and paths of others in messages: printable, on one line, of a bounded length."""
+"""Untrusted values, text and paths in messages: printable, on one line and of limited length."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_any_text_is_shown_on_one_short_line(text: str) -> None:
     assert len(show_text(text)) <= 401
 
 
-@pytest.mark.skipif(os.name == "nt", reason="paths are bytes elsewhere")
+@pytest.mark.skipif(os.name == "nt", reason="paths are bytes only on POSIX")
 def test_a_long_path_is_escaped_and_shortened() -> None:
     assert show_path("/tmp/é") == "/tmp/é"
     assert show_path(os.fsdecode(b"/tmp/caf\xe9\n\x1b[31m")) == "/tmp/caf\\xe9\\n\\x1b[31m"

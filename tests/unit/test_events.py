@@ -74,7 +74,7 @@ def test_the_image_is_named_differently_on_built_and_ready() -> None:
     "data", [b"", b"null", b"[]", b'"x"', b"{", b"[" * 100_000, b'{"a": ' * 100_000, b'{"phase": ' + b"9" * 5000 + b"}"]
 )
 def test_data_that_is_not_a_json_object_is_a_value_error(data: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  # the words are Python's own
+    with pytest.raises(ValueError):  # noqa: PT011  # the message is Python's
         Event.from_json(data)
 
 

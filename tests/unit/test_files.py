@@ -1,4 +1,4 @@
-"""Opening, reading and writing of files that another user may have prepared."""
+"""Opening, reading and writing of files that another user may control."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clinder.system import files
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX files")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files")
 
 
 def test_a_regular_file_is_read_completely(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Folders of clinder's own: nothing in them leads out of them, and what belongs to others is refused."""
+"""Private folders: no access leaves them, and files of other users are refused."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from clinder.system.folders import PrivateFolder, UntrustedFolderError
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX files")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files")
 needs_root = pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files to another user"
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can change the owner of files"
 )
 OTHER_USER = 4321
 

@@ -1,4 +1,4 @@
-"""Anything at all, given to what reads what others write: it is read, or refused with an error of clinder's own."""
+"""Fuzzing of everything that parses untrusted data: it is parsed, or refused with an error of clinder."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_no_event_exceeds_the_size_limit(stream: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=40) | EVENTS.map(lambda fields: json.dumps(fields).encode()), max_size=6))
 def test_any_event_data_is_parsed_or_refused(batch: list[bytes]) -> None:
-    with contextlib.suppress(ValueError):  # which the hub's client turns into an error of clinder's own
+    with contextlib.suppress(ValueError):  # the client of the hub converts it to a ClinderError
         read_events(batch)
 
 
@@ -134,7 +134,7 @@ def test_any_toml_is_a_configuration_or_refused(file: Path, flat: dict[str, Any]
     try:
         text = tomli_w.dumps(toml_document(flat))
         file.write_text(text, encoding="utf-8")
-    except (TypeError, ValueError, AttributeError):  # TOML knows no null, and no halves of surrogate pairs
+    except (TypeError, ValueError, AttributeError):  # TOML has no null and no lone surrogates
         return
     load(file)
 
@@ -176,7 +176,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def use(folder: StateFolder) -> None:
-    """Read the state and do with it all that is done with a state, a look at its sessions included."""
+    """Read the state and use it in every way, including observing its sessions."""
     before = folder.file.read_bytes()
     options = {"hub": "http://127.0.0.1:9", "repo": "org/name", "timeouts.connect": 0.2, "retry.attempts": 1}
     config = load_config(options=options, environment={}, state_dir=folder.path)
@@ -198,7 +198,7 @@ def test_any_file_is_a_state_or_refused(folder: StateFolder, content: bytes) -> 
 
 
 def places(document: Any) -> list[tuple[Any, Any]]:
-    """Every key and index of a document, with what it is in."""
+    """Every key and index of a document, with its container."""
     inside = document.items() if isinstance(document, dict) else enumerate(document)
     found = []
     for key, value in inside:

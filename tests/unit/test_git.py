@@ -1,4 +1,4 @@
-"""What `git ls-remote` says: which names are asked for, which commit counts."""
+"""Resolving refs with `git ls-remote`: the requested names and the chosen commit."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_git_runs_in_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def repository(folder: Path) -> RepositorySpec:
-    """A repository whose one branch is `main`."""
+    """A repository with the single branch `main`."""
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-C", str(folder)]
     for command in (["init", "-q", "-b", "main"], ["commit", "-q", "--allow-empty", "-m", "x"]):
         subprocess.run([*git, *command], check=True)
@@ -150,7 +150,7 @@ def test_a_url_cannot_start_a_program(url: str, tmp_path: Path, monkeypatch: pyt
 
 
 def wait_for(words: str, number: int) -> None:
-    """Wait until just so many processes have these words in their command lines."""
+    """Wait until exactly this many processes have these words in their command lines."""
     deadline = time.monotonic() + 10
     while True:
         lines = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
@@ -162,7 +162,7 @@ def wait_for(words: str, number: int) -> None:
 
 @pytest.fixture
 def silent_remote() -> Iterator[int]:
-    """The port of a server that takes every connection and never answers."""
+    """The port of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield int(listening.getsockname()[1])
 

@@ -1,4 +1,4 @@
-"""A stranger's repository names programs wherever git takes one; no call of git runs any of them."""
+"""Untrusted repositories name programs in every setting of git; clinder's calls of git run none of them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ HOOKS = (
 
 @dataclass(frozen=True)
 class Spies:
-    """Programs that leave a mark when they are run."""
+    """Programs that create a file when they run."""
 
     folder: Path
 
@@ -82,7 +82,7 @@ class Spies:
         return str(path)
 
     def configure(self, file: Path, *more: str) -> None:
-        """Write into a file of configuration every key that names a program, and others as `key=value`."""
+        """Write every key that names a program into a configuration file, and further keys given as `key=value`."""
         settings = [f"{key}={self.program(key)}" for key in KEYS]
         for setting in (*settings, f"core.hooksPath={self.hooks()}", *more):
             key, _, value = setting.partition("=")
@@ -110,7 +110,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def clone(folder: Path) -> Path:
-    """A checkout with a file that goes through a filter, and some that are not committed."""
+    """A checkout with a filtered file, and some files that are not committed."""
     folder.mkdir(parents=True)
     git(folder, "init", "--quiet", "--initial-branch=main")
     (folder / ".gitattributes").write_text("*.txt filter=spy diff=spy merge=spy\n")
@@ -125,7 +125,7 @@ def clone(folder: Path) -> Path:
     return folder
 
 
-# How a checkout comes to name programs, and the folder in which somebody then runs clinder.
+# The ways in which a checkout names programs, and the folder in which clinder then runs.
 
 
 def as_a_clone(place: Path, spies: Spies, *more: str) -> Path:
@@ -185,13 +185,13 @@ Plant = "Callable[..., Path]"
 
 @pytest.mark.parametrize("plant", PLACES)
 def test_plain_git_runs_programs_of_the_checkout(plant: Callable[..., Path], tmp_path: Path, spies: Spies) -> None:
-    """What the other tests rely on: each of these places is one that git reads."""
+    """Plain git reads each of these places, which the other tests rely on."""
     folder = plant(tmp_path / "clone", spies, "url.ssh://git@localhost/.insteadOf=http://127.0.0.1:9/")
     subprocess.run(["git", "ls-remote", URL], cwd=folder, check=False, capture_output=True)
     assert spies.ran & {"core.sshCommand", f"remote.{URL}.uploadpack".replace("/", "-")}
 
 
-# A remote is asked
+# Querying a remote
 
 
 REWRITTEN = {
@@ -241,7 +241,7 @@ def server_that_wants_a_password() -> Iterator[str]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
+            """Suppress the log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -264,7 +264,7 @@ def test_no_program_of_the_checkout_gets_a_password_prompt(
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's home, with nothing in it."""
+    """The home folder of the user, empty."""
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
@@ -289,11 +289,11 @@ def test_the_credential_helper_of_the_user_is_used(home: Path, spies: Spies) -> 
     assert spies.ran == {"helper-of-the-user"}
 
 
-# A checkout is read
+# Reading a checkout
 
 
 def read_everything(folder: Path, cache: Path) -> set[str]:
-    """Read a folder as `init`, a launch and a build do, and return the names of its files."""
+    """Read a folder as `init`, a launch and a build do; return the names of its files."""
     with suppress(UsageError):
         discover(folder)
     tree = Tree(folder)
@@ -345,7 +345,7 @@ def test_reading_a_checkout_has_no_transport(url: str, tmp_path: Path, spies: Sp
 
 
 def in_part(place: Path, spies: Spies, url: str) -> Path:
-    """A checkout that was cloned without the contents of its files, which it would now have from this URL."""
+    """A clone without the contents of its files, whose promisor remote is this URL."""
     whole = clone(place.with_name("whole"))
     git(whole, "config", "uploadpack.allowFilter", "true")
     git(place.parent, "clone", "--quiet", "--no-local", "--filter=blob:none", "--sparse", whole.as_uri(), place.name)
@@ -376,7 +376,7 @@ def test_a_name_outside_of_the_folder_is_ignored(name: str, tmp_path: Path, monk
     assert [path.name for path in Tree(folder).files(Children(), tmp_path / "cache")] == ["a.txt"]
 
 
-# A folder is cloned from
+# Cloning from a folder
 
 
 @pytest.mark.parametrize("plant", PLACES)
@@ -387,7 +387,7 @@ def test_cloning_from_a_folder_runs_none_of_its_programs(
     hub = Repository(Remote(str(folder), ""), Cache(tmp_path / "cache"), Children())
     if plant is as_a_bare_subfolder:
         with pytest.raises(StopIteration):
-            next(hub.resolve("main"))  # it answers, and has no commit
+            next(hub.resolve("main"))  # it answers, but has no commit
     else:
         commit = git(folder, "rev-parse", "main")
         list(hub.fetch(commit))

@@ -1,4 +1,4 @@
-"""What leads to this machine, and what is said where others could read what goes over the network."""
+"""Detection of loopback URLs, and warnings about unencrypted hubs."""
 
 from __future__ import annotations
 

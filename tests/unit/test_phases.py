@@ -1,4 +1,4 @@
-"""The clock of a launch: what it hears is what every listener hears, and each second belongs to one phase."""
+"""The phase clock of a launch: each second belongs to exactly one phase."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ ATTEMPT = Attempt("https://hub.example.org", RepositorySpec("gh", "org/name"), 1
 
 
 @pytest.fixture(autouse=True)
-def a_second_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a second pass whenever somebody looks at the time."""
+def a_second_per_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a second pass with each reading of the clock."""
     seconds = itertools.count()
     monkeypatch.setattr("time.monotonic", lambda: float(next(seconds)))
 

@@ -1,4 +1,4 @@
-"""Where clinder.toml and the state folder are, also where somebody has put something in the way."""
+"""The locations of clinder.toml and the state folder, also with hostile files in the way."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["owners"]
 
-posix = pytest.mark.skipif(os.name == "nt", reason="folders in use cannot be deleted, nor links made")
+posix = pytest.mark.skipif(os.name == "nt", reason="deleting a folder in use and creating links need POSIX")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, two below one that everybody can write to."""
+    """The current folder, two levels below a folder that everyone can write to."""
     made = tmp_path / "project" / "sub"
     made.mkdir(parents=True)
     monkeypatch.chdir(made)
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def planted(folder: Path, owners: Owners) -> Path:
-    """A clinder.toml of another user, above the current folder."""
+    """A clinder.toml of another user in a parent of the current folder."""
     file = folder.parents[1] / "clinder.toml"
     file.write_text('hub = "https://evil.example.org"\nrepo = "evil/name"\n')
     owners.give(file)
@@ -214,7 +214,7 @@ def test_init_ignores_files_of_another_user(folder: Path, owners: Owners, capsys
 
 @pytest.fixture
 def deleted(folder: Path) -> Path:
-    """The current folder, deleted."""
+    """The current folder, which has been deleted."""
     if os.name == "nt":
         pytest.skip("a folder in use cannot be deleted")
     folder.rmdir()

@@ -1,4 +1,4 @@
-"""The table of providers: what holds for every entry, and that nothing else in the package names one."""
+"""The provider table: properties of every entry, and the rule that no other module names a provider."""
 
 from __future__ import annotations
 
@@ -110,11 +110,11 @@ def test_a_cloneable_provider_has_everything_a_hub_displays() -> None:
         assert provider.takes_ref
 
 
-# One place
+# A single place
 
 
 def named_providers(file: Path) -> Iterator[tuple[int, str]]:
-    """Find where code names a provider: by its id alone, or as a prefix such as `gh:` or `gh/`.
+    """The places where code names a provider: by its id, or by a prefix such as `gh:` or `gh/`.
 
     `git` is also a program and `local` a hub; these count where a value is compared with them.
     """

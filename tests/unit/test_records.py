@@ -1,4 +1,4 @@
-"""Records: from JSON to a dataclass, strictly, and back."""
+"""Strict reading of dataclasses from JSON, and writing."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ RESOURCE = "0123456789abcdef0123456789abcdef"
         ("https://gitlab.com/group/project/-/tags/v1", "gl", "group/project", "v1"),
         ("https://gitlab.com/group/project/-/blob/main/a.ipynb", "gl", "group/project", "main"),
         ("git@gitlab.com:group/sub/project.git", "gl", "group/sub/project", None),
-        # a GitLab of one's own, and git anywhere
+        # self-hosted GitLab, and any git URL
         ("https://git.example.org/group/project/-/tree/main", "git", "https://git.example.org/group/project", "main"),
         (f"https://git.example.org:8443/g/s/p/-/commit/{SHA}", "git", "https://git.example.org:8443/g/s/p", SHA),
         ("https://codeberg.org/org/name", "git", "https://codeberg.org/org/name", None),

@@ -73,7 +73,7 @@ def test_a_servers_url_ends_in_one_slash(url: str, checked: str) -> None:
     ],
 )
 def test_an_unsafe_server_url_is_refused(url: object) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  # several reasons, each in its own words
+    with pytest.raises(ValueError):  # noqa: PT011  # the reasons differ
         check_url(url)
 
 

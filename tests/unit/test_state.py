@@ -62,7 +62,7 @@ def test_a_state_is_read_as_it_was_written(folder: StateFolder) -> None:
 
 
 def test_the_schema_is_unchanged(folder: StateFolder) -> None:
-    """Whoever changes a key makes a new schema version, with a migration and a fixture of the old one."""
+    """A changed key needs a new schema version, a migration and a fixture of the old version."""
     folder.write(State(session=SESSION, pending=pending()))
     read = document(folder)
     assert list(read) == ["version", "serial", "lineage", "clinder_version", "session", "retired", "pending"]
@@ -145,7 +145,7 @@ def test_no_other_files_remain_in_the_folder(folder: StateFolder) -> None:
     assert {path.name for path in folder.path.iterdir()} == {".gitignore", "state.json", "state.json.bak"}
 
 
-# What cannot be read
+# Unreadable states
 
 
 def damaged(folder: StateFolder, text: str | bytes) -> StateError:
@@ -227,7 +227,7 @@ def test_a_state_that_is_a_folder_cannot_be_read(folder: StateFolder) -> None:
         folder.read()
 
 
-# What cannot be written
+# Failed writes
 
 
 def test_a_write_on_a_full_disk_leaves_the_state_unchanged(folder: StateFolder) -> None:
@@ -290,7 +290,7 @@ with StateFolder(pathlib.Path(sys.argv[1])).locked("up", timeout_s=0, on_wait=pr
 
 @pytest.fixture
 def holder(folder: StateFolder) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock until its stdin ends."""
+    """Another process that holds the lock until its stdin is closed."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

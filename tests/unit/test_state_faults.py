@@ -1,4 +1,4 @@
-"""What can happen to the state from outside: no room, no right to write, links, foreign files, a state replaced."""
+"""External problems of the state: full disk, missing permissions, links, foreign files, concurrent replacement."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
         yield made
 
 
-needs_links = pytest.mark.skipif(os.name == "nt", reason="Windows has no such links without a right to make them")
+needs_links = pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
 
 
 def names(folder: StateFolder) -> set[str]:
@@ -57,7 +57,7 @@ def refusal(folder: StateFolder) -> str:
     return caught.value.message
 
 
-# No room
+# Full disk
 
 
 def test_a_full_disk_leaves_state_and_backup_unchanged(disk: Disk) -> None:
@@ -80,7 +80,7 @@ def test_the_lock_can_be_acquired_on_a_full_disk(disk: Disk) -> None:
     lock(folder)
 
 
-# Left half written
+# Interrupted writes
 
 
 def test_temporary_files_of_a_killed_process_are_removed(folder: StateFolder) -> None:
@@ -98,7 +98,7 @@ def test_a_write_after_an_interrupted_one_leaves_no_files(folder: StateFolder) -
     assert names(folder) == {".gitignore", "state.json", "state.json.bak"}
 
 
-# Replaced or deleted meanwhile
+# Concurrent replacement or deletion
 
 
 def test_a_state_deleted_meanwhile_is_written_again(folder: StateFolder) -> None:
@@ -124,7 +124,7 @@ def test_a_state_replaced_meanwhile_is_not_overwritten(folder: StateFolder, chan
     assert folder.file.read_bytes() == before
 
 
-# Links, and what is no file
+# Links, and files that are not regular
 
 
 @needs_links
@@ -202,7 +202,7 @@ def test_a_state_that_is_a_pipe_is_refused_at_once(folder: StateFolder) -> None:
     assert "cannot be read: it is not a regular file" in refusal(folder)
 
 
-# Not clinder's, or not as it wrote it
+# Foreign and modified files
 
 
 def written(folder: StateFolder, **changes: Any) -> str:
@@ -267,7 +267,7 @@ def test_an_extreme_number_or_date_is_refused(folder: StateFolder, key: str, val
     assert str(folder.file) in written(folder, **{key: value})
 
 
-# The lock, and its note
+# The lock and its holder
 
 
 def test_checking_the_lock_does_not_count_as_holding_it(folder: StateFolder) -> None:

@@ -1,4 +1,4 @@
-"""Whose files are used: one's own, root's, and those in folders that one's git trusts."""
+"""Trusted files: those of the current user, of root, and in folders that git trusts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["owners"]
 
 @pytest.fixture
 def file(tmp_path: Path, owners: Owners) -> Path:
-    """A file of one's own, in a folder of a folder of one's own."""
+    """An own file, two levels deep in own folders."""
     folder = tmp_path / "checkout" / "docs"
     folder.mkdir(parents=True)
     (folder / "file").touch()

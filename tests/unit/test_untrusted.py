@@ -1,4 +1,4 @@
-"""Files that are made to take time, memory or clinder itself down: read or refused, within a second or two."""
+"""Malicious files, made to consume time or memory, or to crash clinder: parsed or refused within two seconds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LONGEST_MESSAGE = 5000
 
 @pytest.fixture(autouse=True)
 def bounds() -> Iterator[None]:
-    """Bounds that no test of this file may pass, generous for a slow machine."""
+    """Time and memory limits for every test in this file, generous for a slow machine."""
     began, used = time.monotonic(), most_memory()
     yield
     assert time.monotonic() - began < LIMIT_S
@@ -40,7 +40,7 @@ def bounds() -> Iterator[None]:
 
 
 def most_memory() -> int:
-    """Get the most bytes that this process has had; only its growth tells anything."""
+    """The peak memory of this process in bytes; only its growth is meaningful."""
     if sys.platform == "win32":
         return 0
     import resource
@@ -64,18 +64,18 @@ REFUSED = {
     "an inline key of 50,000 parts": ("a = {" + ".".join("a" * 50_000) + " = 1}", "a key of more than 20 parts"),
     "a quoted key of 50,000 parts": (".".join(["'a.b'"] * 50_000) + " = 1", "a key of more than 20 parts"),
     "a spaced key of 50,000 parts": (" . \t".join(['"a"'] * 50_000) + " = 1", "a key of more than 20 parts"),
-    "such a key after strings and comments": (
+    "a long key after strings and comments": (
         '#"""\na = """x\\"""" # \'\'\'\nb = \'#\'\n' + ".".join("a" * 50_000) + " = 1",
         "a key of more than 20 parts",
     ),
-    "arrays in arrays": ("a = " + "[" * 100_000, "nested too deeply"),
-    "tables in tables": ("a = " + "{a = " * 100_000, "nested too deeply"),
+    "nested arrays": ("a = " + "[" * 100_000, "nested too deeply"),
+    "nested tables": ("a = " + "{a = " * 100_000, "nested too deeply"),
     "a file over 1 MiB": ("#" * (MEBI + 1), "larger than 1048576 bytes"),
-    "a string without an end": ('a = "' + '\\"' * 500_000, "Unterminated string"),
-    "a long string without an end": ('a = """' + '\\"' * 500_000, "Unterminated string"),
-    "quotes without an end": ("a = " + '"\\' * 500_000, "is not valid TOML"),
+    "an unterminated string": ('a = "' + '\\"' * 500_000, "Unterminated string"),
+    "an unterminated multi-line string": ('a = """' + '\\"' * 500_000, "Unterminated string"),
+    "unterminated quotes": ("a = " + '"\\' * 500_000, "is not valid TOML"),
     "a table that is declared twice": (f"[{'a' * 500_000}]\n" * 2, "Cannot declare"),
-    "a date that is none": ("a = 2026-13-45", "is not valid TOML"),
+    "an invalid date": ("a = 2026-13-45", "is not valid TOML"),
 }
 
 
@@ -89,25 +89,25 @@ def test_malicious_toml_is_refused(tmp_path: Path, text: str, words: str) -> Non
 
 SAID = {
     "an integer of 50,000 hexadecimal digits": f"retry = 0x{'f' * 50_000}",
-    "such a number of attempts": f"retry.attempts = 0x{'f' * 50_000}",
-    "such a time": f"timeouts.build = 0x{'f' * 50_000}",
+    "a huge number of attempts": f"retry.attempts = 0x{'f' * 50_000}",
+    "a huge duration": f"timeouts.build = 0x{'f' * 50_000}",
     "a float of 100,000 digits": f"ref = 1.{'1' * 100_000}",
     "a long string": f"hub = '{'x' * 500_000}'",
     "a long host": f"hub = 'https://{'x' * 500_000}.org'",
     "a long port": f"hub = 'https://x:{'9' * 8000}'",
     "a long repository": f"repo = '{'x' * 500_000}'",
-    "a repository of a long page": f"repo = 'https://github.com/a/b/{'x' * 8000}'",
-    "a repository of a long host": f"repo = 'https://[{'x' * 8000}/'",
+    "a repository with a long path": f"repo = 'https://github.com/a/b/{'x' * 8000}'",
+    "a repository with a long host": f"repo = 'https://[{'x' * 8000}/'",
     "a long folder": f"repo = '../{'x' * 8000}'",
     "a long ref": f"ref = '{'~' * 8000}'",
-    "a long time": f"timeouts.stop = '{'1' * 500_000}'",
+    "a long duration": f"timeouts.stop = '{'1' * 500_000}'",
     "a long path": f"session.path = '..{'/x' * 250_000}'",
     "a long list": "ref = [" + "1," * 100_000 + "]",
-    "lists in lists": "ref = " + "[" * 90 + "]" * 90,
+    "nested lists": "ref = " + "[" * 90 + "]" * 90,
     "many hubs": "hub = [" + "'http://a.org'," * 50_000 + "]",
     "a long key": f"{'x' * 500_000} = 1",
     "many keys": "\n".join(f"k{number} = 1" for number in range(50_000)),
-    "many keys of a table": "[session]\n" + "\n".join(f"k{number} = 1" for number in range(50_000)),
+    "many keys in a table": "[session]\n" + "\n".join(f"k{number} = 1" for number in range(50_000)),
     "many tables": "\n".join(f"[t{number}]" for number in range(50_000)),
     "a key that moves the cursor": '"\\u001b[31m\\n::error::" = 1',
 }
@@ -185,21 +185,21 @@ REFUSED_YAML = {
         "values, with aliases expanded",
     ),
     "merges of merges": (merging(9, 9), "values, with aliases expanded"),
-    "an alias of what it is in": ("a: &a [1, *a]", "an alias is inside"),
-    "a merge of what it is in": ("a: &a {<<: *a}", "an alias is inside"),
+    "an alias inside its target": ("a: &a [1, *a]", "an alias is inside"),
+    "a merge inside its target": ("a: &a {<<: *a}", "an alias is inside"),
     "many values": ("- a\n" * 200_000, "values, with aliases expanded"),
-    "many values in a line": ("[" + "a," * 200_000 + "]", "values, with aliases expanded"),
-    "lists in lists": ("[" * 100_000, "nested too deeply"),
-    "lists in lists of lines": ("- " * 100_000, "nested too deeply"),
-    "tables in tables": ("{a: " * 100_000, "nested too deeply"),
+    "many values on one line": ("[" + "a," * 200_000 + "]", "values, with aliases expanded"),
+    "nested lists": ("[" * 100_000, "nested too deeply"),
+    "nested block lists": ("- " * 100_000, "nested too deeply"),
+    "nested tables": ("{a: " * 100_000, "nested too deeply"),
     "a number in base 60": ("a: 1" + ":1" * 300_000, "too long"),
     "a number of 5,000 digits": ("a: " + "1" * 5000, "too long"),
     "a float of 5,000 digits": ("a: 1." + "1" * 5000, "too long"),
-    "a tag of its own": (f"a: !{'x' * 500_000} 1", "could not determine a constructor"),
+    "a custom tag": (f"a: !{'x' * 500_000} 1", "could not determine a constructor"),
     "a Python object": ("a: !!python/object/apply:os.system [id]", "could not determine a constructor"),
-    "an alias of nothing": (f"a: *{'x' * 500_000}", "found undefined alias"),
+    "an undefined alias": (f"a: *{'x' * 500_000}", "found undefined alias"),
     "a file over 1 MiB": ("#" * (MEBI + 1), "larger than 1048576 bytes"),
-    "a date that is none": ("a: 2026-13-45", "a number or date in it is invalid (month must be in 1..12)"),
+    "an invalid date": ("a: 2026-13-45", "a number or date in it is invalid (month must be in 1..12)"),
 }
 
 
@@ -259,7 +259,7 @@ def test_long_yaml_strings_are_truncated(
     assert len(capsys.readouterr().err) < LONGEST_MESSAGE
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there are no such files")
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX files")
 def test_files_that_are_not_regular_are_ignored_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "_config.yml")
     (tmp_path / "myst.yml").symlink_to("/dev/zero")

@@ -1,4 +1,4 @@
-"""What `clinder.toml` from somebody else's checkout cannot do: it names a hub and a repository, and that is all."""
+"""The limits of a `clinder.toml` in an untrusted checkout: it can only name a hub, a repository and safe settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clinder.run.browser import session_link
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with a folder in it, and one beside it."""
+    """A checkout that contains a folder, with another folder next to it."""
     for folder in ("checkout/inside", "checkout-2", "outside"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "checkout" / "link").symlink_to(tmp_path / "outside")
@@ -60,7 +60,7 @@ def test_a_folder_within_the_checkout_is_accepted(checkout: Path, repo: str) -> 
 def test_a_folder_outside_of_the_checkout_is_refused(
     checkout: Path, repo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(checkout / "inside"))  # nor is the home folder looked up where it would do
+    monkeypatch.setenv("HOME", str(checkout / "inside"))  # a home folder within the checkout is refused as well
     said = problem(checkout, f'repo = "{repo}"')
     assert "is outside of the folder of clinder.toml" in said
     assert "--repo" in said
@@ -132,7 +132,7 @@ def test_a_hub_is_an_http_url_without_a_user_name(checkout: Path, hub: str) -> N
         load_config(file=file, environment={})
 
 
-# What `open` opens
+# The path for `clinder open`
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_ordinary_paths_are_accepted(checkout: Path, path: str) -> None:
     assert session_link(session, config.settings.session.path).startswith("https://hub.org/user/x/")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such links without a right to make them")
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
 def test_a_linked_file_belongs_to_the_folder_of_the_link(checkout: Path) -> None:
     (checkout / "clinder.toml").write_text('hub = "local"\nrepo = "."\n')
     linked = checkout.parent / "linked"
