@@ -149,11 +149,11 @@ def _setting(type_: SettingType, default: Any, description: str) -> Any:
 class Timeouts:
     """Time limits."""
 
-    connect: timedelta = _setting(_TIMEOUT, timedelta(seconds=10), "Limit for each request to answer.")
+    connect: timedelta = _setting(_TIMEOUT, timedelta(seconds=10), "Limit for the response to each request.")
     silence: timedelta = _setting(_TIMEOUT, timedelta(seconds=90), "Longest gap in the hub's event stream.")
-    build: timedelta = _setting(_TIMEOUT, timedelta(minutes=45), "Limit for the image to be built.")
+    build: timedelta = _setting(_TIMEOUT, timedelta(minutes=45), "Limit for building the image.")
     launch: timedelta = _setting(_TIMEOUT, timedelta(minutes=10), "Limit from the built image to a ready session.")
-    stop: timedelta = _setting(_TIMEOUT, timedelta(seconds=60), "Limit for a session to stop.")
+    stop: timedelta = _setting(_TIMEOUT, timedelta(seconds=60), "Limit for stopping a session.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,7 @@ class Retry:
 class SessionSettings:
     """Use of the session."""
 
-    path: str = _setting(_PATH, "lab", "What `clinder open` opens, relative to the session's URL.")
+    path: str = _setting(_PATH, "lab", "Path for `clinder open`, relative to the session's URL.")
     warm: str = _setting(
         _TEXT,
         "auto",

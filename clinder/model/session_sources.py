@@ -1,4 +1,4 @@
-"""Constructors of sessions: from a hub's `ready` event, from a URI, or from the JSON of `start` and `up`."""
+"""Functions that make a session from a hub's `ready` event, a URI, or the JSON of `start` and `up`."""
 
 from __future__ import annotations
 

@@ -324,7 +324,7 @@ class OpenFolder:
             os.fsync(self._descriptor)
 
 
-def foreign_owner(path: Path, status: os.stat_result) -> str | None:  # noqa: ARG001  # for the tests
+def foreign_owner(path: Path, status: os.stat_result) -> str | None:  # noqa: ARG001  # for rules by path
     """Get the name of the user who owns the file at `path`; `None` if files of that user are trusted."""
     return files.foreign_user(status.st_uid)
 

@@ -1,4 +1,4 @@
-"""Handling of SIGINT, SIGTERM and SIGHUP: a signal is recorded, and acted upon where it is safe.
+"""Handling of SIGINT, SIGTERM and SIGHUP: a signal is recorded, and handled at a safe point.
 
 A signal does not interrupt a step: code that waits calls `check` several times a second. A second signal exits
 immediately.

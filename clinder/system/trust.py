@@ -1,4 +1,4 @@
-"""The check whether a file or folder that was found may be used, depending on its owner.
+"""The ownership check for files and folders that were found rather than named.
 
 Without it, anyone who can write to a parent of the current folder, such as `/tmp`, could control clinder. The rule is
 that of git (git-config(1), `safe.directory`): files are used if they belong to the current user or to root, or are in a
@@ -87,7 +87,7 @@ def _parts(path: Path) -> Iterator[Path]:
 
 
 def _trusted_folders() -> list[str]:
-    """Get the folders that are trusted whoever owns them: those that git trusts, and the workspace of a GitHub job.
+    """Get the folders that are trusted regardless of owner: those that git trusts, and the workspace of a GitHub job.
 
     Only git's user and system configuration is read: a repository cannot make itself trusted. In a job that runs in a
     container, the workspace belongs to a user of the host, and the `safe.directory` entry of `actions/checkout` is
