@@ -52,7 +52,7 @@ def write_config(folder: Path, found: Mapping[str, Value], *, force: bool) -> Pa
     config = load_config(options={key: value.given for key, value in found.items()}, environment={})
     if config.link and leads_out(config.link, str(found["repo"].given), folder):
         raise UsageError(
-            f"{found['repo'].given} is not in {show_path(folder)}, and {FILE_NAME} can only name folders below its own",
+            f"{found['repo'].given} is not in {show_path(folder)}, and {FILE_NAME} can only name folders in its own",
             hint="Write the file into that folder; or do without a file, and use --repo with each command.",
         )
     lines = ["# The session for `clinder up`. See `clinder.toml.example` in clinder's documentation for all keys.\n"]

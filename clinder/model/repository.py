@@ -208,7 +208,7 @@ def _doi(doi: str) -> RepositoryLink:
             return RepositoryLink(provider.id, doi)
     *most, last = (f"{provider.id}:{doi}" for provider in with_dois)
     raise UsageError(
-        f"the archive of the DOI {show_text(doi)} cannot be determined from it",
+        f"cannot determine the archive of the DOI {show_text(doi)}",
         hint=f"Use {show_text(', '.join(most))} or {show_text(last)}.",
     )
 

@@ -117,7 +117,7 @@ def test_the_file_can_list_several_hubs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hub", "words"),
+    ("hub", "reason"),
     [
         ("mybinder.org", "did you mean https://mybinder.org?"),
         ("ftp://x.org", 'is neither the URL of a hub (https://…) nor "local"'),
@@ -133,11 +133,11 @@ def test_the_file_can_list_several_hubs(tmp_path: Path) -> None:
         ([5], "expected the URL of a hub, or a list of URLs"),
     ],
 )
-def test_an_invalid_hub_is_refused_with_a_reason(hub: object, words: str) -> None:
+def test_an_invalid_hub_is_refused_with_a_reason(hub: object, reason: str) -> None:
     [problem] = problems(hub=hub)
     assert problem.startswith("hub: ")
     assert problem.endswith("(--hub)")
-    assert words in problem
+    assert reason in problem
     assert "secret" not in problem
 
 
@@ -149,7 +149,7 @@ def test_all_errors_in_the_file_are_reported_at_once(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError) as caught:
         load(file)
-    for words in (
+    for reason in (
         "rpeo is not a known key: did you mean repo? (clinder.toml)",
         "retry must be a table, [retry], not 3 (clinder.toml)",
         "timeouts.silnce is not a known key: did you mean timeouts.silence? (clinder.toml)",
@@ -159,7 +159,7 @@ def test_all_errors_in_the_file_are_reported_at_once(tmp_path: Path) -> None:
         "timeouts.build: 'soon' is not a duration: write 90s, 10m, 1h30m, or a number of seconds (clinder.toml)",
         "session.warm: expected a string, not 1 (clinder.toml)",
     ):
-        assert words in caught.value.message
+        assert reason in caught.value.message
     assert len(caught.value.problems) == 8
     assert caught.value.message.startswith(f"{file}: 8 errors")
     assert caught.value.exit_status == 2

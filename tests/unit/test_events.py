@@ -35,9 +35,9 @@ def test_an_absent_message_is_empty() -> None:
     assert read(phase="failed").message == ""
 
 
-@pytest.mark.parametrize(("message", "words"), [(5, "5"), (["a"], '["a"]'), ({"a": 1}, '{"a": 1}'), (None, "")])
-def test_a_message_that_is_not_a_string_is_shown_as_json(message: object, words: str) -> None:
-    assert read(phase="failed", message=message).message == words
+@pytest.mark.parametrize(("message", "text"), [(5, "5"), (["a"], '["a"]'), ({"a": 1}, '{"a": 1}'), (None, "")])
+def test_a_message_that_is_not_a_string_is_shown_as_json(message: object, text: str) -> None:
+    assert read(phase="failed", message=message).message == text
 
 
 @pytest.mark.parametrize(

@@ -186,8 +186,8 @@ def test_commands_that_only_need_the_state_ignore_such_a_file(
 ) -> None:
     record(folder / ".clinder")
     assert invoke(arguments) == (2 if arguments == ["logs"] else 0)
-    said = capsys.readouterr().err
-    assert "there is no log" in said if arguments == ["logs"] else "clinder:" not in said
+    printed = capsys.readouterr().err
+    assert "there is no log" in printed if arguments == ["logs"] else "clinder:" not in printed
 
 
 def test_init_does_not_write_a_file_that_would_be_refused(
@@ -204,9 +204,9 @@ def test_init_ignores_files_of_another_user(folder: Path, owners: Owners, capsys
         (folder / name).write_text("project: {binder: evil/name}\nrepository: {url: https://github.com/evil/name}\n")
         owners.give(folder / name)
     assert invoke(["init", "--repo", "org/name"]) == 0
-    said = capsys.readouterr().err
-    assert f"{folder / 'myst.yml'} is not used: it belongs to another user" in said
-    assert "evil" not in said
+    printed = capsys.readouterr().err
+    assert f"{folder / 'myst.yml'} is not used: it belongs to another user" in printed
+    assert "evil" not in printed
 
 
 # The current folder

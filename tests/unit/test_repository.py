@@ -174,7 +174,7 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "reason"),
     [
         ("", "is not a repository"),
         ("name", "is not a repository"),
@@ -193,7 +193,7 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("git:org/name", "a URL that git can clone"),
         ("zenodo:3242074", "a DOI such as 10.5281/zenodo.3242074"),
         ("hydroshare:abc", "a resource id of 32 hexadecimal digits"),
-        ("10.1234/unknown.1", "the archive of the DOI 10.1234/unknown.1 cannot be determined"),
+        ("10.1234/unknown.1", "cannot determine the archive of the DOI"),
         ("https://github.com/org", "github.com/org is not a repository"),
         ("https://github.com/org/name/issues/3", "names no branch, tag or commit"),
         ("https://user:secret@git.example.org/x", "must not contain a user name or password"),
@@ -202,13 +202,13 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("https://mybinder.org/v2/gh/org", "expected org/name"),
     ],
 )
-def test_an_invalid_repository_is_refused_with_a_reason(text: str, words: str | None) -> None:
-    if words is None:
+def test_an_invalid_repository_is_refused_with_a_reason(text: str, reason: str | None) -> None:
+    if reason is None:
         assert read_repository(text).repo == text.strip()
         return
     with pytest.raises(UsageError) as caught:
         read_repository(text)
-    assert words in caught.value.message
+    assert reason in caught.value.message
     assert "secret" not in caught.value.message
 
 

@@ -93,9 +93,11 @@ def test_a_ready_event_gives_a_session() -> None:
     assert session.image == "r/x:1"
 
 
-@pytest.mark.parametrize("said", [None, 5, "", "v2/", "v2/nope/x", "v2/gh/x", "nonsense", "v2/gh/org/name/a\nb", ["x"]])
-def test_a_missing_commit_is_empty(said: object) -> None:
-    assert from_ready(binder_persistent_request=said).resolved_ref in ("", "HEAD")
+@pytest.mark.parametrize(
+    "value", [None, 5, "", "v2/", "v2/nope/x", "v2/gh/x", "nonsense", "v2/gh/org/name/a\nb", ["x"]]
+)
+def test_a_missing_commit_is_empty(value: object) -> None:
+    assert from_ready(binder_persistent_request=value).resolved_ref in ("", "HEAD")
 
 
 def test_ready_without_a_usable_url_fails_the_launch() -> None:

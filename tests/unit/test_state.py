@@ -303,12 +303,12 @@ def holder(folder: StateFolder) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_the_error_for_a_held_lock_names_the_holder(folder: StateFolder, holder: subprocess.Popen[str]) -> None:
-    told: list[Process | None] = []
-    with pytest.raises(LockedError) as caught, folder.locked("down", timeout_s=0.2, on_wait=told.append):
+    holders: list[Process | None] = []
+    with pytest.raises(LockedError) as caught, folder.locked("down", timeout_s=0.2, on_wait=holders.append):
         pass
     assert f"is locked by clinder up (process {holder.pid} of " in caught.value.message
     assert caught.value.exit_status == 4
-    assert [told_of and (told_of.operation, told_of.pid) for told_of in told] == [("up", holder.pid)]
+    assert [each and (each.operation, each.pid) for each in holders] == [("up", holder.pid)]
 
 
 def test_waiting_does_not_change_the_record_of_the_holder(folder: StateFolder, holder: subprocess.Popen[str]) -> None:

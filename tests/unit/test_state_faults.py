@@ -293,7 +293,7 @@ def test_a_clock_running_backwards_does_not_prolong_waiting(
 
 
 def test_a_late_record_of_the_holder_is_still_shown(folder: StateFolder) -> None:
-    told: list[Process | None] = []
+    holders: list[Process | None] = []
     folder.prepare()
     with folder.locked("up", timeout_s=0, on_wait=lambda holder: None):
         note = folder.path / "state.holder.json"
@@ -301,10 +301,10 @@ def test_a_late_record_of_the_holder_is_still_shown(folder: StateFolder) -> None
         note.unlink()
         late = threading.Timer(0.05, note.write_text, [text])
         late.start()
-        with pytest.raises(LockedError), StateFolder(folder.path).locked("down", timeout_s=0, on_wait=told.append):
+        with pytest.raises(LockedError), StateFolder(folder.path).locked("down", timeout_s=0, on_wait=holders.append):
             pass
         late.join()
-    assert [holder and holder.operation for holder in told] == ["up"]
+    assert [holder and holder.operation for holder in holders] == ["up"]
 
 
 def test_a_folder_with_other_files_is_not_changed(tmp_path: Path) -> None:

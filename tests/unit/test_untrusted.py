@@ -79,11 +79,11 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("text", "words"), REFUSED.values(), ids=REFUSED)
-def test_malicious_toml_is_refused(tmp_path: Path, text: str, words: str) -> None:
+@pytest.mark.parametrize(("text", "reason"), REFUSED.values(), ids=REFUSED)
+def test_malicious_toml_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(file=written(tmp_path, text), environment={})
-    assert words in caught.value.message
+    assert reason in caught.value.message
     assert len(caught.value.message) < LONGEST_MESSAGE
 
 
@@ -120,11 +120,11 @@ def test_a_message_shortens_long_values(
     written(tmp_path, text)
     monkeypatch.chdir(tmp_path)
     assert invoke(["plan", "--repo", "org/name"] if "repo" not in text else ["plan"]) == 2
-    said = capsys.readouterr().err
-    assert said.isascii() or "…" in said
-    assert len(said) < LONGEST_MESSAGE
-    assert "\x1b" not in said
-    assert "\n::" not in said
+    printed = capsys.readouterr().err
+    assert printed.isascii() or "…" in printed
+    assert len(printed) < LONGEST_MESSAGE
+    assert "\x1b" not in printed
+    assert "\n::" not in printed
 
 
 def test_dotted_text_outside_of_keys_is_accepted(tmp_path: Path) -> None:
@@ -203,13 +203,13 @@ REFUSED_YAML = {
 }
 
 
-@pytest.mark.parametrize(("text", "words"), REFUSED_YAML.values(), ids=REFUSED_YAML)
+@pytest.mark.parametrize(("text", "reason"), REFUSED_YAML.values(), ids=REFUSED_YAML)
 @pytest.mark.parametrize("name", ["_config.yml", "myst.yml"])
-def test_malicious_yaml_is_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
+def test_malicious_yaml_is_refused(tmp_path: Path, name: str, text: str, reason: str) -> None:
     written(tmp_path, text, name)
     with pytest.raises(UsageError) as caught:
         discover(tmp_path, repo="org/name")
-    assert words in caught.value.message
+    assert reason in caught.value.message
     assert name in caught.value.message
     assert len(caught.value.message) < LONGEST_MESSAGE
 
@@ -243,8 +243,8 @@ def test_a_value_of_the_wrong_type_is_not_shown(
         written(tmp_path, document, name)
     monkeypatch.chdir(tmp_path)
     assert invoke(["init", "--repo", "org/name"]) == 0
-    said = capsys.readouterr()
-    assert len(said.err) < LONGEST_MESSAGE
+    printed = capsys.readouterr()
+    assert len(printed.err) < LONGEST_MESSAGE
     assert (tmp_path / "clinder.toml").read_text().count("\n") == 3
 
 

@@ -61,14 +61,14 @@ def test_a_folder_outside_of_the_checkout_is_refused(
     checkout: Path, repo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(checkout / "inside"))  # a home folder within the checkout is refused as well
-    said = problem(checkout, f'repo = "{repo}"')
-    assert "is outside of the folder of clinder.toml" in said
-    assert "--repo" in said
+    message = problem(checkout, f'repo = "{repo}"')
+    assert "is outside of the folder of clinder.toml" in message
+    assert "--repo" in message
 
 
 @pytest.mark.parametrize("form", ["{}", "git:{}"])
 @pytest.mark.parametrize(
-    ("end", "words"),
+    ("end", "reason"),
     [
         ("", None),
         ("/%2e%2e/%2e%2e/outside", "is outside"),
@@ -77,10 +77,10 @@ def test_a_folder_outside_of_the_checkout_is_refused(
         ("/../link", "without . or .."),
     ],
 )
-def test_a_file_url_is_checked_like_a_path(checkout: Path, form: str, end: str, words: str | None) -> None:
+def test_a_file_url_is_checked_like_a_path(checkout: Path, form: str, end: str, reason: str | None) -> None:
     text = f'repo = "{form.format((checkout / "inside").as_uri())}{end}"'
-    if words:
-        assert words in problem(checkout, text)
+    if reason:
+        assert reason in problem(checkout, text)
     else:
         assert load(checkout, text).link
 
@@ -103,7 +103,7 @@ def test_options_and_variables_may_name_any_folder(checkout: Path) -> None:
 
 def test_init_writes_no_file_that_would_be_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkout)
-    with pytest.raises(UsageError, match="can only name folders below its own"):
+    with pytest.raises(UsageError, match="can only name folders in its own"):
         write_config(checkout, {"hub": Value("local", "--hub"), "repo": Value("../outside", "--repo")}, force=False)
     assert not (checkout / "clinder.toml").exists()
 
