@@ -1,4 +1,4 @@
-"""The command line: one file for each verb, thin; here is where it starts and where errors end."""
+"""The command line: one thin module for each command; this one runs them and shows errors."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 
 def main() -> None:
-    """Run `clinder` with the arguments of this process, and end it with the status of the command."""
+    """Run `clinder` with the arguments of this process, and exit with the status of the command."""
     _open_missing_streams()
-    _write_any_text()
-    _hear_of_ended_children()
+    _escape_unencodable_text()
+    _reset_sigchld()
     try:
         status = invoke(sys.argv[1:])
     except KeyboardInterrupt:  # while an error was shown
         status = _INTERRUPTED
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: who is impatient now would only spoil the status
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: Ctrl-C must not change the status now
     sys.exit(status)
 
 
 def _open_missing_streams() -> None:
-    """Have stdin, stdout and stderr, even where clinder was started without them (`>&-`).
+    """Open stdin, stdout and stderr if clinder was started without them (`>&-`).
 
-    A file that is opened later would take their numbers, and get what is meant for them. Whatever is written to such
-    a stdout fails, as it would have; what is said on such a stderr is lost.
+    Otherwise a file that is opened later would get their descriptors, and with them their output. Writing to such a
+    stdout fails, as it should; output on such a stderr is discarded.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -53,24 +53,24 @@ def _open_missing_streams() -> None:
                 os.dup2(nowhere, number)
                 os.close(nowhere)
             mode = "r" if name == "stdin" else "w"
-            stream = open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # for good
+            stream = open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # open until exit
             setattr(sys, name, stream)
 
 
-def _write_any_text() -> None:
-    """Have stdout take any text: it gets an escape for what its encoding lacks, as stderr does."""
+def _escape_unencodable_text() -> None:
+    """Make stdout escape characters that its encoding lacks, as stderr does."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _hear_of_ended_children() -> None:
-    """Take SIGCHLD back to its default: where it is ignored, as one may inherit it, no child has an exit status."""
+def _reset_sigchld() -> None:
+    """Reset SIGCHLD to its default: if it is ignored, which is inherited, no child has an exit status."""
     if sys.platform != "win32" and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def invoke(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit status; whatever goes wrong is shown here, without a traceback."""
+    """Run a command and return its exit status; errors are shown without a traceback."""
     try:
         return int(app(list(arguments), prog_name="clinder", standalone_mode=False) or 0)
     except Exit as leaving:
@@ -80,10 +80,10 @@ def invoke(arguments: Sequence[str]) -> int:
     except TyperException as error:
         hint = "`clinder --help` lists the commands, `clinder COMMAND --help` the options."
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        return _fail(UsageError(message or "no command is given", hint=hint), arguments)
+        return _fail(UsageError(message or "no command given", hint=hint), arguments)
     except (KeyboardInterrupt, Abort):
         return _INTERRUPTED
-    except SystemExit as leaving:  # Typer's way to end where nobody reads on
+    except SystemExit as leaving:  # Typer raises this when the reader has closed the pipe
         if isinstance(leaving.__context__, BrokenPipeError):
             return 0
         raise
@@ -94,7 +94,6 @@ def invoke(arguments: Sequence[str]) -> int:
 
 
 def _fail(error: ClinderError, arguments: Sequence[str]) -> int:
-
     show_error(error, as_json=_wants_json(arguments), json_lines="--watch" in arguments)
     if error.session:
         hand_over(error.session)  # it was printed
@@ -102,7 +101,7 @@ def _fail(error: ClinderError, arguments: Sequence[str]) -> int:
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
-    """Say whether JSON was asked for, even of what could not be parsed; what `run` runs has options of its own."""
+    """Whether JSON was requested, even if parsing failed; the command of `run` has its own options."""
     return "--json" in arguments and "run" not in arguments[:1]
 
 
@@ -112,7 +111,7 @@ def _lacking(error: OSError) -> ClinderError | None:
 
 
 def _internal(error: Exception) -> ClinderError:
-    """Make a fault of clinder's own one to report; its traceback goes to a file, as it may be long."""
+    """Make an error that asks for a bug report; the traceback is written to a file, as it may be long."""
     try:
         descriptor, name = tempfile.mkstemp(prefix="clinder-", suffix=".txt")
         os.close(descriptor)
@@ -121,6 +120,6 @@ def _internal(error: Exception) -> ClinderError:
     except OSError:
         where = ""
     return ClinderError(
-        f"a fault of clinder itself: {type(error).__name__}: {error}",
+        f"internal error: {type(error).__name__}: {error}",
         hint=f"Please report it{where}: {HOME_PAGE}/issues",
     )

@@ -24,7 +24,7 @@ _VERBS = {
     "start": "start.start",
     "stop": "stop.stop",
 }
-"""Where in `clinder.cli` each verb is."""
+"""The module and function of each command in `clinder.cli`."""
 _GROUPS = {
     "state": ("Inspect and repair the recorded state.", ("state.show", "state.forget", "state.adopt")),
     "hub": ("Check a hub, or serve the embedded hub.", ("hub.check", "hub.serve")),
@@ -39,7 +39,7 @@ _SECTIONS = {
 
 
 class _Commands(Mapping[str, Any]):
-    """The commands by name, each made when it is asked for: to make them all takes longer than `status` does."""
+    """The commands by name, each made on first use: making all of them takes longer than running `status`."""
 
     def __init__(self) -> None:
         self._made: dict[str, Any] = {}
@@ -75,7 +75,7 @@ def _application(*verbs: str, **settings: Any) -> typer.Typer:
 
 
 class _Root(Group):
-    """The group of all commands."""
+    """The root group of commands."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{**settings, "commands": _Commands()})
@@ -104,4 +104,4 @@ def _root(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Take the options that go before any command."""
+    """Handle the options before the command."""

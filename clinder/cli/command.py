@@ -1,7 +1,7 @@
-"""How a verb becomes a command: the options that several share, and the rendering of what it comes back with.
+"""Turn a verb into a command: add the shared options, and print its result.
 
-A verb is a function of an `Invocation` and its own options that returns a `Result`. What it shares with others is
-said with the decorator `command`, so that each option is written once.
+A verb is a function that takes an `Invocation` and its own options and returns a `Result`. The decorator `command`
+selects the shared options, so that each option is defined once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from clinder.model.errors import UsageError
 from clinder.operations.context import DEFAULT_LOCK_TIMEOUT_S, RunContext, recall_nothing
 from clinder.output.launches import last_rate_limit
 from clinder.output.progress import progress
-from clinder.output.result import Result, say_warning, show
+from clinder.output.result import Result, print_warning, show
 from clinder.state import StateFolder
 from clinder.system.interrupts import Interrupts
 from clinder.system.places import find_file, find_state_dir_despite_file, is_state_dir_named, named_file
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 Verb: TypeAlias = Callable[..., Result]
 
 LAUNCH_SETTINGS = tuple(key for key in setting_keys() if key != "session.path")
-"""The settings that a launch reads: all but the path that `open` opens."""
+"""The settings used by a launch: all but the path for `open`."""
 
 _SHARED = "Shared options"
 _SETTINGS = "Settings (instead of clinder.toml)"
@@ -79,16 +79,16 @@ _SETTINGS_HELP = {
 
 @dataclass(frozen=True)
 class Invocation:
-    """One run of a command: the shared options as they were given.
+    """One run of a command, with the given shared options.
 
     Attributes:
-        as_json: whether the result is wanted as JSON.
-        quiet: whether warnings and errors alone shall be shown.
-        verbose: whether more shall be shown.
-        config_file: the file that `--config` names.
-        state_dir: the folder that `--state-dir` names.
-        lock_timeout: how long to wait for the lock, as given.
-        settings: by dotted key, what the options say.
+        as_json: whether to print the result as JSON.
+        quiet: whether to only show warnings and errors.
+        verbose: whether to show more detail.
+        config_file: the file given with `--config`.
+        state_dir: the folder given with `--state-dir`.
+        lock_timeout: the duration given with `--lock-timeout`.
+        settings: the values of the setting options, by dotted key.
     """
 
     as_json: bool = False
@@ -100,10 +100,10 @@ class Invocation:
     settings: dict[str, str | None] | None = None
 
     def find_file(self) -> Path | None:
-        """Say which `clinder.toml` counts: the one that `--config` names, else the nearest from here upwards.
+        """Get the path of `clinder.toml`: the one given with `--config`, else the nearest from here upwards.
 
         Raises:
-            ConfigFileError: `--config` names none that is there; or the nearest belongs to another user.
+            ConfigFileError: the file given with `--config` does not exist; or the nearest belongs to another user.
             UsageError: the current folder was deleted.
         """
         named = self.config_file or os.environ.get("CLINDER_CONFIG")
@@ -116,12 +116,12 @@ class Invocation:
         needs_file: bool = True,
         settings: dict[str, str | None] | None = None,
     ) -> Config:
-        """Read options, environment and file; warnings are said at once.
+        """Load the settings from options, environment and file, and print warnings about them.
 
         Args:
-            discover_file: false: read a file only where `--config` names one.
-            needs_file: false: ignore a file that cannot be used, as what is to be done is recorded elsewhere.
-            settings: options that win over the shared ones.
+            discover_file: whether to look for the nearest `clinder.toml`, or only read one given with `--config`.
+            needs_file: whether an unusable file is an error; otherwise it is ignored.
+            settings: values that take precedence over the setting options.
 
         Raises:
             ConfigError: with every error.
@@ -134,11 +134,11 @@ class Invocation:
         else:
             config = load_config_despite_file(self.find_file, options=options, state_dir=self.state_dir)
         for warning in config.warnings:
-            say_warning(warning)
+            print_warning(warning)
         return config
 
     def state_folder(self) -> StateFolder:
-        """Get the state folder: the one that is named, else `.clinder` beside the `clinder.toml` that counts.
+        """Get the state folder: the one given by option or environment, else `.clinder` beside `clinder.toml`.
 
         Raises:
             ConfigFileError: the file cannot be used, and there is no state folder.
@@ -149,10 +149,10 @@ class Invocation:
 
     @contextlib.contextmanager
     def context(self, config: Config | None) -> Iterator[RunContext]:
-        """Show progress and listen to signals while the block runs; with a `config`, keep logs in its state folder.
+        """Show progress and handle signals while the block runs; with a `config`, write a log into its state folder.
 
         Raises:
-            UsageError: `--lock-timeout` is no duration.
+            UsageError: `--lock-timeout` is not a duration.
         """
         logs = StateFolder.of(config).logs if config else None
         with (
@@ -168,7 +168,6 @@ class Invocation:
             )
 
     def _lock_timeout_s(self) -> float:
-
         given = self.lock_timeout or os.environ.get("CLINDER_LOCK_TIMEOUT")
         if not given:
             return DEFAULT_LOCK_TIMEOUT_S
@@ -176,10 +175,10 @@ class Invocation:
 
 
 def read_path(option: str, given: str | None) -> Path | None:
-    """Read the path that an option gives; `None` where it is not given.
+    """Read the path given with an option; `None` if it is not given.
 
     Raises:
-        UsageError: it is empty, most often from an unset variable; it would stand for the current folder.
+        UsageError: it is empty, usually from an unset variable; it would mean the current folder.
     """
     if given == "":
         raise UsageError(f"{option}: expected a path, got an empty string")
@@ -187,10 +186,10 @@ def read_path(option: str, given: str | None) -> Path | None:
 
 
 def read_seconds(option: str, given: str) -> float:
-    """Read the duration that an option gives, in seconds.
+    """Read the duration given with an option, in seconds.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a duration.
     """
     try:
         return parse_duration(given).total_seconds()
@@ -199,27 +198,27 @@ def read_seconds(option: str, given: str) -> float:
 
 
 def read_interval_s(option: str, given: str) -> float:
-    """Read how long an option says to wait between two looks, in seconds.
+    """Read the interval given with an option, in seconds.
 
     Raises:
-        UsageError: it is no duration, or none at all, which would keep a processor busy.
+        UsageError: it is not a duration, or it is zero, which would keep a processor busy.
     """
     seconds = read_seconds(option, given)
     if not seconds:
-        raise UsageError(f"{option}: {show_value(given)} is no time to wait")
+        raise UsageError(f"{option}: expected a duration greater than zero, got {show_value(given)}")
     return seconds
 
 
 @dataclass(frozen=True)
 class Command:
-    """A verb with its name and the options that it shares with others.
+    """A verb with its name and shared options.
 
     Attributes:
-        verb: takes an `Invocation` and its own options, returns a `Result`.
-        name: as it is typed.
-        shared: by field of `Invocation`, the type as Typer wants it and the default.
-        settings: which keys of `clinder.toml` there is an option for.
-        passes_arguments: whether everything from the first argument on belongs to another program.
+        verb: the function; it takes an `Invocation` and its own options and returns a `Result`.
+        name: the name of the command.
+        shared: the type (for Typer) and default of each shared option, by field of `Invocation`.
+        settings: the keys of `clinder.toml` that have an option.
+        passes_arguments: whether everything from the first argument on is passed to another program.
     """
 
     verb: Verb
@@ -229,7 +228,7 @@ class Command:
     passes_arguments: bool = False
 
     def add_to(self, app: typer.Typer) -> None:
-        """Make this a command of an application."""
+        """Add this command to an application."""
         settings = _settings_options(self.settings)
 
         def run(**given: Any) -> int:
@@ -248,7 +247,7 @@ class Command:
         parameters += [_option(name, kind, None) for name, (_, kind) in settings.items()]
         parameters += [_option(name, kind, default) for name, (kind, default) in self.shared.items()]
         parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer looks at
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by Typer
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         parsing = {"allow_interspersed_args": False} if self.passes_arguments else None
         app.command(self.name, cls=ParsedCommand, help=inspect.getdoc(self.verb), context_settings=parsing)(run)
@@ -268,7 +267,7 @@ def command(
     settings: Sequence[str] = (),
     passes_arguments: bool = False,
 ) -> Callable[[Verb], Command]:
-    """Make a verb a command, and say which options it shares with others.
+    """Turn a verb into a command with shared options.
 
     Args:
         name: the command's name.
@@ -276,8 +275,8 @@ def command(
         progress: whether it takes `--verbose` and, with `state`, `--lock-timeout`.
         config: whether it takes `--config`.
         state: whether it takes `--state-dir`.
-        settings: the keys of `clinder.toml` that it reads and takes an option for.
-        passes_arguments: whether everything from the first argument on belongs to another program.
+        settings: the keys of `clinder.toml` for which it has an option.
+        passes_arguments: whether everything from the first argument on is passed to another program.
     """
     shared: dict[str, tuple[Any, Any]] = {}
     if json:
@@ -295,7 +294,7 @@ def command(
 
 
 def _settings_options(keys: Sequence[str]) -> dict[str, tuple[str, Any]]:
-    """Make options of settings: by parameter name, the dotted key and the type as Typer wants it."""
+    """Make the options for settings: the dotted key and type (for Typer), by parameter name."""
     options = {}
     for key in keys:
         help_text = _SETTINGS_HELP.get(key) or f"{setting_description(key)} [default: {_show(setting_default(key))}]"

@@ -43,17 +43,15 @@ def env(
             print_stderr("\n".join(mask_commands(session.token)))
         text = set_variables(session_variables(session), shell)
         hint = ""
-    said = how_to(
+    usage = how_to(
         shell, f"clinder env {hint}--shell {shell.value}" if shell is not Shell.SH else f"clinder env {hint}".strip()
     )
-    return Result({}, text=text, messages=(said,) if said and sys.stdout.isatty() else ())
+    return Result({}, text=text, messages=(usage,) if usage and sys.stdout.isatty() else ())
 
 
 def _recorded(invocation: Invocation) -> Session:
-
     return recorded_session(invocation.state_folder())
 
 
 def _checked(invocation: Invocation) -> Session:
-
     return running_session(invocation.load_config())

@@ -21,11 +21,11 @@ from clinder.output.text import hub_text
 if TYPE_CHECKING:
     from clinder.model.events import RateLimit
 
-_UNWELL_STATUS = 8
+_UNHEALTHY_STATUS = 8
 
 
 class GoneStyle(StrEnum):
-    """Whose answers a session that has ended gives."""
+    """The server whose answers an ended session imitates."""
 
     JUPYTERHUB = "jupyterhub"
     MYBINDER = "mybinder"
@@ -41,25 +41,26 @@ def check(
     """Check a hub's health, providers and rate limit."""
     from clinder.hubs.binderhub import BinderHub  # imports requests, which `clinder --help` must not wait for
 
-    # A hub that is named is looked at whatever else is declared.
+    # A hub given as an argument is checked whatever clinder.toml declares.
     config = invocation.load_config(discover_file=url is None, settings={"hub": url, "repo": None})
     name = config.hubs[0]
     if name == LOCAL_HUB:
         raise UsageError(
-            "the embedded hub answers no requests by itself", hint="`clinder hub serve` makes it speak HTTP."
+            "the embedded hub cannot be checked: it does not serve HTTP",
+            hint="Run `clinder hub serve`, and check that URL.",
         )
     report = BinderHub(name, connect_s=config.timeouts.connect.total_seconds()).report()
-    left = report.rate_limit or _recall(invocation, name)
+    rate_limit = report.rate_limit or _last_rate_limit(invocation, name)
     return Result(
-        hub_document(name, report, left),
-        text=hub_text(name, report, left),
+        hub_document(name, report, rate_limit),
+        text=hub_text(name, report, rate_limit),
         messages=(report.problem,) if report.problem else (),
-        exit_status=_UNWELL_STATUS if report.problem else 0,
+        exit_status=_UNHEALTHY_STATUS if report.problem else 0,
     )
 
 
-def _recall(invocation: Invocation, hub: str) -> RateLimit | None:
-    """Look up what the hub said at the last launch; without a state folder, nothing is known."""
+def _last_rate_limit(invocation: Invocation, hub: str) -> RateLimit | None:
+    """Get the rate limit that the hub reported at the last launch; `None` without a state folder."""
     try:
         return last_rate_limit(invocation.state_folder().logs, hub)
     except ClinderError:
@@ -102,13 +103,14 @@ def serve(
         cache_dir=read_path("--cache-dir", cache_dir),
         build_token=os.environ.get("CLINDER_BUILD_TOKEN") or None,
     )
-    http.serve(options, ready=lambda url: print_stderr(f"serving a BinderHub at {url} (Ctrl-C stops it)"))
+    http.serve(options, ready=lambda url: print_stderr(f"serving a BinderHub at {url} (press Ctrl-C to stop)"))
     return Result({}, messages=("stopped",))
 
 
 def _read_pattern(option: str, given: str) -> re.Pattern[str]:
-
     try:
         return re.compile(given, re.IGNORECASE)
     except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(f"{option}: {show_value(given)} is no regular expression: {show_text(str(error))}") from error
+        raise UsageError(
+            f"{option}: {show_value(given)} is not a valid regular expression: {show_text(str(error))}"
+        ) from error

@@ -31,4 +31,4 @@ def init(
     found = discover(folder, hub=hub, repo=repo, ref=ref)
     path = write_config(folder, found.values, force=force)
     taken = (f"{key} = {show_text(str(value.given))} ({value.source})" for key, value in found.values.items())
-    return Result({}, text=show_path(path), messages=(*taken, *found.notes, "Next: commit it, then `clinder up`."))
+    return Result({}, text=show_path(path), messages=(*taken, *found.notes, "Next: commit it, then run `clinder up`."))

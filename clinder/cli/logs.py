@@ -42,14 +42,14 @@ def logs(
             f"there are {len(launches)} logs in {state.logs.path}"
             if launches
             else f"there is no log in {state.logs.path}",
-            hint="`clinder up` keeps one of each launch.",
+            hint="`clinder up` writes a log of each launch.",
         )
     chosen = launches[launch]
     usual = medians(chosen, launches)
     if picture := read_path("--svg", svg):
         _write(picture, timeline_svg(chosen, usual))
     if follow and invocation.as_json:
-        raise UsageError("--follow prints the log as it comes, which is no JSON", hint="Leave --json out.")
+        raise UsageError("--follow cannot be combined with --json", hint="Omit one of them.")
     if follow:
         _follow(chosen, state)
         return Result({})
@@ -59,7 +59,6 @@ def logs(
 
 
 def _write(path: Path, text: str) -> None:
-
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -67,7 +66,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _follow(launch: PastLaunch, state: StateFolder) -> None:
-    """Print the log as it grows, until the launch has ended: then its facts stand beside it, or its lock is free."""
+    """Print the log as it grows, until the launch is over: its JSON file exists, or its lock is released."""
     with Interrupts().installed() as interrupts, LogReader(launch) as log:
         while True:
             has_ended = log.has_ended() or not state.is_locked()

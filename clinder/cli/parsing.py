@@ -1,7 +1,7 @@
-"""How arguments become values: as Typer does it, but for what needs no conversion.
+"""Parse arguments as Typer does, but skip conversions that change nothing.
 
-Typer converts by pydantic, whose import takes longer than Typer's own and all of a launch; nearly every option here is
-text or a flag, and text is what was typed.
+Typer converts with pydantic, whose import takes longer than importing Typer and running a command. Nearly every
+option here is a string or a flag, which needs no conversion.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 @dataclass(frozen=True)
 class _Conversion:
-    """Takes what is of its parameter's type already; `thorough` makes Typer's conversion for the rest."""
+    """A conversion that returns values of the right type unchanged; `thorough` is Typer's own, for all others."""
 
     thorough: Callable[[], Any]
     kind: Any
@@ -29,10 +29,10 @@ class _Conversion:
 
 
 _CONVERSION, _DESCRIPTOR = "get_runtime_param", "type_descriptor"
-"""Where Typer 0.29 keeps a parameter's conversion and its type. Not documented: without them, Typer converts."""
+"""Undocumented attributes of Typer 0.29 with the conversion and type of a parameter; without them, Typer converts."""
 
 
-def _spare_conversions(command: Any, ctx: Any) -> None:
+def _skip_conversions(command: Any, ctx: Any) -> None:
     for parameter in command.get_params(ctx):
         thorough = getattr(parameter, _CONVERSION, None)
         kind = getattr(getattr(parameter, _DESCRIPTOR, None), "annotation", None)
@@ -48,10 +48,10 @@ def _write_sections(formatter: Any, sections: Mapping[str, Sequence[Any]]) -> No
 
 
 class Command(TyperCommand):
-    """A command that converts only what must be converted, and whose help lists its options in groups."""
+    """A command that skips needless conversions, and whose help lists its options in groups."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments, the command's own options, and a section for each group that options name."""
+        """Write the arguments, the command's own options, and a section for each group of options."""
         sections: dict[str, list[Any]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -62,16 +62,16 @@ class Command(TyperCommand):
         _write_sections(formatter, sections)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments."""
-        _spare_conversions(self, ctx)
+        """Parse the arguments."""
+        _skip_conversions(self, ctx)
         return super().parse_args(ctx, args)
 
 
 class Group(TyperGroup):
-    """A group of commands that converts only what must be converted, and whose help lists its commands in groups."""
+    """A group of commands that skips needless conversions, and whose help lists its commands in groups."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write each command with its one-line help, in a section for each group that commands name."""
+        """Write each command with its one-line help, in a section for each group of commands."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)
@@ -82,6 +82,6 @@ class Group(TyperGroup):
         _write_sections(formatter, sections)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments before the command's name."""
-        _spare_conversions(self, ctx)
+        """Parse the arguments before the command's name."""
+        _skip_conversions(self, ctx)
         return super().parse_args(ctx, args)

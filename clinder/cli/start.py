@@ -51,7 +51,7 @@ def start(
         start_document(session),
         text=_text(session, format),
         messages=(f"launched: {describe_origin(session)}",),
-        on_write_failure=partial(_take_back, invocation, config, session),
+        on_write_failure=partial(_stop_unprinted, invocation, config, session),
         on_printed=partial(hand_over, session),
     )
     if format is Format.JSON and not invocation.as_json:
@@ -59,8 +59,8 @@ def start(
     return result
 
 
-def _take_back(invocation: Invocation, config: Config, session: Session) -> None:
-    """Stop a session that could not be printed."""
+def _stop_unprinted(invocation: Invocation, config: Config, session: Session) -> None:
+    """Stop a session whose URI could not be printed."""
     try:
         with invocation.context(None) as context:
             stop(session, config, context)

@@ -39,7 +39,9 @@ def forget(
     """
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
-            raise UsageError("forgetting a session loses its token", hint="Give --yes to do so unattended.")
+            raise UsageError(
+                "forgetting a session loses its token", hint="Use --yes to forget it without confirmation."
+            )
         if not typer.confirm(f"Forget {url or 'what is recorded'}, without stopping it?", err=True):
             return Result({}, messages=("nothing was forgotten",))
     config = invocation.load_config(needs_file=False)

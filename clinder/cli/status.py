@@ -40,8 +40,8 @@ def status(
     if watch:
         with Interrupts().installed() as interrupts:
             while result.seen and result.seen.condition.value != "gone":
-                looked = _result(result, show_token, exit_code, json_lines=True)
-                if not show(looked, as_json=invocation.as_json, quiet=True):
+                current = _result(result, show_token, exit_code, json_lines=True)
+                if not show(current, as_json=invocation.as_json, quiet=True):
                     break
                 interrupts.sleep(pause_s)
                 result = look(config)
@@ -49,7 +49,6 @@ def status(
 
 
 def _result(result: StatusResult, show_token: bool, exit_code: bool, *, json_lines: bool) -> Result:
-
     exit_status = _STATUSES[result.seen.condition.value if result.seen else "none"]
     if exit_status == 0 and exit_code and result.drift:
         exit_status = DRIFT_STATUS

@@ -1,4 +1,4 @@
-"""A session's URI from the command line: an argument, stdin, or the environment, so that it need not stand in `ps`."""
+"""Read a session's URI from an argument, or from stdin or the environment so that `ps` does not show it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def read_session(uri: str | None) -> Session:
     """Read a session: from the argument, from stdin for `-`, else from `CLINDER_SESSION`; a URI or `start --json`.
 
     Raises:
-        UsageError: there is none, or it cannot be read.
+        UsageError: none is given, or it is invalid.
     """
     text = sys.stdin.read(_MOST_CHARACTERS) if uri == "-" else uri or os.environ.get("CLINDER_SESSION", "")
     if not text.strip():
         raise UsageError(
-            "no session is given", hint="Give its URI as an argument, on stdin with -, or in CLINDER_SESSION."
+            "no session given", hint="Pass its URI as an argument, on stdin with -, or in CLINDER_SESSION."
         )
     if not text.lstrip().startswith("{"):
         return session_from_uri(text)
     try:
         return session_from_document(json.loads(text))
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise UsageError("this is not the JSON of a session", hint="`clinder start --json` prints it.") from None
+        raise UsageError("the input is not the JSON of a session", hint="`clinder start --json` prints it.") from None

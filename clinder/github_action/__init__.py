@@ -1,1 +1,1 @@
-"""The GitHub Action: what its steps do, and what they write to the job's log and summary."""
+"""The GitHub Action: its steps, and their output in the log and summary of the job."""

@@ -1,7 +1,7 @@
-"""How a step speaks to a GitHub Actions runner: workflow commands on stdout, variables and outputs in files.
+"""Workflow commands on stdout, and variables and outputs in files, for a GitHub Actions runner.
 
-A runner takes every line that begins with `::` for a command, whoever wrote it, until commands are stopped; and a
-value with a line break in one of its files could set another variable. Here neither can happen.
+A runner reads every line that begins with `::` as a command, whatever its origin, unless commands are stopped; and a
+value with a line break in one of its files could set another variable. The functions here rule out both.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _MOST_ANNOTATED = 3000
 
 
 def write(text: str) -> None:
-    """Print lines; if nobody listens any more, that is no reason to lose a session."""
+    """Print lines; a closed stdout is ignored, so that it does not end the launch."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError:
-        # What is still in the buffer would fail again at the end of the process.
+        # Flushing the buffer at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def say(text: str) -> None:
-    """Print a message of clinder's own, which can be no command."""
+def print_message(text: str) -> None:
+    """Print a message, cleaned so that the runner cannot read it as a command."""
     write(clean_message(text) + "\n")
 
 
@@ -48,31 +48,31 @@ def escape_property(text: str) -> str:
 
 
 def mask(secret: str) -> None:
-    """Have the runner hide a secret, also as it stands in URLs, in everything that is printed from now on."""
+    """Mask a secret, also as it is encoded in URLs, in all output from now on."""
     for command in mask_commands(secret):
         write(f"{command}\n")
 
 
 def mask_commands(secret: str) -> list[str]:
-    """Make the commands that hide a secret, as it is and as it stands in URLs."""
+    """Get the commands that mask a secret, both as it is and as it is encoded in URLs."""
     forms = dict.fromkeys((secret, quote(secret, safe="")))
     return [f"::add-mask::{escape_data(form)}" for form in forms if form]
 
 
 def annotate(level: str, title: str, message: str) -> None:
-    """Show an annotation, `error` or `warning`, on the run's page."""
+    """Show an annotation of level `error` or `warning` on the page of the run."""
     text = clean(bounded(message, _MOST_ANNOTATED))
     write(f"::{level} title={escape_property(clean(title))}::{escape_data(text)}\n")
 
 
 def stopped(lines: str) -> str:
-    """Put lines, which may say what they like, between commands that stop the reading of commands and resume it."""
-    word = secrets.token_hex(16)
-    return f"::stop-commands::{word}\n{lines.rstrip(chr(10))}\n::{word}::\n"
+    """Put untrusted lines between commands that stop and resume command processing."""
+    token = secrets.token_hex(16)
+    return f"::stop-commands::{token}\n{lines.rstrip(chr(10))}\n::{token}::\n"
 
 
 def set_variables(variables: Mapping[str, str]) -> None:
-    """Set environment variables for the steps that follow."""
+    """Set environment variables for the following steps."""
     _append("GITHUB_ENV", variables)
 
 
@@ -82,7 +82,7 @@ def set_outputs(outputs: Mapping[str, str]) -> None:
 
 
 def add_summary(markdown: str) -> None:
-    """Add to the summary on the run's page; a runner without one goes without."""
+    """Add to the summary on the page of the run, if the runner supports one."""
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(path).open("a", encoding="utf-8", newline="\n") as file:
             file.write(markdown)
@@ -91,7 +91,7 @@ def add_summary(markdown: str) -> None:
 def _append(variable: str, values: Mapping[str, str]) -> None:
     lines = []
     for name, value in values.items():
-        border = f"clinder_{secrets.token_hex(16)}"  # nothing in a value can end it
-        lines.append(f"{name}<<{border}\n{value}\n{border}\n")
+        delimiter = f"clinder_{secrets.token_hex(16)}"  # random, so that no value can contain it
+        lines.append(f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
     with Path(os.environ[variable]).open("a", encoding="utf-8", newline="\n") as file:
         file.write("".join(lines))

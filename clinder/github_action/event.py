@@ -1,8 +1,8 @@
-"""Which repository and ref a workflow is about, told by the event that started it.
+"""The repository and ref of a workflow run, from the event that started it.
 
-A hub clones what is on GitHub. The commit that a pull request's workflow checks out is none of the branch's: it is a
-merge that GitHub makes for the run. So the pull request's own head is taken, in the repository where it lies. (Names
-of variables and fields: docs.github.com, "Events that trigger workflows" and "Webhook events and payloads".)
+A hub clones from GitHub. A pull request's workflow checks out a merge commit that GitHub creates for the run and that
+is on no branch. So the head of the pull request is used instead, from the repository that contains it. (Names of
+variables and fields: docs.github.com, "Events that trigger workflows" and "Webhook events and payloads".)
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _SHORT = 12
 _PULL_REQUESTS = ("pull_request", "pull_request_target", "pull_request_review", "pull_request_review_comment")
-_NAME_THEM = "Name repository and ref with the inputs repo and ref, or in clinder.toml."
+_SET_THEM = "Set the repository and ref with the inputs repo and ref, or in clinder.toml."
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What to launch, and why just that.
+    """The repository and ref to launch, and why they were selected.
 
     Attributes:
-        repo: as the setting `repo` takes it.
+        repo: the repository, in the form of the setting `repo`.
         ref: a commit, or HEAD.
-        why: where the two come from, in words that follow a comma.
-        is_private: whether the repository is one that a hub cannot clone without a credential of its own.
+        why: the origin of the two, as a phrase that follows a comma.
+        is_private: whether the repository is private, so that a hub needs a credential to clone it.
     """
 
     repo: str
@@ -50,7 +50,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """The run of a workflow: its variables, and the payload of its event."""
+    """A workflow run: its environment variables and the payload of its event."""
 
     environment: Mapping[str, str]
     payload: Mapping[str, Any]
@@ -59,16 +59,16 @@ class _Run:
         return self.environment.get(f"GITHUB_{name}", "")
 
     def field(self, path: str) -> Any:
-        """Look up `a.b.c` in the payload; `None` where it is not there."""
+        """Get the field `a.b.c` of the payload; `None` if there is none."""
         found: Any = self.payload
         for key in path.split("."):
             found = found.get(key) if isinstance(found, dict) else None
         return found
 
     def source(self, repository: object, commit: object, why: str, *, private: object = None) -> Source:
-        """Make a source of a repository's name and a commit; an event without a commit is about the default branch."""
+        """Make a source from a repository's name and a commit; without a commit, use the default branch."""
         if not isinstance(repository, str) or not _REPOSITORY.fullmatch(repository):
-            raise UsageError(f"the event does not tell the repository ({why})", hint=_NAME_THEM)
+            raise UsageError(f"the event does not name the repository ({why})", hint=_SET_THEM)
         is_commit = isinstance(commit, str) and _COMMIT.fullmatch(commit) and commit.strip("0")
         server = self.variable("SERVER_URL").rstrip("/")
         link = read_repository(f"{server}/{repository}" if server else repository)
@@ -77,13 +77,13 @@ class _Run:
 
 
 def read_source(environment: Mapping[str, str] | None = None) -> Source:
-    """Say which repository and ref this run is about.
+    """Get the repository and ref of this run.
 
     Args:
-        environment: `os.environ` if left out: `GITHUB_EVENT_NAME`, `GITHUB_EVENT_PATH` and others.
+        environment: `GITHUB_EVENT_NAME`, `GITHUB_EVENT_PATH` and others; `os.environ` by default.
 
     Raises:
-        UsageError: the event tells of none; it says what to do.
+        UsageError: the event names no repository; the hint says what to do.
     """
     environment = os.environ if environment is None else environment
     name = environment.get("GITHUB_EVENT_NAME", "")
@@ -94,7 +94,7 @@ def read_source(environment: Mapping[str, str] | None = None) -> Source:
         return _workflow_run(run)
     if name == "merge_group":
         base = _branch(run.field("merge_group.base_ref"))
-        why = f"the merge queue's branch for {base}: what {base} will be"
+        why = f"the merge queue's branch for {base}: the future state of {base}"
         return run.source(run.variable("REPOSITORY"), run.field("merge_group.head_sha"), why)
     if name == "push":
         return _push(run)
@@ -114,11 +114,11 @@ def _pull_request(run: _Run) -> Source:
     head, base = run.field("pull_request.head.repo.full_name"), run.field("pull_request.base.repo.full_name")
     if not head:
         raise UsageError(
-            f"the repository that pull request #{number} comes from is gone, so no hub can clone its head",
-            hint=_NAME_THEM,
+            f"the head repository of pull request #{number} was deleted, so no hub can clone it",
+            hint=_SET_THEM,
         )
     where = f"a branch of {base}" if head == base else f"the fork {head}"
-    why = f"the head of pull request #{number} from {where}: a hub cannot fetch the merge that GitHub makes for the run"
+    why = f"the head of pull request #{number} from {where}: a hub cannot fetch the merge commit that GitHub creates"
     private = run.field("pull_request.head.repo.private")
     return run.source(head, run.field("pull_request.head.sha"), why, private=private)
 
@@ -128,8 +128,8 @@ def _workflow_run(run: _Run) -> Source:
     head, own = run.field("workflow_run.head_repository.full_name"), run.variable("REPOSITORY")
     if not head:
         raise UsageError(
-            f"the repository that the workflow {show_value(before)} ran for is gone, so no hub can clone it",
-            hint=_NAME_THEM,
+            f"the repository that the workflow {show_value(before)} ran for was deleted, so no hub can clone it",
+            hint=_SET_THEM,
         )
     where = "" if head == own else f" from the fork {head}"
     why = f"the commit{where} that the workflow {show_value(before)} ran for, not that of the default branch"
@@ -140,7 +140,7 @@ def _workflow_run(run: _Run) -> Source:
 def _push(run: _Run) -> Source:
     ref = run.variable("REF")
     if ref.startswith("refs/tags/"):
-        # For an annotated tag `after` is the tag; the commit stands in head_commit.
+        # For an annotated tag, `after` is the tag object; the commit is in head_commit.
         commit, why = run.field("head_commit.id") or run.variable("SHA"), f"the commit of the tag {_branch(ref)}"
     else:
         commit, why = run.variable("SHA"), f"the commit that was pushed to {_branch(ref)}"
@@ -154,7 +154,7 @@ def _branch(ref: object) -> str:
 
 def _why_this_commit(event: str, run: _Run) -> str:
     if event == "schedule":
-        return "the newest commit of the default branch when the scheduled run was started"
+        return "the latest commit of the default branch when the scheduled run was started"
     if event == "workflow_dispatch":
         return f"the commit of {_branch(run.variable('REF'))}, for which the workflow was started"
-    return f"the commit that this run ({event or 'of no known event'}) is for"
+    return f"the commit of this run (event {event or 'unknown'})"

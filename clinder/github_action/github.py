@@ -1,7 +1,7 @@
-"""The GitHub Action: `up` brings the session up for the steps that follow, `down` stops it when the job is over.
+"""The GitHub Action: `up` brings up the session for the following steps, `down` stops it at the end of the job.
 
-Started by `action/start.py` with the folder in which this step keeps its state; inputs and event are in the
-environment. `docs/how-to/github-actions.md` tells how it is used.
+It is started by `action/start.py` with the folder for the state of this step; inputs and event are in the environment.
+`docs/how-to/github-actions.md` describes its use.
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinder import HOME_PAGE
-from clinder.github_action.commands import add_summary, annotate, mask, say, set_outputs, set_variables, stopped, write
+from clinder.github_action.commands import (
+    add_summary,
+    annotate,
+    mask,
+    print_message,
+    set_outputs,
+    set_variables,
+    stopped,
+    write,
+)
 from clinder.github_action.inputs import Inputs, configure, configure_to_stop, read_inputs
 from clinder.github_action.keeping import Keeping
 from clinder.github_action.progress import ActionsProgress
@@ -44,36 +53,36 @@ if TYPE_CHECKING:
 
 _MORE_PATIENCE_S = 30.0
 _HINTS = {
-    "build-failed": "The log of the step, in the group of its last phase, says what failed; the summary of the run has "
-    "the end of it, and a link to try the same by hand.",
-    "timed-out": "The inputs timeouts-…, or [timeouts] in clinder.toml, say how long to wait.",
-    "refused": "Look at the inputs repo and build-token, and at what the hub allows.",
+    "build-failed": "The step's log shows the failure in the group of the last phase; the summary of the run contains "
+    "the end of that log and a link to launch the same repository by hand.",
+    "timed-out": "The timeouts are set with the inputs timeouts-…, or under [timeouts] in clinder.toml.",
+    "refused": "Check the inputs repo and build-token, and which repositories the hub allows.",
 }
 
 
 @dataclass(frozen=True)
 class Step:
-    """One use of the action in a job.
+    """One step of a job that uses the action.
 
     Attributes:
-        folder: where it keeps what `down` has to know.
+        folder: the folder for everything that `down` needs.
     """
 
     folder: Path
 
     @property
     def state_dir(self) -> Path:
-        """Where the session is recorded."""
+        """The path of the state folder."""
         return self.folder / "state"
 
     @property
     def state(self) -> StateFolder:
-        """The folder in which the session is recorded, and the logs of launches are kept."""
+        """The state folder, which contains the record of the session and the logs of launches."""
         return StateFolder(self.state_dir, is_named=True)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the arguments say, and return the exit status of the step.
+    """Run a step of the action, and return its exit status.
 
     Args:
         arguments: `up FOLDER RUNNER_PID`, `down FOLDER`, or `keep-alive FOLDER RUNNER_PID`.
@@ -86,14 +95,14 @@ def main(arguments: Sequence[str]) -> int:
             return _keep_alive(step, int(arguments[2]))
         return _down(step)
     except InterruptedBySignalError as error:
-        say(f"cancelled: {error.message}. {error.hint}".strip())
+        print_message(f"cancelled: {error.message}. {error.hint}".strip())
         return error.exit_status
     except ClinderError as error:
         if error.session:
             mask(error.session.token)
         _annotate("error", f"clinder: {error.kind.replace('-', ' ')}", error)
         return error.exit_status
-    except Exception as error:  # the last resort: an annotation is what a user of the action looks at
+    except Exception as error:  # the last resort: users of the action look at annotations
         return _internal(error)
 
 
@@ -104,14 +113,14 @@ def _annotate(level: str, title: str, error: ClinderError) -> None:
 
 def _internal(error: Exception) -> int:
     write(stopped("".join(traceback.format_exception(error))))
-    said = f"a fault of clinder itself: {type(error).__name__}: {error}"
-    annotate("error", "clinder", f"{said}\nPlease report it with the log of this step: {HOME_PAGE}/issues")
+    message = f"internal error: {type(error).__name__}: {error}"
+    annotate("error", "clinder", f"{message}\nPlease report it with the log of this step: {HOME_PAGE}/issues")
     return ClinderError.exit_status
 
 
 def _up(step: Step, runner_pid: str) -> int:
     interrupts = Interrupts()
-    _leave_with_the_step(interrupts)
+    _interrupt_at_end_of_stdin(interrupts)
     inputs = read_inputs()
     began = time.monotonic()
     session = _launch(step, inputs, interrupts)
@@ -128,42 +137,42 @@ def _up(step: Step, runner_pid: str) -> int:
     set_outputs(outputs)
     if inputs.keeps_alive:
         Keeping(step.folder).begin(["keep-alive", str(step.folder), runner_pid])
-    kept = ", and is kept from idling" if inputs.keeps_alive else ""
-    say(f"the session is up{kept}: {session.url}")
+    kept = ", and is kept active" if inputs.keeps_alive else ""
+    print_message(f"the session is up{kept}: {session.url}")
     return 0
 
 
-def _leave_with_the_step(interrupts: Interrupts) -> None:
-    """Take the end of the input for a wish to leave: it ends when the job is cancelled or the step's process killed."""
+def _interrupt_at_end_of_stdin(interrupts: Interrupts) -> None:
+    """Interrupt when stdin ends: it does when the job is cancelled or the process of the step is killed."""
 
-    def listen() -> None:
+    def wait_for_end() -> None:
         while os.read(0, 1024):
             pass
         if interrupts.requested is None:
             interrupts.requested_at = time.monotonic()
             interrupts.requested = signal.SIGINT
 
-    threading.Thread(target=listen, name="clinder-step", daemon=True).start()
+    threading.Thread(target=wait_for_end, name="clinder-step", daemon=True).start()
 
 
 def _launch(step: Step, inputs: Inputs, interrupts: Interrupts) -> Session:
-    """Bring the session up; the log of the step, the kept log and the summary tell of it."""
-    shown, log = ActionsProgress(), LaunchLog(step.state.logs)
+    """Bring up the session; write the log of the step, the launch log and the summary."""
+    display, log = ActionsProgress(), LaunchLog(step.state.logs)
 
     def on_event(item: Event | Progress) -> None:
-        shown(item)
+        display(item)
         log(item)
 
     session, failure, why = None, None, ""
     try:
         config, source = configure(inputs, step.state_dir)
-        why = _say_what_was_chosen(config, source)
+        why = _print_selection(config, source)
         session = up(config, RunContext(on_event, interrupts, build_token=inputs.build_token)).session
     except ClinderError as error:
         failure = error
         raise
     finally:
-        shown.close()
+        display.close()
         log.close(outcome="succeeded" if session else failure.kind if failure else "failed")
         if inputs.has_summary and (session or failure):
             _summarize(step, why, session, failure)
@@ -171,7 +180,7 @@ def _launch(step: Step, inputs: Inputs, interrupts: Interrupts) -> Session:
 
 
 def _summarize(step: Step, why: str, session: Session | None, failure: ClinderError | None) -> None:
-    """Write the summary; where that cannot be, the step is as good or bad as without it."""
+    """Write the summary; a failure to do so is a warning."""
     try:
         launch = next(iter(past_launches(step.state.logs)), None)
         add_summary(summarize(Report(why, launch, session, failure)))
@@ -180,22 +189,24 @@ def _summarize(step: Step, why: str, session: Session | None, failure: ClinderEr
         annotate("warning", "clinder", because("the summary of the run cannot be written", reason))
 
 
-def _say_what_was_chosen(config: Config, source: Source | None) -> str:
-    """Say which repository and ref are launched, and why just those."""
+def _print_selection(config: Config, source: Source | None) -> str:
+    """Print the repository and ref to launch, and return why they were selected."""
     if source is None:
         why = f"{config.describe('repo')}, {config.describe('ref') if config.settings.ref else 'no ref: HEAD'}"
     elif config.sources["ref"] == "the event":
         why = f"{source}"
     else:
         why = f"{source.repo}, {source.why}; {config.describe('ref')}"
-    say(f"{config.spec()}: {why}")
+    print_message(f"{config.spec()}: {why}")
     limits = config.timeouts
-    say(f"at most {format_duration(limits.build)} until the image is there, then {format_duration(limits.launch)}")
+    print_message(
+        f"timeouts: {format_duration(limits.build)} for the build, then {format_duration(limits.launch)} for the launch"
+    )
     if source and source.is_private:
         annotate(
             "warning",
             "clinder: a private repository",
-            f"{source.repo} is private: a hub can clone it only if those who run it gave it the right to.",
+            f"{source.repo} is private: a hub can only clone it if its operators gave it access.",
         )
     for warning in config.warnings:
         annotate("warning", "clinder", warning)
@@ -203,44 +214,44 @@ def _say_what_was_chosen(config: Config, source: Source | None) -> str:
 
 
 def _down(step: Step) -> int:
-    """Stop the session and say what was done; what goes wrong here is a warning, for the job has done its work.
+    """Stop the session; a failure is a warning, since the job has done its work.
 
-    The folder with the session's token is removed however that ends, unless a launch under way still needs it.
+    The folder with the session's token is removed in any case, unless a launch in progress still needs it.
     """
     is_needed = False
-    shown = ActionsProgress()
+    display = ActionsProgress()
     try:
         if reason := Keeping(step.folder).end():
-            say(because("keeping the session from idling ended", reason))
+            print_message(because("keeping the session active ended", reason))
         config = configure_to_stop(step.state_dir)
         for warning in config.warnings:
-            say(f"warning: {warning}")
-        # A launch that was cancelled is heard out, so that its server can be stopped: wait for that.
+            print_message(f"warning: {warning}")
+        # A cancelled launch is followed to its end, so that its server can be stopped: wait for that.
         patience_s = 2 * config.timeouts.stop.total_seconds() + _MORE_PATIENCE_S
-        result = down(config, RunContext(shown, lock_timeout_s=patience_s))
-        say(f"{result.action.value}{f': {result.session.url}' if result.session else ''}")
+        result = down(config, RunContext(display, lock_timeout_s=patience_s))
+        print_message(f"{result.action.value}{f': {result.session.url}' if result.session else ''}")
     except ClinderError as error:
         _annotate("warning", "clinder: the session may be left running", error)
         is_needed = isinstance(error, LockedError)
     finally:
-        shown.close()
+        display.close()
         if is_needed:
-            say(f"{step.folder}, where its token will be, is kept for the launch that is under way")
+            print_message(f"{step.folder} is not removed: a launch in progress needs it")
         else:
             _remove(step.folder)
     return 0
 
 
 def _remove(folder: Path) -> None:
-    """Remove the folder with the session's token, or say why not."""
+    """Remove the folder with the session's token; show a warning if that fails."""
     shutil.rmtree(folder, ignore_errors=True)
     try:
         shutil.rmtree(folder)
     except FileNotFoundError:
         return
     except OSError as error:
-        message = f"{show_path(folder)}, in which the session's token is, cannot be removed: {error.strerror}"
-        annotate("warning", "clinder: a token is left behind", message)
+        message = f"{show_path(folder)}, which contains the session's token, cannot be removed: {error.strerror}"
+        annotate("warning", "clinder: the token was not removed", message)
 
 
 def _keep_alive(step: Step, runner_pid: int) -> int:

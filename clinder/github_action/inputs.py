@@ -1,4 +1,4 @@
-"""The inputs of the GitHub Action, as the runner hands them over: `INPUT_*` in the environment."""
+"""The inputs of the GitHub Action, which the runner passes as `INPUT_*` environment variables."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ SETTINGS = {
     "retry-attempts": "retry.attempts",
     "warm": "session.warm",
 }
-"""By input, the setting that it gives; the other inputs say what the action itself does."""
+"""The setting for each input; the other inputs configure the action itself."""
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a workflow says under `with:`.
+    """The inputs under `with:` in a workflow.
 
     Attributes:
-        settings: by dotted key, the settings that are given.
-        build_token: for hubs that ask for one; the input, else `CLINDER_BUILD_TOKEN`.
-        config_file: the `clinder.toml` that is named, if one is.
-        folder: where `clinder.toml` is looked for, from there upwards.
-        keeps_alive: whether the session is kept from idling until the job ends.
-        keep_alive_for: for how long at most.
-        has_summary: whether the run's page tells of the launch.
+        settings: the given settings, by dotted key.
+        build_token: the token for hubs that require one; from the input, else from `CLINDER_BUILD_TOKEN`.
+        config_file: the `clinder.toml` named by an input, if any.
+        folder: the folder where the search for the nearest `clinder.toml` starts.
+        keeps_alive: whether the session is kept active until the job ends.
+        keep_alive_for: the longest time for which it is kept active.
+        has_summary: whether to write a summary on the page of the run.
     """
 
     settings: Mapping[str, str]
@@ -67,7 +67,7 @@ def read_inputs(environment: Mapping[str, str] | None = None) -> Inputs:
     """Read the inputs.
 
     Raises:
-        UsageError: one of them makes no sense; it says which.
+        UsageError: an input is invalid; the message names it.
     """
     environment = os.environ if environment is None else environment
 
@@ -100,14 +100,14 @@ def _duration(name: str, given: str, *, default: timedelta) -> timedelta:
 
 
 def find_file(inputs: Inputs) -> Path | None:
-    """Say which `clinder.toml` counts: the one that is named, else the nearest from the inputs' folder upwards.
+    """Get the path of `clinder.toml`: the one named by an input, else the nearest from the inputs' folder upwards.
 
     Raises:
-        UsageError: that folder is not there.
-        ConfigFileError: the file is not there, or belongs to another user.
+        UsageError: that folder does not exist.
+        ConfigFileError: the file does not exist, or belongs to another user.
     """
-    if not os.path.isdir(inputs.folder):  # noqa: PTH112  # Path's raises where it may not look
-        hint = "Look at the input working-directory; is the repository checked out?"
+    if not os.path.isdir(inputs.folder):  # noqa: PTH112  # Path's raises without permission
+        hint = "Check the input working-directory, and that the repository is checked out."
         raise UsageError(f"there is no folder {show_path(inputs.folder)}", hint=hint)
     if inputs.config_file:
         return places.named_file(inputs.config_file, "the input config")
@@ -115,14 +115,14 @@ def find_file(inputs: Inputs) -> Path | None:
 
 
 def configure(inputs: Inputs, state_dir: Path) -> tuple[Config, Source | None]:
-    """Bring inputs, environment and `clinder.toml` together; where they name no repository, the event does.
+    """Combine inputs, environment and `clinder.toml`; if none sets a repository, use that of the event.
 
     Returns:
-        What is declared; and what was taken from the event, if anything was.
+        The settings, and the source from the event if it was used.
 
     Raises:
         ConfigError: with every error.
-        UsageError: neither is a repository declared nor does the event tell of one, or the hub is no hub for CI.
+        UsageError: no repository is declared and the event names none; or the hub is the embedded one.
     """
     config, source = _load(inputs, state_dir, {}), None
     if config.link is None:
@@ -131,17 +131,17 @@ def configure(inputs: Inputs, state_dir: Path) -> tuple[Config, Source | None]:
         config = _load(inputs, state_dir, from_event)
     if LOCAL_HUB in config.hubs:
         raise UsageError(
-            f"{config.describe('hub')}: the embedded hub runs what it builds on the runner itself, beside its secrets, "
-            "so the action does without it",
-            hint="Name a hub with the input hub-url; or run `clinder up` with clinder[local] in a step of your own.",
+            f"{config.describe('hub')}: the embedded hub runs its builds on the runner itself, next to its secrets, "
+            "so the action does not support it",
+            hint="Set a hub with the input hub-url, or run `clinder up` with clinder[local] in your own step.",
         )
     return config, source
 
 
 def configure_to_stop(state_dir: Path) -> Config:
-    """Bring inputs, environment and `clinder.toml` together once more; whatever is wrong with them now is ignored.
+    """Combine inputs, environment and `clinder.toml`, ignoring invalid ones.
 
-    For the end of a job, which may have changed or removed anything: the session is recorded, and must be stopped.
+    Used at the end of a job, which may have changed or removed anything: the recorded session must still be stopped.
     """
     try:
         inputs = read_inputs()

@@ -1,7 +1,7 @@
-"""Keeping a session from idling between the steps of a job, by a process of its own that ends with the job.
+"""A background process that keeps a session active between the steps of a job, and ends with the job.
 
-The process lives as long as its mark, a file beside the state: who stops the session takes the mark away first. It
-ends as well when the session or the runner is gone, and when its time is over.
+The process runs as long as its mark, a file beside the state, exists; the mark is removed before the session is
+stopped. It also ends when the session or the runner is gone, and when `keep-alive-for` has elapsed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from clinder.config.settings import Timeouts
     from clinder.model.session import Session
 
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _PACE = Pace(outage_s=600.0)
 _ENDING_S = 5.0
 _REASON_BYTES = 64 * 1024
@@ -35,11 +35,11 @@ _TOKENS = (*OWN_VARIABLES, "INPUT_BUILD-TOKEN")
 
 
 class Keeping:
-    """The process that keeps a session alive, as those see it who share its folder.
+    """The process that keeps a session active; it is controlled through files in the folder of the step.
 
     Attributes:
-        mark: the file that says that the process shall live.
-        log: where the process says why it ended.
+        mark: the file whose removal ends the process.
+        log: the file to which the process writes why it ended.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,16 +47,16 @@ class Keeping:
         self.log = folder / "keep-alive.log"
 
     def begin(self, arguments: list[str]) -> None:
-        """Start the process, away from this one: it outlives the step.
+        """Start the process, detached from this one so that it outlives the step.
 
         Args:
-            arguments: what this program is given to do it.
+            arguments: the arguments with which this program runs `keep`.
         """
         self.mark.touch()
-        away: dict[str, Any] = (
+        detached: dict[str, Any] = (
             {"creationflags": 0x00000008 | 0x00000200} if os.name == "nt" else {"start_new_session": True}
         )
-        # This interpreter, started as it was started now, with other arguments.
+        # This interpreter with the same options, but other arguments.
         started_with = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv[1:])]
         variables = inherit("program", "network", "action")
         subprocess.Popen(
@@ -66,17 +66,17 @@ class Keeping:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            **away,
+            **detached,
         )
 
     def end(self) -> str | None:
-        """Have the process end, and say why it did; `None` where there was none, or it says nothing."""
+        """End the process, and return why it ended; `None` if there was none, or no reason is known."""
         if not self.mark.exists() and not self.log.exists():
             return None
         self.mark.unlink(missing_ok=True)
         until = time.monotonic() + _ENDING_S
         while not self.log.exists() and time.monotonic() < until:
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         with contextlib.suppress(OSError):
             return clean_value(read_regular(self.log, max_bytes=_REASON_BYTES).decode(errors="replace"))
         return None
@@ -84,10 +84,10 @@ class Keeping:
     def keep(
         self, session: Session, *, timeouts: Timeouts, limit: timedelta, runner_pid: int, pace: Pace = _PACE
     ) -> str:
-        """Be that process; returns why it ends."""
+        """Keep the session active until something ends that, and return the reason."""
         with Watch(session, timeouts=timeouts, keeps_alive=True, pace=pace) as watch:
             reason = self._until_over(watch, time.monotonic() + limit.total_seconds(), runner_pid)
-        with contextlib.suppress(OSError):  # the folder may be gone: then nobody asks
+        with contextlib.suppress(OSError):  # the folder may be gone, and with it every reader
             write_private(self.log, reason)
         return reason
 
@@ -96,15 +96,15 @@ class Keeping:
             if watch.loss:
                 return because("the session was lost", watch.loss.reason)
             if time.monotonic() >= deadline:
-                return "its time was over (input keep-alive-for)"
+                return "keep-alive-for elapsed"
             if runner_pid > 1 and not _is_alive(runner_pid):
                 return "the runner is gone"
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         return "the job is over"
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether there is such a process, whoever it belongs to."""
+    """Whether a process with this id exists, of any user."""
     if sys.platform == "win32":
         import ctypes  # only Windows needs it
 

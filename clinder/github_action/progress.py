@@ -1,4 +1,4 @@
-"""Progress in the log of a GitHub Actions job: one group for each phase, in which no line can be a command."""
+"""Progress in the log of a GitHub Actions job: one group for each phase, with command processing stopped."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class ActionsProgress:
-    """A listener that prints a hub's words in groups, and clinder's own between them.
+    """A listener that prints the hub's log in groups, and clinder's messages between them.
 
-    A token is masked as soon as it is heard of, before anything else is printed.
+    A token is masked as soon as it is received, before anything else is printed.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class ActionsProgress:
             self._lines.begin()
 
     def _print_phase(self, phase: str, lines: str) -> None:
-        """Print lines into the group of their phase."""
+        """Print lines in the group of their phase."""
         text = stopped(lines)
         if self._group != phase:
             text = f"{'::endgroup::' + chr(10) if self._group else ''}::group::{escape_data(phase)}\n{text}"
@@ -55,7 +55,7 @@ class ActionsProgress:
         write(text)
 
     def close(self) -> None:
-        """Write what still waits, and end the group."""
+        """Print the buffered lines, and end the group."""
         self._lines.flush()
         if self._group:
             self._group = ""
@@ -65,6 +65,6 @@ class ActionsProgress:
 def _mask(token: object) -> None:
     try:
         secret = check_token(token)
-    except ValueError:  # no session will come of it
+    except ValueError:  # an invalid token: the launch fails
         return
     mask(secret)

@@ -1,4 +1,4 @@
-"""The summary on the page of a run: what was launched where, the timeline as a picture, the log's end if it failed."""
+"""The summary on the page of a run: the launch, its timeline as a chart, and after a failure the end of its log."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _NOT_IN_CHART = re.compile(r"[^\w ./()-]+")
 
 @dataclass(frozen=True)
 class Report:
-    """What the summary tells.
+    """The content of the summary.
 
     Attributes:
-        why: where repository and ref come from, if it was not clear.
-        launch: the launch, as its log has it; `None` where none was begun.
-        session: what came of it.
-        error: why nothing came of it.
+        why: the origin of repository and ref, if known.
+        launch: the launch, as recorded in its log; `None` if there was none.
+        session: the session, if the launch succeeded.
+        error: the error, if it failed.
     """
 
     why: str = ""
@@ -46,11 +46,11 @@ class Report:
 
 
 def summarize(report: Report) -> str:
-    """Write the summary in GitHub's Markdown; nothing that a hub says can be anything but text in it."""
+    """Write the summary in GitHub's Markdown; text from a hub is escaped."""
     parts = [_title(report), _table(_facts(report))]
     if report.error:
-        words = "\n\n".join(part for part in (report.error.message, report.error.hint) if part)
-        parts.append(_fenced(bounded(words, _MOST_OF_AN_ERROR)))
+        text = "\n\n".join(part for part in (report.error.message, report.error.hint) if part)
+        parts.append(_fenced(bounded(text, _MOST_OF_AN_ERROR)))
     if report.launch and report.launch.phases:
         parts.append(_chart(report.launch.phases, has_failed=report.error is not None))
     if report.error and report.launch:
@@ -81,8 +81,8 @@ def _facts(report: Report) -> list[tuple[str, str]]:
             page = spec.commit_url(session.resolved_ref) or session.ref_url
             facts.append(("commit", _link(session.resolved_ref[:_SHORT], page)))
         elif hub:
-            facts.append(("try by hand", _link(f"{hub}/v2/{spec}", f"{hub}/v2/{spec.build_path}")))
-    facts.append(("chosen", _text(report.why)))
+            facts.append(("launch by hand", _link(f"{hub}/v2/{spec}", f"{hub}/v2/{spec.build_path}")))
+    facts.append(("selected", _text(report.why)))
     if session:
         facts.append(("image", _code(session.image)))
     return facts
@@ -94,7 +94,7 @@ def _table(facts: Sequence[tuple[str, str]]) -> str:
 
 
 def _text(text: str) -> str:
-    """Write text so that Markdown and HTML see nothing in it."""
+    """Escape text for Markdown and HTML."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&:-])", lambda found: f"&#{ord(found[0])};", clean_value(text))
 
 
@@ -103,19 +103,19 @@ def _code(text: str) -> str:
 
 
 def _link(text: str, url: str) -> str:
-    """Make a link, if the URL is a plain one; else the text alone."""
+    """Make a link if the URL has no special characters; otherwise only the text."""
     return f"[{_text(text)}]({url})" if text and _PLAIN_URL.fullmatch(url) else _code(text)
 
 
 def _fenced(text: str, language: str = "text") -> str:
-    """Fence text in; the fence is longer than any in the text."""
+    """Put text into a fenced code block; the fence is longer than any in the text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{clean(text).rstrip(chr(10))}\n{fence}"
 
 
 def _chart(phases: Sequence[tuple[str, float]], *, has_failed: bool) -> str:
-    """Draw the phases one after another, on an axis in seconds."""
+    """Draw the phases as a Gantt chart in seconds."""
     lines = ["gantt", "  dateFormat x", "  axisFormat %s s", "  section launch"]
     began_ms = 0
     for number, (phase, seconds) in enumerate(phases, 1):
@@ -134,4 +134,4 @@ def _log_end(launch: PastLaunch) -> str:
         return ""
     last = [line[:_MOST_OF_A_LINE] for line in lines[-_LOG_LINES:]]
     many = f"the last {len(last)} of {len(lines)} lines" if len(lines) > len(last) else f"{len(lines)} lines"
-    return f"<details><summary>The launch's log: {many}</summary>\n\n{_fenced(chr(10).join(last))}\n\n</details>"
+    return f"<details><summary>Launch log: {many}</summary>\n\n{_fenced(chr(10).join(last))}\n\n</details>"

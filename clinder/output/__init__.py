@@ -1,1 +1,1 @@
-"""Everything that is shown or kept for people: progress, text, JSON, logs."""
+"""Output: progress, text, JSON and logs."""

@@ -1,7 +1,7 @@
-"""Cleaning of what hubs say, before it reaches a terminal, a log or a CI runner.
+"""Clean untrusted text before it reaches a terminal, a log or a CI runner.
 
-A hub is not trusted: its words must not move the cursor, set the title, write the clipboard, forge a line, reverse
-the reading order, nor speak to a CI runner. (rich markup needs no cleaning: it is never interpreted, see `live`.)
+A hub is not trusted: its text must not move the cursor, set the title, write to the clipboard, forge a line, reverse
+the reading order or give commands to a CI runner. (rich markup needs no cleaning: it is never interpreted, see `live`.)
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from clinder.model.wording import bounded
 
 MOST_OF_A_VALUE = 1000
-"""How many characters of a name, a ref or a reason are shown: more than any that is meant to be read."""
+"""The longest name, ref or reason that is shown, in characters: longer than any that is meant to be read."""
 MOST_OF_A_MESSAGE = 20_000
-"""How many characters of a message are shown; it may hold the end of a build's log, or every error in a file."""
+"""The longest message that is shown, in characters: it may contain the end of a build log, or every error in a file."""
 _ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # OSC: titles, clipboard, links
     r"|\x1b[PX^_][^\x1b\n]*(?:\x1b\\)?"  # DCS, SOS, PM, APC
@@ -27,12 +27,12 @@ _RUNNER_COMMAND = re.compile(r"##(?=\w*\[)|^[^\S\n]*:(?=:)", re.MULTILINE)
 
 
 def clean(text: str) -> str:
-    r"""Make untrusted text harmless: lines of printable characters, `\n` between them.
+    r"""Clean untrusted text: return lines of printable characters, separated by `\n`.
 
-    A carriage return overwrites what stands before it in its line, as on a terminal; `##[` and `##vso[` (which CI
-    runners take for commands anywhere in a line) and `::` (at the start of a line, white space aside) get a space.
+    A carriage return overwrites what precedes it in its line, as on a terminal. A space is inserted into `##[` and
+    `##vso[`, which CI runners read as commands anywhere in a line, and into `::` at the start of a line.
     """
-    # A build log is long and mostly plain: what one look at the whole text can rule out is not searched for.
+    # A build log is long and mostly plain, so a cheap test of the whole text decides which searches are needed.
     if not text.isascii() or text.encode().translate(None, _PLAIN):
         text = _without_controls(text)
     if "##" in text or "::" in text:
@@ -63,21 +63,21 @@ def _overwrite(line: str) -> str:
 
 
 def clean_line(text: str) -> str:
-    """Make untrusted text harmless and a single line."""
+    """Clean untrusted text and join it into a single line."""
     return " ".join(clean(text).split("\n")).strip()
 
 
 def clean_value(text: str, most: int = MOST_OF_A_VALUE) -> str:
-    """Make untrusted text harmless, a single line, and at most so many characters."""
-    line = clean_line(text[: 4 * most])  # so that no more is cleaned than can be shown
+    """Clean untrusted text, join it into a single line, and cut it to at most `most` characters."""
+    line = clean_line(text[: 4 * most])  # cleaning more than can be shown is wasted time
     return line if len(line) <= most and len(text) <= 4 * most else f"{line[: most - 1]}…"
 
 
 def clean_message(text: str) -> str:
-    """Make an untrusted message harmless, and at most about `MOST_OF_A_MESSAGE` characters long."""
+    """Clean an untrusted message, and cut it to about `MOST_OF_A_MESSAGE` characters."""
     return clean(bounded(text, MOST_OF_A_MESSAGE))
 
 
 def is_passing(message: str) -> bool:
-    """Whether a message is progress that the next one overwrites (it ends in a carriage return)."""
+    """Whether the next message overwrites this one (it ends in a carriage return)."""
     return message.endswith("\r")

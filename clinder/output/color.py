@@ -1,4 +1,4 @@
-"""Whether and how to colour the few words that clinder colours itself; the live view has rich for that."""
+"""Color for the few words outside the live view, which uses rich."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _CODES = {"red": "31", "yellow": "33", "dim": "2"}
 
 
 def uses_color(stream: TextIO) -> bool:
-    """Say whether a stream takes colour: `NO_COLOR` forbids it, `FORCE_COLOR` demands it, else a terminal does."""
+    """Whether to color text on a stream: never with `NO_COLOR`, always with `FORCE_COLOR`, otherwise on a terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -18,5 +18,5 @@ def uses_color(stream: TextIO) -> bool:
 
 
 def colored(text: str, color: str, stream: TextIO) -> str:
-    """Colour text for a stream, if it takes colour."""
+    """Color text if its stream supports color."""
     return f"\x1b[{_CODES[color]}m{text}\x1b[0m" if uses_color(stream) else text

@@ -1,4 +1,4 @@
-"""Build the JSON document of each command, as declared in `clinder.output.formats`."""
+"""Build the JSON document of each command, as defined in `clinder.output.formats`."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 
 _LONGEST_TEXT = 4096
-"""How many characters of a text there are at most in JSON: more than of any ref, image or URL."""
+"""The longest string in JSON, in characters: longer than any ref, image or URL."""
 
 
 def session_document(session: Session, *, with_token: bool) -> SessionDocument:
-    """Describe a session; without `with_token` neither `token` nor `uri` are there."""
+    """Describe a session; `token` and `uri` are only included with `with_token`."""
     secrets: SessionSecrets = {"token": session.token, "uri": session.uri} if with_token else {}
     return {
         "url": session.url,
@@ -58,7 +58,7 @@ def session_document(session: Session, *, with_token: bool) -> SessionDocument:
 
 
 def _text(value: str) -> str:
-    """Clean and bound a text from a record, which a checkout may have brought."""
+    """Clean and bound a string from a record, which may be part of an untrusted checkout."""
     return clean_value(value, _LONGEST_TEXT)
 
 
@@ -67,17 +67,17 @@ def _stamp(moment: datetime | None) -> str | None:
 
 
 def up_document(result: UpResult) -> LaunchedDocument:
-    """Describe what `up` did."""
+    """Describe the result of `up`."""
     return {"action": result.action.value, **session_document(result.session, with_token=True)}
 
 
 def start_document(session: Session) -> LaunchedDocument:
-    """Describe what `start` did."""
+    """Describe the result of `start`."""
     return {"action": "launched", **session_document(session, with_token=True)}
 
 
 def down_document(result: DownResult) -> StoppedDocument:
-    """Describe what `down` or `stop` did."""
+    """Describe the result of `down` or `stop`."""
     return {"action": result.action.value, "url": result.session.url if result.session else None}
 
 
@@ -91,7 +91,7 @@ def plan_document(plan: Plan) -> PlanDocument:
 
 
 def status_document(result: StatusResult, *, with_token: bool) -> StatusDocument:
-    """Describe the recorded session, looked at live; without one its keys are null."""
+    """Describe the recorded session and its observed state; without a session, its keys are null."""
     seen = result.seen
     session = session_document(result.session, with_token=with_token) if result.session else _NO_SESSION
     return {
@@ -150,7 +150,7 @@ def _pending(pending: Pending) -> PendingDocument:
 
 
 def state_document(state: State, *, with_token: bool) -> StateDocument:
-    """Describe the state as it is recorded."""
+    """Describe the recorded state."""
     return {
         "version": state.version,
         "serial": state.serial,
@@ -162,7 +162,7 @@ def state_document(state: State, *, with_token: bool) -> StateDocument:
 
 
 def launch_document(launch: PastLaunch, medians: Mapping[str, float], log: str) -> PastLaunchDocument:
-    """Describe a past launch, with its log."""
+    """Describe a past launch and include its log."""
     return {
         "name": launch.name,
         "path": str(launch.path),

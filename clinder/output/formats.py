@@ -1,13 +1,13 @@
-"""The form of every JSON document: its keys and their types. The JSON schema of the documentation is made from it.
+"""The keys and types of every JSON document; the JSON schema in the documentation is generated from them.
 
-(Its annotations are evaluated, since which keys may be absent is read from them.)
+(No `from __future__ import annotations`: the generator evaluates the annotations to find the optional keys.)
 """
 
 from typing import Any, Literal, NotRequired, TypedDict
 
 
 class PhaseSeconds(TypedDict):
-    """How long a phase of a launch took."""
+    """The duration of a phase of a launch."""
 
     phase: str
     seconds: float
@@ -21,7 +21,7 @@ class SessionSecrets(TypedDict, total=False):
 
 
 class SessionDocument(TypedDict):
-    """A session; `token` and `uri` are secrets, and there only where they were asked for."""
+    """A session; `token` and `uri` are secrets and only present on request."""
 
     url: str
     token: NotRequired[str]
@@ -39,27 +39,27 @@ class SessionDocument(TypedDict):
 
 
 class LaunchedDocument(SessionDocument):
-    """What `up` and `start` did, and the session that runs now."""
+    """The result of `up` and `start`, and the session that is now running."""
 
     action: Literal["launched", "kept", "replaced"]
 
 
 class StoppedDocument(TypedDict):
-    """What `down` and `stop` did."""
+    """The result of `down` and `stop`."""
 
     action: Literal["stopped", "already gone", "nothing to stop"]
     url: str | None
 
 
 class StepDocument(TypedDict):
-    """One step of a plan, and why it is in it."""
+    """One step of a plan, and its cause."""
 
     action: Literal["launch", "stop", "keep", "forget"]
     cause: str
 
 
 class PlanDocument(TypedDict):
-    """What `up` would do."""
+    """The steps that `up` would take."""
 
     changes: bool
     steps: list[StepDocument]
@@ -67,7 +67,7 @@ class PlanDocument(TypedDict):
 
 
 class DriftDocument(TypedDict):
-    """One thing in which the running session is not as declared."""
+    """One difference between the declared and the running session."""
 
     key: str
     declared: str
@@ -75,7 +75,7 @@ class DriftDocument(TypedDict):
 
 
 class ProcessDocument(TypedDict):
-    """Who does something, since when."""
+    """The process that performs an operation, and when it began."""
 
     operation: str
     user: str
@@ -85,7 +85,7 @@ class ProcessDocument(TypedDict):
 
 
 class PendingDocument(TypedDict):
-    """A launch that is under way, or was cut off."""
+    """A launch that is in progress or was interrupted."""
 
     hub: str
     provider: str
@@ -95,14 +95,14 @@ class PendingDocument(TypedDict):
 
 
 class Leftovers(TypedDict):
-    """What else is recorded."""
+    """The other recorded sessions."""
 
     pending: PendingDocument | None
     retired: list[SessionDocument]
 
 
 class NoSessionDocument(TypedDict):
-    """The keys of a session where there is none."""
+    """The keys of a session when there is none."""
 
     url: None
     hub: None
@@ -118,7 +118,7 @@ class NoSessionDocument(TypedDict):
 
 
 class StatusDocument(Leftovers):
-    """The recorded session, looked at live; without one, its keys are null."""
+    """The recorded session and its observed state; without a session, its keys are null."""
 
     url: str | None
     token: NotRequired[str]
@@ -143,7 +143,7 @@ class StatusDocument(Leftovers):
 
 
 class StateDocument(Leftovers):
-    """What is recorded."""
+    """The recorded state."""
 
     version: int
     serial: int
@@ -153,13 +153,13 @@ class StateDocument(Leftovers):
 
 
 class PastPhase(PhaseSeconds):
-    """How long a phase took, and the median of earlier launches of the same repository."""
+    """The duration of a phase, and its median over earlier launches of the same repository."""
 
     median_seconds: float | None
 
 
 class PastLaunchDocument(TypedDict):
-    """A launch that is logged here."""
+    """A logged launch."""
 
     name: str
     path: str
@@ -173,7 +173,7 @@ class PastLaunchDocument(TypedDict):
 
 
 class RateLimitDocument(TypedDict):
-    """How many launches a hub allows; `reset_at` in seconds since 1970."""
+    """The launch rate limit of a hub; `reset_at` is in seconds since 1970."""
 
     remaining: int
     limit: int
@@ -181,7 +181,7 @@ class RateLimitDocument(TypedDict):
 
 
 class HubDocument(TypedDict):
-    """What a hub says of itself."""
+    """The report of a hub about itself."""
 
     hub: str
     is_binderhub: bool
@@ -194,7 +194,7 @@ class HubDocument(TypedDict):
 
 
 class ErrorDocument(TypedDict):
-    """Why a command failed, and what to do about it."""
+    """The reason why a command failed, and what to do about it."""
 
     kind: str
     message: str
@@ -202,7 +202,7 @@ class ErrorDocument(TypedDict):
 
 
 class FailureDocument(TypedDict):
-    """What a command that fails prints; a session that is there all the same stands beside the error."""
+    """The output of a command that fails; `session` is present if a session was launched despite the error."""
 
     error: ErrorDocument
     session: NotRequired[SessionDocument]
@@ -219,4 +219,4 @@ DOCUMENTS: dict[str, type] = {
     "state show": StateDocument,
     "logs": PastLaunchDocument,
 }
-"""By command, what `--json` prints where it succeeds, after `format_version`."""
+"""The document that `--json` prints after `format_version` when a command succeeds, by command."""

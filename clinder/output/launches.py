@@ -1,4 +1,4 @@
-"""Earlier launches, read back from the logs that were kept of them, and cleaned: a checkout can bring such files."""
+"""Past launches, read from their logs and cleaned: an untrusted checkout may contain such files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_PHASES = 20
 _PHASE_CHARACTERS = 20
 _LONGEST_PHASE_S = 365 * 24 * 3600.0
 _LONGEST_LIMIT_S = 24 * 3600.0
-"""How far ahead a hub's limit may be said to be lifted; BinderHub counts by the hour."""
+"""The latest plausible reset of a rate limit; BinderHub counts by the hour."""
 _MOST = 2**40
 _PIECE = 64 * 1024
 _LOG_BYTES = 32 * 1024 * 1024
@@ -37,15 +37,15 @@ _LOG_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PastLaunch:
-    """One launch, as its log has it; all texts are clean.
+    """One launch, as recorded in its log; all strings are clean.
 
     Attributes:
-        name: of the log, which begins with the time of the launch (UTC).
-        folder: that the log is in.
-        hub: that was asked last.
-        spec: the repository spec that was asked for; `None` where the facts beside the log cannot be read.
-        outcome: `succeeded`, the kind of the error, or empty while it is under way (or was killed).
-        phases: in order, each with its seconds.
+        name: the name of the log, which begins with the time of the launch (UTC).
+        folder: the folder of the log.
+        hub: the hub that was tried last.
+        spec: the requested repository spec; `None` if the JSON file beside the log cannot be read.
+        outcome: `succeeded`, or the kind of the error; empty if the launch is in progress or was killed.
+        phases: the phases in order, each with its duration in seconds.
     """
 
     name: str
@@ -57,17 +57,17 @@ class PastLaunch:
 
     @property
     def path(self) -> Path:
-        """Where the log is."""
+        """The path of the log."""
         return self.folder.path / f"{self.name}.log"
 
     @property
     def repository(self) -> tuple[str, str] | None:
-        """Provider and repository, without the ref: what launches are compared by."""
+        """Provider and repository, without the ref: launches of the same repository are compared."""
         return (self.spec.provider, self.spec.repo) if self.spec else None
 
 
 def past_launches(logs: PrivateFolder) -> list[PastLaunch]:
-    """Read which launches are logged in a folder, the newest first, and no more of them than are kept.
+    """Read the launches that are logged in a folder, newest first, at most `KEPT` of them.
 
     Raises:
         StateError: the folder cannot be read.
@@ -83,7 +83,7 @@ def past_launches(logs: PrivateFolder) -> list[PastLaunch]:
 
 
 def _unreadable(logs: PrivateFolder, path: Path, error: OSError) -> StateError:
-    hint = "Nothing depends on it: remove it, and the next `clinder up` keeps its log there."
+    hint = "Nothing depends on it: remove it, and the next `clinder up` writes its log there."
     is_folder = isinstance(error, UntrustedFolderError | NotADirectoryError)
     if is_folder and error.filename != str(logs.path):  # the state folder itself
         path, hint = error.filename, trust_hint(error) or f"Move {error.filename} away."
@@ -125,7 +125,7 @@ def _phases(listed: object) -> Iterator[tuple[str, float]]:
 
 
 def medians(launch: PastLaunch, earlier: list[PastLaunch]) -> dict[str, float]:
-    """For each phase, the median of its seconds in the earlier launches of the same repository that succeeded."""
+    """Get the median duration of each phase, in seconds, over earlier successful launches of the same repository."""
     alike = [
         dict(other.phases)
         for other in earlier
@@ -143,14 +143,14 @@ _AGAIN_BYTES = 16384
 
 
 class LogReader:
-    """Reads the log of a launch, cleaned, as far as it has been written; a context manager.
+    """A reader of the log of a launch, also while it is being written; a context manager.
 
     Args:
-        launch: whose log.
-        most_bytes: how much of the end of the log is read; all of it, if left out.
+        launch: the launch to read the log of.
+        most_bytes: read at most this much, from the end of the log; by default all of it.
 
     Raises:
-        StateError: on entering: the log cannot be read.
+        StateError: on entering, if the log cannot be read.
     """
 
     def __init__(self, launch: PastLaunch, *, most_bytes: int | None = None) -> None:
@@ -176,12 +176,12 @@ class LogReader:
         os.close(self._descriptor)
 
     def lines(self, *, is_all: bool) -> Iterator[str]:
-        """Read the lines that were added, several at once.
+        """Read the lines that were added, several at a time.
 
-        Only whole lines are given out, as what is cleaned in parts may be harmful when put together.
+        Only whole lines are returned: text that is cleaned in pieces may be harmful when joined.
 
         Args:
-            is_all: whether the log has ended, so that a last line without an end is one, too.
+            is_all: whether the log is complete, so that an unterminated last line is returned too.
         """
         if self._note:
             yield self._note
@@ -219,7 +219,7 @@ class LogReader:
         return piece
 
     def has_ended(self) -> bool:
-        """Whether the facts of the launch stand beside its log: they are written when it is over."""
+        """Whether the launch is over: then there is a JSON file beside its log."""
         try:
             with self._launch.folder.open() as folder:
                 return folder.has(f"{self._launch.name}.json")
@@ -228,17 +228,17 @@ class LogReader:
 
 
 def read_log(launch: PastLaunch) -> str:
-    """Read the log of a launch as far as it has been written, cleaned; of a very large one the end.
+    """Read the log of a launch as far as it has been written, cleaned; only the end of a very large one.
 
     Raises:
-        StateError: it cannot be read.
+        StateError: the log cannot be read.
     """
     with LogReader(launch, most_bytes=_LOG_BYTES) as log:
         return "".join(log.lines(is_all=True))
 
 
 def last_rate_limit(logs: PrivateFolder, hub: str) -> RateLimit | None:
-    """Find what a hub told at the last launch that is logged here, if its window is still open."""
+    """Get the rate limit that a hub reported at the last logged launch, unless it has been reset since."""
     try:
         with logs.open() as folder:
             return next(_rate_limit(folder, hub), None)

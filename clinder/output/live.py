@@ -1,6 +1,6 @@
-"""Progress on a terminal: one live view on stderr that folds into a short summary.
+"""Progress on a terminal: a live view on stderr that ends as a one-line summary.
 
-Whatever a hub says is put into `rich.text.Text` objects, cleaned: never into markup.
+Text from a hub is cleaned and put into `rich.text.Text` objects, never into markup.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _LOG_LINES = 8
 _FAILURE_LINES = 20
 _MOST_OF_A_LINE = 1000
 _REFRESHES_PER_S = 8
-_WORTH_TELLING_S = 0.1
+_SHORTEST_SHOWN_S = 0.1
 
 
 class _Screen:
-    """A stream that writes to another one until that fails: a terminal that is gone is no reason to lose a session.
+    """A stream that writes to another one until that fails: a closed terminal must not end the launch.
 
-    The view writes from a thread of its own, too, and rich lets every error through.
+    The view also writes from its own thread, and rich lets every error through.
     """
 
     def __init__(self, file: IO[str]) -> None:
@@ -48,21 +48,21 @@ class _Screen:
         self.is_gone = False
 
     def write(self, text: str) -> int:
-        """Write, if there is still somewhere to write to."""
+        """Write, ignoring that the terminal is gone."""
         try:
             return self._file.write(text)
         except OSError:
-            self._give_up()
+            self._detach()
         return len(text)
 
     def flush(self) -> None:
-        """Have written what was."""
+        """Flush, ignoring that the terminal is gone."""
         try:
             self._file.flush()
         except OSError:
-            self._give_up()
+            self._detach()
 
-    def _give_up(self) -> None:
+    def _detach(self) -> None:
         self.is_gone = True
         detach(cast("TextIO", self._file))
 
@@ -73,11 +73,11 @@ class _Screen:
 class LiveProgress:
     """A listener that shows phases, their times, pushed layers and the last lines of the log.
 
-    When its terminal goes, it ends for good; what it listens to goes on.
+    When its terminal is closed, it shows nothing more; the launch continues.
 
     Args:
-        verbose: also say what is of interest to few.
-        console: where it is shown; stderr if left out.
+        verbose: show more detail.
+        console: the console to show it on; stderr by default.
     """
 
     def __init__(self, *, verbose: bool = False, console: Console | None = None) -> None:
@@ -94,14 +94,14 @@ class LiveProgress:
         self._live: Live | None = None
 
     def __call__(self, item: Event | Progress) -> None:
-        """Take an item into the view."""
+        """Update the view with an item."""
         self._clock(item)
         if self._screen.is_gone:
-            self._fold()
+            self._end_view()
         elif isinstance(item, Event):
             self._event(item)
         elif isinstance(item, Attempt):
-            self._fold()
+            self._end_view()
             self._title = describe(item, verbose=self._verbose) or ""
             self._layers = {}
             self._log.clear()
@@ -131,10 +131,10 @@ class LiveProgress:
     def _view(self) -> RenderableType:
         phases = Table.grid(padding=(0, 2))
         for phase, seconds in self._clock.times().items():
-            is_present = phase == self._clock.phase
-            mark: RenderableType = self._spinner if is_present else Text("✓", style="green")
+            is_current = phase == self._clock.phase
+            mark: RenderableType = self._spinner if is_current else Text("✓", style="green")
             took = Text(format_duration(seconds), style="dim", justify="right")
-            phases.add_row(mark, Text(phase, style="bold" if is_present else ""), took, self._bar(phase))
+            phases.add_row(mark, Text(phase, style="bold" if is_current else ""), took, self._bar(phase))
         shown = list(self._log)[-_LOG_LINES:]
         log = [Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in shown]
         return Group(Text(self._title, style="bold"), phases, *log)
@@ -146,22 +146,22 @@ class LiveProgress:
         done = sum(layer.current for layer in self._layers.values())
         return ProgressBar(total=total, completed=done, width=30)
 
-    def _fold(self) -> None:
+    def _end_view(self) -> None:
         if self._live:
             self._live.stop()
             self._live = None
 
     def close(self, *, succeeded: bool) -> None:
-        """Fold the view: one line with the phases' times, or after a failure the end of the log."""
+        """End the view with one line of phase times, and after a failure with the end of the log before it."""
         if self._live is None:
             return
-        self._fold()
+        self._end_view()
         if not succeeded:
             for line in self._log:
                 self._console.print(Text(f"  {line}", style="dim"))
         times = [
             f"{phase} {format_duration(seconds)}"
             for phase, seconds in self._clock.times().items()
-            if seconds >= _WORTH_TELLING_S
+            if seconds >= _SHORTEST_SHOWN_S
         ]
         self._console.print(Text(f"{self._title}: {', '.join(times)}", style="dim"), soft_wrap=True)

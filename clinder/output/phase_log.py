@@ -1,4 +1,4 @@
-"""A hub's words as lines, gathered phase by phase: what plain progress and the log of a CI job have in common."""
+"""The lines of a hub's log, collected by phase; used by plain progress and by the log of a CI job."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from clinder.output.clean import clean, is_passing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MOST_GATHERED = 512
+_MOST_BUFFERED = 512
 
 
 class PhaseLines:
-    """Gathers clean lines, and hands on those of a phase when the hub pauses, goes on to the next, or says much.
+    """A buffer of clean lines that is written when the hub pauses, enters the next phase, or has sent many lines.
 
-    So a chatty build costs few writes.
+    So a verbose build takes few writes.
 
     Args:
-        write: takes a phase, and one or more lines of it.
-        verbose: also gather progress that the next line overwrites.
+        write: called with a phase and one or more of its lines.
+        verbose: include progress that the next line overwrites.
     """
 
     def __init__(self, write: Callable[[str, str], None], *, verbose: bool = False) -> None:
@@ -31,12 +31,12 @@ class PhaseLines:
         self._lines: list[str] = []
 
     def begin(self) -> None:
-        """Begin another launch."""
+        """Start another launch."""
         self.flush()
         self._phase, self._layers = Phase.WAITING.value, (0, 0)
 
     def add(self, event: Event) -> None:
-        """Take an event in; one without a phase belongs to the phase before."""
+        """Add an event; one without a phase belongs to the current phase."""
         phase = event.phase
         if phase and phase is not Phase.UNKNOWN and phase.value != self._phase:
             self.flush()
@@ -44,23 +44,23 @@ class PhaseLines:
         if event.progress:
             self._count_layers(event)
         elif event.message and (self._verbose or not is_passing(event.message)):
-            self._gather(clean(event.message).rstrip("\n"))
+            self._buffer(clean(event.message).rstrip("\n"))
 
     def _count_layers(self, event: Event) -> None:
-        """Tell of pushed layers when another one is done: the bytes between are for a terminal."""
+        """Add a line when another layer is done; the bytes in between are only shown on a terminal."""
         done = sum(layer.current >= layer.total for layer in event.progress.values())
         if (done, len(event.progress)) != self._layers:
             self._layers = (done, len(event.progress))
-            self._gather(f"{done} of {len(event.progress)} layers pushed")
+            self._buffer(f"{done} of {len(event.progress)} layers pushed")
 
-    def _gather(self, text: str) -> None:
+    def _buffer(self, text: str) -> None:
         if text:
             self._lines.append(text)
-        if len(self._lines) >= _MOST_GATHERED:
+        if len(self._lines) >= _MOST_BUFFERED:
             self.flush()
 
     def flush(self) -> None:
-        """Hand on the lines that wait."""
+        """Write the buffered lines."""
         if self._lines:
             text = "\n".join(self._lines)
             self._lines.clear()

@@ -1,4 +1,4 @@
-"""Progress in plain lines on stderr, for where there is no terminal: a CI log, a file, a pipe."""
+"""Progress as plain lines on stderr, when it is not a terminal: a CI log, a file, a pipe."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 
 
 class PlainProgress:
-    """A listener that prints a line for everything that happens, in order, each with the phase that it belongs to.
+    """A listener that prints every event as a line, prefixed with its phase.
 
-    The phase before each of them also keeps a hub's words from standing at the beginning of a line, where a CI runner
-    looks for commands.
+    The prefix also keeps text from a hub away from the beginning of a line, where a CI runner looks for commands.
 
     Args:
-        verbose: also show progress that the next line overwrites, and what else is of interest to few.
+        verbose: show more detail, and progress that the next line overwrites.
     """
 
     def __init__(self, *, verbose: bool = False) -> None:
@@ -42,7 +41,7 @@ class PlainProgress:
             print_stderr(line)
 
     def close(self, *, succeeded: bool) -> None:
-        """Write what still waits."""
+        """Print the buffered lines."""
         self._lines.flush()
 
 
@@ -52,19 +51,19 @@ def _print_phase(phase: str, lines: str) -> None:
 
 
 def describe(item: Progress, *, verbose: bool) -> str | None:
-    """Put a notice into a line of words; `None` for one that is shown to nobody, or to the verbose alone."""
+    """Describe a progress item in one line; `None` if it is not shown, or only shown with `verbose`."""
     match item:
         case Attempt(hub=hub, spec=spec, number=number, total=total):
-            tries = f" (try {number} of {total})" if number > 1 else ""
-            return f"launching {clean_value(str(spec))} on {hub}{tries}"
+            attempts = f" (attempt {number} of {total})" if number > 1 else ""
+            return f"launching {clean_value(str(spec))} on {hub}{attempts}"
         case Retrying(reason=reason, hub=hub, delay_s=delay_s):
-            return f"failed: {_line(reason)}; trying again on {hub} in {format_duration(delay_s)}"
+            return f"failed: {_line(reason)}; retrying on {hub} in {format_duration(delay_s)}"
         case Verifying(kernel=None):
             return "checking that the server answers"
         case Verifying(kernel=kernel):
-            return "starting a kernel once" + ("" if kernel == "auto" else f" ({kernel})")
+            return "checking that a kernel starts" + ("" if kernel == "auto" else f" ({kernel})")
         case RateLimit(hub=hub, remaining=remaining, limit=limit) if verbose:
-            return f"{hub} allows {remaining} more launches (of {limit}) for now"
+            return f"rate limit of {hub}: {remaining} of {limit} launches remaining"
         case Message(text=text, warning=warning):
             return f"{colored('warning:', 'yellow', sys.stderr)} {_line(text)}" if warning else _line(text)
         case _:

@@ -1,4 +1,4 @@
-"""Which listener shows the progress: nothing, plain lines or the live view, and the log beside it."""
+"""Select how progress is display (quiet, plain or live) and write the log of the launch."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 
 class ProgressDisplay(Protocol):
-    """A listener that shows what it hears, until it is closed."""
+    """A listener that shows progress until it is closed."""
 
     def __call__(self, item: Event | Progress) -> None:
         """Show an item."""
 
     def close(self, *, succeeded: bool) -> None:
-        """Show what is left to show."""
+        """Show what is still buffered."""
 
 
 class QuietProgress:
-    """A listener that shows warnings alone."""
+    """A listener that only shows warnings."""
 
     def __call__(self, item: Event | Progress) -> None:
-        """Show a warning; keep quiet about all else."""
+        """Show a warning; ignore everything else."""
         if isinstance(item, Message) and item.warning:
             print_stderr(describe(item, verbose=False) or "")
 
     def close(self, *, succeeded: bool) -> None:
-        """Have nothing left to show."""
+        """Do nothing: nothing is buffered."""
 
 
 def shows_live() -> bool:
@@ -52,40 +52,40 @@ def shows_live() -> bool:
 
 @contextlib.contextmanager
 def progress(*, quiet: bool, verbose: bool, logs: PrivateFolder | None) -> Iterator[Listener]:
-    """Show progress while the block runs; after a failure say where the log is.
+    """Show progress while the block runs; after a failure, print the path of the log.
 
     Args:
-        quiet: show warnings alone.
-        verbose: show more.
-        logs: the folder in which the log is kept; `None` keeps none.
+        quiet: only show warnings.
+        verbose: show more detail.
+        logs: the folder for the log; `None` to write none.
     """
-    shown: ProgressDisplay
+    display: ProgressDisplay
     if quiet:
-        shown = QuietProgress()
+        display = QuietProgress()
     elif shows_live():
         from clinder.output.live import LiveProgress  # imports rich
 
-        shown = LiveProgress(verbose=verbose)
+        display = LiveProgress(verbose=verbose)
     else:
-        shown = PlainProgress(verbose=verbose)
+        display = PlainProgress(verbose=verbose)
     log = None
     if logs is not None:
         log = LaunchLog(logs)
 
-    def listen(item: Event | Progress) -> None:
-        shown(item)
+    def on_event(item: Event | Progress) -> None:
+        display(item)
         if log is not None:
             log(item)
 
     outcome = "failed"
     try:
-        yield listen
+        yield on_event
         outcome = "succeeded"
     except ClinderError as error:
         outcome = error.kind
         raise
     finally:
-        shown.close(succeeded=outcome == "succeeded")
+        display.close(succeeded=outcome == "succeeded")
         if log is not None:
             log.close(outcome=outcome)
             if log.problem:

@@ -1,4 +1,4 @@
-"""What a command comes back with, and the one place that prints it, as text or as JSON."""
+"""The result of a command, and its output as text or as JSON."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Result:
     """The result of a command.
 
     Attributes:
-        document: what `--json` prints; `format_version` is put before it.
-        text: what is printed on stdout without `--json`; nothing if empty.
-        messages: what is said on stderr, unless quiet.
-        exit_status: what the command ends with.
-        on_write_failure: undoes what was done, where the result is all that is left of it and cannot be written.
+        document: the output of `--json`, without `format_version`.
+        text: the output on stdout without `--json`; nothing if empty.
+        messages: messages for stderr, unless quiet.
+        exit_status: the exit status of the command.
+        on_write_failure: undoes the command if its result cannot be written and nothing else records it.
         on_printed: called once the result was written.
-        json_lines: whether the command prints several, so that the JSON of each is a line of its own.
+        json_lines: whether the command prints several results, each as one line of JSON.
     """
 
     document: Mapping[str, Any]
@@ -47,10 +47,10 @@ class Result:
 def show(result: Result, *, as_json: bool, quiet: bool = False) -> bool:
     """Print a result: its data on stdout, its messages on stderr.
 
-    That nobody reads on, as with `| head`, is no fault.
+    A reader that closes the pipe early, such as `| head`, is not an error.
 
     Returns:
-        whether anybody reads on, as far as is known.
+        False if the reader has closed the pipe.
 
     Raises:
         ClinderError: the result could not be written.
@@ -69,11 +69,12 @@ def show(result: Result, *, as_json: bool, quiet: bool = False) -> bool:
         if result.on_write_failure:
             result.on_write_failure()
             raise ClinderError(
-                f"the session could not be printed ({os_reason(error)}), so it was stopped", hint="Look at stdout."
+                f"the session could not be printed ({os_reason(error)}), so it was stopped",
+                hint="Check where stdout goes.",
             ) from error
         if not isinstance(error, BrokenPipeError):
             raise ClinderError(
-                f"the result could not be written: {os_reason(error)}", hint="Look at stdout."
+                f"the result could not be written: {os_reason(error)}", hint="Check where stdout goes."
             ) from error
         return False
     if result.on_printed:
@@ -82,7 +83,7 @@ def show(result: Result, *, as_json: bool, quiet: bool = False) -> bool:
 
 
 def detach(stream: TextIO) -> None:
-    """Write no more to a stream that failed: what is in its buffer would fail again at the end of the process."""
+    """Redirect a stream that failed to nowhere: flushing its buffer at exit would fail again."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -92,17 +93,17 @@ def detach(stream: TextIO) -> None:
 
 
 def one_paragraph(text: str) -> str:
-    """Clean and bound a message, and indent all lines but the first, so that none looks like one of clinder's."""
+    """Clean and bound a message, and indent all lines but the first, so that none looks like a message of its own."""
     return re.sub(r"\n(?=\S)", "\n  ", clean_message(text))
 
 
 def show_error(error: ClinderError, *, as_json: bool, json_lines: bool = False) -> None:
-    """Print an error: for people on stderr; for programs also as JSON on stdout, with any session that was made.
+    """Print an error on stderr, and with `as_json` also as JSON on stdout; include the session, if one was launched.
 
     Args:
-        error: what went wrong.
-        as_json: whether programs read on.
-        json_lines: whether the JSON of each result is a line of its own.
+        error: the error.
+        as_json: whether to print JSON.
+        json_lines: whether to print the JSON as one line.
     """
     print_stderr(f"{colored('clinder:', 'red', sys.stderr)} {one_paragraph(error.message)}")
     if error.hint:
@@ -120,11 +121,11 @@ def show_error(error: ClinderError, *, as_json: bool, json_lines: bool = False) 
         else:
             return
     if error.session:
-        print_stderr(f"  The session is there: {error.session.uri}")
+        print_stderr(f"  The session was launched: {error.session.uri}")
 
 
 def print_stderr(text: str) -> None:
-    """Say something on stderr; if nobody can hear it any more, that is no fault."""
+    """Print on stderr, ignoring that it is closed."""
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -132,8 +133,8 @@ def print_stderr(text: str) -> None:
         detach(sys.stderr)
 
 
-def say_warning(text: str) -> None:
-    """Say a warning on stderr, of one line or more, whatever others have written into it."""
+def print_warning(text: str) -> None:
+    """Print a warning of one or more lines on stderr; its text may be untrusted."""
     print_stderr(f"warning: {one_paragraph(text)}")
 
 

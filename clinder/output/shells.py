@@ -1,4 +1,4 @@
-"""Environment variables as shells and tools read them; no value can do anything but be a value."""
+"""Environment variables in the formats of shells and tools, quoted so that no value is executed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Shell(StrEnum):
-    """Who reads the variables."""
+    """The output formats for environment variables."""
 
     SH = "sh"
     FISH = "fish"
@@ -28,29 +28,29 @@ def set_variables(variables: Mapping[str, str], shell: Shell) -> str:
     """Write lines that set variables.
 
     Args:
-        variables: names that are plain words, and any values.
-        shell: who reads them; `github` is the file that `GITHUB_ENV` names.
+        variables: the values by name; names are plain words, values may be anything.
+        shell: the output format; `github` is that of the `GITHUB_ENV` file.
 
     Raises:
-        UsageError: a value holds a line break, which the format cannot carry.
+        UsageError: a value contains a line break, which the format cannot express.
     """
     if shell is Shell.JSON:
         return json.dumps(dict(variables), indent=2)
     for name, value in variables.items():
         if any(character in value for character in "\n\r\0"):
-            raise UsageError(f"{name} holds a line break, so that it cannot be given to {shell.value}")
+            raise UsageError(f"{name} contains a line break, which the format {shell.value} cannot express")
     return "\n".join(_SETTERS[shell](name, value) for name, value in variables.items())
 
 
 def unset_variables(names: list[str], shell: Shell) -> str:
-    """Write lines that unset variables; a `GITHUB_ENV` file knows only empty ones, JSON null."""
+    """Write lines that unset variables; `github` and `dotenv` set them to an empty string, JSON to null."""
     if shell is Shell.JSON:
         return json.dumps(dict.fromkeys(names), indent=2)
     return "\n".join(_UNSETTERS[shell].format(name=name) for name in names)
 
 
 def how_to(shell: Shell, command: str) -> str:
-    """Say how the lines that `command` prints are used."""
+    """Describe how to use the output of `command`."""
     return _USES[shell].format(command=command)
 
 
@@ -59,14 +59,14 @@ def _fish(value: str) -> str:
 
 
 def _powershell(value: str) -> str:
-    # PowerShell takes typographic quotes for quotes, too.
+    # PowerShell also treats typographic quotes as quotes.
     for quote in "'\u2018\u2019\u201a\u201b":
         value = value.replace(quote, quote * 2)
     return f"'{value}'"
 
 
 def _dotenv(value: str) -> str:
-    """Single quotes take everything literally but themselves; double quotes want four characters escaped."""
+    """Quote with single quotes if possible: double quotes require four characters to be escaped."""
     if "'" not in value:
         return f"'{value}'"
     for character in '\\"$`':
@@ -89,10 +89,10 @@ _UNSETTERS = {
     Shell.GITHUB: "{name}=",
 }
 _USES = {
-    Shell.SH: 'Use it so: eval "$({command})"',
-    Shell.FISH: "Use it so: {command} | source",
-    Shell.POWERSHELL: "Use it so: {command} | Out-String | Invoke-Expression",
-    Shell.DOTENV: "Use it so: {command} > .env",
+    Shell.SH: 'Usage: eval "$({command})"',
+    Shell.FISH: "Usage: {command} | source",
+    Shell.POWERSHELL: "Usage: {command} | Out-String | Invoke-Expression",
+    Shell.DOTENV: "Usage: {command} > .env",
     Shell.JSON: "",
-    Shell.GITHUB: 'Use it so: {command} >> "$GITHUB_ENV"',
+    Shell.GITHUB: 'Usage: {command} >> "$GITHUB_ENV"',
 }

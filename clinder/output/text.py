@@ -1,4 +1,4 @@
-"""What results look like for people: a few aligned lines."""
+"""Results as text: a few aligned lines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_PROVIDERS = 30
 
 
 def aligned(rows: Iterable[tuple[str, str]]) -> str:
-    """Set rows of a label and a value in two columns; rows without a value are left out."""
+    """Align rows of a label and a value in two columns; omit rows without a value."""
     kept = [(_clean_label(label), clean_value(value)) for label, value in rows if value]
     width = max((len(label) for label, _ in kept), default=0)
     return "\n".join(f"{label:<{width}}  {value}" for label, value in kept)
@@ -39,10 +39,10 @@ def _clean_label(label: str) -> str:
 
 
 def describe_origin(session: Session) -> str:
-    """Say what a session was built from and where: `gh/org/name/main at 1a2b3c4 on https://mybinder.org`."""
+    """Describe the source and hub of a session: `gh/org/name/main at 1a2b3c4 on https://mybinder.org`."""
     try:
         spec: object = session_spec(session)
-    except ClinderError:  # a provider that only another version of clinder knows
+    except ClinderError:  # recorded by another version of clinder, with a provider unknown to this one
         spec = f"{session.provider}/{session.repo}/{session.ref}"
     if spec is None:
         return "started elsewhere"
@@ -52,7 +52,7 @@ def describe_origin(session: Session) -> str:
 
 
 def status_text(result: StatusResult) -> str:
-    """Show the recorded session in a few lines."""
+    """Describe the recorded session in a few lines."""
     session, seen = result.session, result.seen
     if session is None or seen is None:
         rows = [("session", "none")]
@@ -66,10 +66,10 @@ def status_text(result: StatusResult) -> str:
             ("kernels", _number(seen.kernels)),
             ("connections", _number(seen.connections)),
         ]
-        rows += [("drift", f"{item.key}: {item.declared} is declared, {item.running} runs") for item in result.drift]
+        rows += [("drift", f"{item.key}: declared {item.declared}, running {item.running}") for item in result.drift]
     if result.state.pending:
         rows.append(("pending", f"a launch by {result.state.pending.process}"))
-    rows += [("retired", f"{retired.url} (not yet seen to be gone)") for retired in result.state.retired]
+    rows += [("retired", f"{retired.url} (not yet confirmed stopped)") for retired in result.state.retired]
     return aligned(rows)
 
 
@@ -94,7 +94,7 @@ def _idle(last_activity: str | None) -> str:
 
 
 def plan_text(plan: Plan) -> str:
-    """Show a plan, a line for each step and its cause."""
+    """Describe a plan, one line for each step and its cause."""
     rows = [(step.action.value, step.cause) for step in plan.steps]
     if plan.obstacle:
         rows.append(("blocked", plan.obstacle))
@@ -102,7 +102,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def state_text(state: State) -> str:
-    """Show what is recorded."""
+    """Describe the recorded state."""
     rows = [("serial", str(state.serial)), ("lineage", state.lineage)]
     if state.session:
         rows += [("session", state.session.url), ("from", describe_origin(state.session))]
@@ -115,19 +115,19 @@ def state_text(state: State) -> str:
 
 
 def hub_text(hub: str, report: HubReport, rate_limit: RateLimit | None) -> str:
-    """Show what a hub says of itself."""
-    left = "not known: hubs tell when they launch"
+    """Describe the report of a hub about itself."""
+    limit = "unknown: reported by hubs at each launch"
     if rate_limit:
         reset = datetime.fromtimestamp(rate_limit.reset_at, UTC).astimezone()
-        left = f"{rate_limit.remaining} of {rate_limit.limit}, anew at {reset:%H:%M:%S}"
-    checks = ((str(check.get("service")), "ok" if check.get("ok") else "FAILS") for check in report.checks)
+        limit = f"{rate_limit.remaining} of {rate_limit.limit} launches remaining, resets at {reset:%H:%M:%S}"
+    checks = ((str(check.get("service")), "ok" if check.get("ok") else "failed") for check in report.checks)
     return aligned(
         [
             ("hub", hub),
             ("BinderHub", short_name(report.versions.get("binderhub", "")) or "no"),
-            ("well", "yes" if report.healthy else "no"),
+            ("healthy", "yes" if report.healthy else "no"),
             *((f"  {service}", verdict) for service, verdict in checks),
             ("providers", listed(report.providers, _MOST_PROVIDERS)),
-            ("launches left", left if report.is_binderhub else ""),
+            ("rate limit", limit if report.is_binderhub else ""),
         ]
     )

@@ -1,4 +1,4 @@
-"""Where the time of a launch went: a bar for each phase, beside the median of earlier launches."""
+"""The timeline of a launch: a bar for each phase, with the median of earlier launches."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 _WIDTH = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _HEADING = 80
-"""How many characters surely fit the picture; the whole title stands in its `<title>`."""
+"""The longest heading that fits the picture, in characters; `<title>` contains the whole one."""
 _NAME_PX, _BAR_PX, _ROW_PX, _TIMES_PX = 90, 420, 26, 190
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One phase: when it began and how long it took, in seconds, and the median of earlier launches, if any."""
+    """One phase: its start and duration in seconds, and the median duration of earlier launches, if any."""
 
     phase: str
     began_s: float
@@ -32,7 +32,7 @@ class Bar:
 
     @property
     def times(self) -> str:
-        """The time, and the median beside it."""
+        """The duration and the median as text."""
         median = "" if self.median_s is None else f" (median {format_duration(self.median_s)})"
         return format_duration(self.seconds) + median
 
@@ -55,8 +55,8 @@ def timeline_text(launch: PastLaunch, medians: Mapping[str, float]) -> str:
     laid = bars(launch, medians)
     scale = _WIDTH / _total_s(laid)
     rows = [f"{bar.phase:<10} {_blocks(bar.began_s * scale, bar.seconds * scale)} {bar.times}" for bar in laid]
-    total = f"{'in all':<10} {' ' * _WIDTH} {format_duration(_total_s(laid) if laid else 0)}"
-    title = f"{_title(launch)}: {launch.outcome or 'under way'}"
+    total = f"{'total':<10} {' ' * _WIDTH} {format_duration(_total_s(laid) if laid else 0)}"
+    title = f"{_title(launch)}: {launch.outcome or 'in progress'}"
     return "\n".join([title, *rows, total])
 
 
@@ -65,7 +65,7 @@ def _title(launch: PastLaunch) -> str:
 
 
 def _blocks(start: float, length: float) -> str:
-    """Draw a bar that is exact to an eighth of a character at its end, and at least that long."""
+    """Draw a bar whose end is exact to an eighth of a character, and which is at least that long."""
     first = min(int(start), _WIDTH - 1)
     eighths = max(round((start - first + length) * 8), 1)
     whole, rest = divmod(min(eighths, (_WIDTH - first) * 8), 8)
@@ -74,7 +74,7 @@ def _blocks(start: float, length: float) -> str:
 
 
 def timeline_svg(launch: PastLaunch, medians: Mapping[str, float]) -> str:
-    """Draw the timeline as an SVG picture that needs nothing from anywhere and suits light and dark pages."""
+    """Draw the timeline as a self-contained SVG picture for light and dark pages."""
     laid = bars(launch, medians)
     scale = _BAR_PX / _total_s(laid)
     width, height = _NAME_PX + _BAR_PX + _TIMES_PX, _ROW_PX * (len(laid) + 1) + 10

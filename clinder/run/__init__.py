@@ -1,1 +1,1 @@
-"""A command under a session: its process, its environment, the watch on the session, the browser."""
+"""Use a session: run a command with it, watch it, open it in a browser."""

@@ -1,4 +1,4 @@
-"""The session in a browser, without its token in a process list: a private page leads the browser there."""
+"""Open a session in a browser, through a private page so that no process list shows the token."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clinder.model.session import Session
 
 _PAGE_KEPT_S = 5.0
-"""How long the page stays: a browser that is just starting needs a moment to read it."""
+"""How long the page is kept: a browser that is just starting takes a moment to read it."""
 _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="referrer" content="no-referrer">
@@ -33,7 +33,7 @@ _PAGE = """<!doctype html>
 
 
 def session_link(session: Session, path: str) -> str:
-    """Make the link to a path within a session, such as `lab/tree/notebooks`, with the token."""
+    """Get the link to a path in a session, such as `lab/tree/notebooks`, including the token."""
     return f"{session.url}{quote(path.lstrip('/'), safe='/?&=%@:+,;~')}{'&' if '?' in path else '?'}" + (
         f"token={quote(session.token, safe='')}"
     )
@@ -42,13 +42,13 @@ def session_link(session: Session, path: str) -> str:
 def open_link(link: str, *, pause: Callable[[float], None] = time.sleep) -> bool:
     """Open a link in the user's browser.
 
-    The browser is started with a page that belongs to the user alone and is removed soon after; it replaces itself
-    in the tab's history by the link, from which the server's own pages take the token out again. What the browser
-    writes down of the addresses it has loaded, it keeps: there the token is worth nothing once the session is stopped.
+    The browser is given a page that only the user can read and that is removed soon after. The page replaces itself
+    with the link in the tab's history, and the server's own pages then remove the token from the address. The browser
+    may still record the link among the addresses it has loaded; the token is worthless once the session is stopped.
 
     Args:
-        link: from `session_link`.
-        pause: sleeps so many seconds.
+        link: a link from `session_link`.
+        pause: sleeps for a number of seconds.
 
     Returns:
         False if there is no browser.
@@ -61,7 +61,7 @@ def open_link(link: str, *, pause: Callable[[float], None] = time.sleep) -> bool
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             address = json.dumps(link).replace("<", "\\u003c")
             file.write(_PAGE.format(address=address, link=html.escape(link)))
-        with _plain_surroundings():
+        with _browser_environment():
             opened = webbrowser.open(page.as_uri())
         if opened:
             pause(_PAGE_KEPT_S)
@@ -71,8 +71,8 @@ def open_link(link: str, *, pause: Callable[[float], None] = time.sleep) -> bool
 
 
 @contextlib.contextmanager
-def _plain_surroundings() -> Iterator[None]:
-    """Leave in the environment what a browser needs, while one is started; `webbrowser` takes none."""
+def _browser_environment() -> Iterator[None]:
+    """Reduce the environment to what a browser needs while one is started; `webbrowser` cannot be given one."""
     before = dict(os.environ)
     for name in before.keys() - inherit("program", "network", "desktop").keys():
         del os.environ[name]
@@ -83,7 +83,7 @@ def _plain_surroundings() -> Iterator[None]:
 
 
 def _has_browser() -> bool:
-    """Whether there is a browser with a screen: one in a text terminal would take the terminal over."""
+    """Whether there is a graphical browser: a text browser would take over the terminal."""
     if os.environ.get("BROWSER") or sys.platform in ("win32", "darwin"):
         return True
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):

@@ -1,4 +1,4 @@
-"""A command run under clinder: its terminal, its signals, its process group and its exit status are its own."""
+"""Run a command as a child with its own process group; pass on the terminal, signals and exit status."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.05
 _GRACE_S = 10.0
-"""How long a command may take to end after SIGTERM before it is killed."""
+"""How long a command may take to exit after SIGTERM before it is killed."""
 _SIGNAL_STATUS = 128
-"""Above it, as shells have it, an exit status stands for a signal."""
+"""An exit status above this stands for a signal, as in shells."""
 _FORWARDED = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def find_command(name: str) -> None:
-    """See that a command is there before anything is done for it.
+    """Check that a command exists, before a session is launched for it.
 
     Raises:
-        CommandNotFoundError: there is no such program.
-        CommandNotExecutableError: it is there, but cannot be executed.
+        CommandNotFoundError: the program does not exist.
+        CommandNotExecutableError: it exists, but cannot be executed.
     """
     if shutil.which(name) is not None:
         return
-    # As typed: `./x` is looked up otherwise than `x`, and Path's `exists` raises where a name is too long.
+    # Not with Path, which would turn `./x` into `x`, and whose `exists` raises if a name is too long.
     if os.path.dirname(name) and os.path.exists(name):  # noqa: PTH110, PTH120
         raise CommandNotExecutableError(f"{show_path(name)} cannot be executed")
-    raise CommandNotFoundError(f"{show_path(name)}: there is no such command")
+    raise CommandNotFoundError(f"{show_path(name)}: command not found")
 
 
 class Child:
-    """A running command in a process group of its own, which has the terminal if clinder had it.
+    """A running command in its own process group, in the foreground of the terminal if clinder was.
 
-    A context manager: a command that still runs at its end is killed.
+    A context manager: on exit, a command that is still running is killed.
 
     Attributes:
-        is_signalled: whether a signal that was meant for clinder was handed on to it.
+        is_signalled: whether a signal sent to clinder was forwarded to it.
     """
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str]) -> None:
         """Start the command.
 
         Args:
-            command: the program and its arguments; no shell reads them.
-            env: its whole environment.
+            command: the program and its arguments; no shell is involved.
+            env: its complete environment.
 
         Raises:
-            CommandNotFoundError: there is no such program.
+            CommandNotFoundError: the program does not exist.
             CommandNotExecutableError: it cannot be executed.
         """
         self.is_signalled = False
@@ -71,7 +71,9 @@ class Child:
             self._process = subprocess.Popen(list(command), env=dict(env), **_own_group())
         except FileNotFoundError:
             find_command(command[0])
-            raise CommandNotExecutableError(f"{command[0]} cannot be executed: its interpreter is not there") from None
+            raise CommandNotExecutableError(
+                f"{command[0]} cannot be executed: its interpreter does not exist"
+            ) from None
         except OSError as error:
             raise CommandNotExecutableError(
                 f"{command[0]} cannot be executed: {os_reason(error)}", hint=os_hint(error)
@@ -87,20 +89,20 @@ class Child:
         if self._process.returncode is None:
             self._kill()
             self._process.wait()
-            self._terminal.on_write_failure(restores_modes=True)
+            self._terminal.take_back(restores_modes=True)
         self._terminal.close()
 
     def wait(self, *, is_over: Callable[[], bool], signalled: Callable[[], int | None] = lambda: None) -> int:
-        """Wait for the command to end, handing on the signals that clinder gets meanwhile.
+        """Wait for the command to exit; meanwhile, forward the signals that clinder receives.
 
-        A second signal kills the command, if it still runs.
+        A second signal kills the command if it is still running.
 
         Args:
-            is_over: asked all the time; true ends the command, SIGTERM first.
-            signalled: asked once, which signal came before anyone listened here.
+            is_over: called repeatedly; when it returns true, the command is ended, first with SIGTERM.
+            signalled: called once; returns the signal that was received before this call, if any.
 
         Returns:
-            Its exit status; 128 and the signal's number if one killed it.
+            The exit status; 128 plus the signal number if a signal killed the command.
         """
         ending_at: float | None = None
         status: int | None = None
@@ -116,13 +118,13 @@ class Child:
                         self._kill()
                     time.sleep(_POLL_S)
                 if ending_at is not None:
-                    self._kill()  # what is left of its group
+                    self._kill()  # the rest of its group
                 return status
         finally:
-            self._terminal.on_write_failure(restores_modes=status is None or status > _SIGNAL_STATUS)
+            self._terminal.take_back(restores_modes=status is None or status > _SIGNAL_STATUS)
 
     def _poll(self) -> int | None:
-        """Look whether it has ended; if it was stopped (Ctrl-Z), stop with it, and go on with it."""
+        """Get the exit status, if there is one; if it was stopped (Ctrl-Z), stop clinder too, and resume both."""
         if sys.platform == "win32":
             return self._process.poll()
         pid, status = os.waitpid(self._process.pid, os.WNOHANG | os.WUNTRACED)
@@ -130,9 +132,9 @@ class Child:
             return None
         if os.WIFSTOPPED(status):
             wants_terminal = os.WSTOPSIG(status) in (signal.SIGTTIN, signal.SIGTTOU)
-            if not (wants_terminal and self._terminal.is_ours):  # as after `fg` of what was started with `&`
-                self._terminal.on_write_failure()
-                os.killpg(os.getpgrp(), signal.SIGTSTP)  # as the terminal would have: a script around clinder, too
+            if not (wants_terminal and self._terminal.is_ours):  # as after `&` and then `fg`
+                self._terminal.take_back()
+                os.killpg(os.getpgrp(), signal.SIGTSTP)  # as the terminal does: also stops a script that runs clinder
             self._terminal.give_to(self._process.pid)
             self._signal(signal.SIGCONT)
             return None
@@ -180,7 +182,7 @@ def _own_group() -> dict[str, Any]:
 
 
 class _Terminal:
-    """The terminal, if there is one: while clinder is in its foreground, it can be handed to another process group."""
+    """The controlling terminal, if any; clinder can give it to another process group while in the foreground."""
 
     def __init__(self) -> None:
         self._descriptor: int | None = None
@@ -201,7 +203,7 @@ class _Terminal:
             return False
 
     def give_to(self, group: int) -> None:
-        """Put a process group into the foreground, if clinder is there; wake it: it may have asked too early."""
+        """Put a process group into the foreground if clinder is, and continue it: it may have been stopped before."""
         if self._descriptor is None or not self.is_ours or sys.platform == "win32":
             return
         with contextlib.suppress(termios.error):
@@ -211,11 +213,11 @@ class _Terminal:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGCONT)
 
-    def on_write_failure(self, *, restores_modes: bool = False) -> None:
-        """Be in the foreground again, if the terminal was given away.
+    def take_back(self, *, restores_modes: bool = False) -> None:
+        """Put clinder into the foreground again, if the terminal was given away.
 
         Args:
-            restores_modes: undo what the other has set and, having been killed, could not undo itself (no echo).
+            restores_modes: restore the modes (such as echo) that a killed command could not restore itself.
         """
         if self._descriptor is None or not self._is_given or sys.platform == "win32":
             return
@@ -226,7 +228,7 @@ class _Terminal:
                 termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._modes)
 
     def close(self) -> None:
-        """Have no more to do with it."""
+        """Close the terminal."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -234,7 +236,7 @@ class _Terminal:
     def _set(self, descriptor: int, group: int) -> None:
         if sys.platform == "win32":
             return
-        # Who changes this from the background is stopped by SIGTTOU, unless that is blocked.
+        # Changing this from the background stops the process with SIGTTOU, unless that is blocked.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         try:
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The recorded session, for those who use it: is it there, does it run, what does a tool need of it."""
+"""The recorded session and the environment variables in which tools find it."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ TOKEN_VARIABLE = "JUPYTER_TOKEN"  # noqa: S105  # a name, no secret
 
 
 def session_variables(session: Session) -> dict[str, str]:
-    """Name the variables in which tools look for a session; the URL is bare, since some tools choke on `//`."""
+    """Get the variables in which tools find a session; the URL has no trailing slash, since some tools append one."""
     return {BASE_URL_VARIABLE: session.url.rstrip("/"), TOKEN_VARIABLE: session.token}
 
 
 def session_environment(session: Session, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Make the environment in which tools find a session, without what they have no business to know."""
+    """Get an environment with the variables of a session and without the secrets of clinder itself."""
     base = os.environ if environment is None else environment
     return {name: value for name, value in base.items() if name not in OWN_VARIABLES} | session_variables(session)
 
 
 def recorded_session(folder: StateFolder) -> Session:
-    """Read which session is recorded, without a look at it.
+    """Read the recorded session, without checking that it is running.
 
     Raises:
-        NoSessionError: none is.
+        NoSessionError: no session is recorded.
         StateError: the state cannot be read.
     """
     session = folder.read().session
     if session is None:
-        raise NoSessionError("no session is recorded", hint="`clinder up` launches one.")
+        raise NoSessionError("no session is recorded", hint="Run `clinder up` to launch one.")
     return session
 
 
 def running_session(config: Config) -> Session:
-    """Read which session is recorded, and see that it runs.
+    """Read the recorded session, and check that it is running.
 
     Raises:
-        NoSessionError: none is recorded, or it is gone.
-        UnreachableError: it cannot be reached.
+        NoSessionError: no session is recorded, or it is gone.
+        UnreachableError: the session cannot be reached.
         StateError: the state cannot be read.
     """
     session = recorded_session(StateFolder.of(config))
     seen = observe_session(session, timeouts=config.timeouts)
     if seen.condition is Condition.GONE:
         message = because(f"the session {session.url} is gone", seen.reason)
-        raise NoSessionError(message, hint="`clinder up` launches another.")
+        raise NoSessionError(message, hint="Run `clinder up` to launch another.")
     if seen.condition is Condition.UNREACHABLE:
-        raise UnreachableError(because(f"the session {session.url} cannot be used", seen.reason))
+        raise UnreachableError(because(f"the session {session.url} is unreachable", seen.reason))
     return session

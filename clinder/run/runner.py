@@ -1,4 +1,4 @@
-"""`run`: a command under a session. Brings the session up, watches it while the command runs, and stops it after."""
+"""Run a command with a session: bring the session up, watch it while the command runs, and stop it afterwards."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from clinder.run.watch import Loss
 
 _LIMITS = (
-    "Hubs end sessions that are idle, that last too long or take too much memory: mybinder.org after 10 minutes "
-    "without activity, and after 6 hours at most. Or another clinder stopped it: one that uses this state folder."
+    "Hubs stop sessions that are idle, run too long or use too much memory: mybinder.org after 10 minutes without "
+    "activity, and after 6 hours at most. Another clinder process that uses this state folder may also have stopped it."
 )
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a command is run.
+    """The options of `run`.
 
     Attributes:
         command: the program and its arguments.
         replace: launch a new session even if one is running as declared.
-        keep: leave the session running at the end, even if this run launched it.
-        keeps_alive: keep the session from idling while the command runs.
-        retries: how often to launch again and run the command again when its session was lost.
+        keep: leave the session running afterwards, even if this run launched it.
+        keeps_alive: keep the session active while the command runs.
+        retries: how often to launch and run the command again if the session is lost.
     """
 
     command: Sequence[str]
@@ -54,7 +54,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class _Ended:
-    """How a command ended: with which status, whether somebody wished so, and how its session was lost, if it was."""
+    """The end of a command: its exit status, whether it was sent a signal, and the loss of its session, if any."""
 
     status: int
     is_signalled: bool
@@ -62,24 +62,24 @@ class _Ended:
 
 
 def run(config: Config, options: RunOptions, *, context: Callable[[], AbstractContextManager[RunContext]]) -> int:
-    """Run a command under a session.
+    """Run a command with a session.
 
     Args:
-        config: what is declared.
-        options: the command, and how it is run.
-        context: makes those of bringing up and of stopping; while the command runs, the terminal is its own.
+        config: the declared settings.
+        options: the command and how to run it.
+        context: makes a context for launching and another for stopping; the command has the terminal in between.
 
     Returns:
         The command's exit status.
 
     Raises:
         LostSessionError: the session was lost while the command ran, more often than `retries` or after a signal.
-        ClinderError: the session did not come up, the command could not be started, or the session not be stopped.
+        ClinderError: the session could not be launched, or the command could not be started.
     """
     find_command(options.command[0])
     with Interrupts().installed() as between:
-        for tries_left in range(options.retries, -1, -1):
-            with _noting(context, between) as current:
+        for retries_left in range(options.retries, -1, -1):
+            with _remembering_signals(context, between) as current:
                 result = up(config, current, UpOptions(replace=options.replace))
             is_ours = result.action is not UpAction.KEPT and not options.keep
             try:
@@ -87,24 +87,26 @@ def run(config: Config, options: RunOptions, *, context: Callable[[], AbstractCo
                 ended = _run_once(config, options, result.session, between)
             except BaseException:
                 if is_ours:
-                    _release(config, result.session, _noting(context, between))
+                    _release(config, result.session, _remembering_signals(context, between))
                 raise
             if is_ours or ended.loss:
-                _release(config, result.session, _noting(context, between))
+                _release(config, result.session, _remembering_signals(context, between))
             if ended.loss is None:
                 return ended.status
             lost = _describe(ended.loss, result.session)
-            if tries_left == 0 or ended.is_signalled:
+            if retries_left == 0 or ended.is_signalled:
                 raise LostSessionError(lost, hint=_LIMITS)
             between.check()
-            with _noting(context, between) as current:
+            with _remembering_signals(context, between) as current:
                 current.on_event(Message(f"{lost}; launching again", warning=True))
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
 @contextmanager
-def _noting(context: Callable[[], AbstractContextManager[RunContext]], between: Interrupts) -> Iterator[RunContext]:
-    """Make circumstances, and note afterwards a signal that came meanwhile: it is for all that follows, too."""
+def _remembering_signals(
+    context: Callable[[], AbstractContextManager[RunContext]], between: Interrupts
+) -> Iterator[RunContext]:
+    """Make a context, and remember a signal that was received in it: it also applies to what follows."""
     with context() as current:
         try:
             yield current
@@ -117,17 +119,18 @@ def _run_once(config: Config, options: RunOptions, session: Session, between: In
     with Child(options.command, env=session_environment(session)) as child, watch:
         status = child.wait(is_over=lambda: watch.loss is not None, signalled=lambda: between.requested)
     if status != 0 and watch.loss is None and not child.is_signalled:
-        watch.look()  # it may have failed because its session went, just now
+        watch.look()  # it may have failed because its session has just gone
     return _Ended(status, child.is_signalled, watch.loss)
 
 
 def _release(config: Config, session: Session, context: AbstractContextManager[RunContext]) -> None:
-    """Stop the session; where that fails the command's own status counts all the same, and the state remembers."""
+    """Stop the session; a failure is a warning, since the command's status counts and the session stays recorded."""
     with context as current:
         try:
             release(config, current, session)
         except ClinderError as error:
-            text = f"{because(f'{session.url} is not confirmed stopped', error.message)}; `clinder down` tries again"
+            text = because(f"{session.url} is not confirmed stopped", error.message)
+            text = f"{text}; run `clinder down` to try again"
             current.on_event(Message(text, warning=True))
 
 

@@ -1,4 +1,4 @@
-"""Watching a session while something else uses it, and keeping it from idling."""
+"""Watch a session while a command or job uses it, and keep it active."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Pace:
     """How closely a session is watched, in seconds.
 
     Attributes:
-        look_s: the pause between two looks.
-        outage_s: how long a session may be out of reach before it counts as lost.
-        keep_alive_s: how often to give a sign of activity; hubs stop servers after ten minutes without one (measured).
+        look_s: the pause between two checks.
+        outage_s: how long a session may be unreachable before it counts as lost.
+        keep_alive_s: how often to report activity; hubs stop servers after ten minutes without any (measured).
     """
 
     look_s: float = 5.0
@@ -40,28 +40,28 @@ _PACE = Pace()
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """When and how a session was lost (UTC)."""
+    """The loss of a session: its time (UTC) and reason."""
 
     at: datetime
     reason: str
 
 
 class Watch:
-    """Looks at a session every few seconds, in a thread of its own; a context manager.
+    """A thread that checks a session every few seconds; a context manager.
 
     Attributes:
-        loss: how the session was lost; `None` as long as it was not.
+        loss: the loss of the session; `None` while it is not lost.
     """
 
     def __init__(self, session: Session, *, timeouts: Timeouts, keeps_alive: bool, pace: Pace = _PACE) -> None:
-        """Prepare.
+        """Prepare the watch.
 
         Args:
-            session: which one.
-            timeouts: `connect` bounds each look.
-            keeps_alive: whether to give signs of activity: looking at `api/status` is none, `api/kernels` is
-                (measured).
-            pace: how closely to watch.
+            session: the session to watch.
+            timeouts: `connect` bounds each check.
+            keeps_alive: whether to report activity; a request to `api/status` does not count as activity, one to
+                `api/kernels` does (measured).
+            pace: the intervals.
         """
         self.loss: Loss | None = None
         self._session = session
@@ -69,7 +69,7 @@ class Watch:
         self._keeps_alive = keeps_alive
         self._pace = pace
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look_on, name="clinder-watch", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="clinder-watch", daemon=True)
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -82,12 +82,12 @@ class Watch:
         self._thread.join(timeout=1)
 
     def look(self) -> None:
-        """Look once more, for whether the session is gone; to be out of reach for a moment is no loss."""
+        """Check once more whether the session is gone; being unreachable for a moment is not a loss."""
         seen = observe_session(self._session, timeouts=self._timeouts)
         if seen.condition is Condition.GONE:
             self.loss = Loss(datetime.now(UTC), seen.reason or seen.condition)
 
-    def _look_on(self) -> None:
+    def _watch(self) -> None:
         unreachable_since: float | None = None
         last_activity = time.monotonic()
         while not self._ended.wait(self._pace.look_s):
@@ -96,7 +96,7 @@ class Watch:
             if seen.condition is Condition.RUNNING:
                 unreachable_since = None
             elif unreachable_since is None:
-                # Counted from the look, not from the last success: clinder itself may have been stopped (Ctrl-Z).
+                # Counted from this check, not from the last success: clinder itself may have been stopped (Ctrl-Z).
                 unreachable_since = began
             now = time.monotonic()
             is_over = unreachable_since is not None and now - unreachable_since >= self._pace.outage_s
@@ -105,11 +105,11 @@ class Watch:
                 return
             if self._keeps_alive and now - last_activity >= self._pace.keep_alive_s:
                 last_activity = now
-                self._stir()
+                self._report_activity()
 
-    def _stir(self) -> None:
+    def _report_activity(self) -> None:
         try:
             with JupyterServer(self._session, connect=self._timeouts.connect) as server:
                 server.report_activity()
         except ClinderError:
-            return  # the next look tells whether it is there
+            return  # the next check shows whether the session is running

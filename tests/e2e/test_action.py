@@ -112,7 +112,7 @@ def test_a_failure_s_own_words_give_the_runner_no_commands(job: Job, hub: Server
     assert ran.status == 5
     assert ran.understood.names == {"group", "endgroup", "error"}
     assert "forged" in ran.error
-    assert "try the same by hand" in ran.error
+    assert "launch the same repository by hand" in ran.error
     assert "100%0A" in ran.error
     assert "\n```````text\n" in ran.summary
     assert f"({hub.url}/v2/gh/org/name/" in ran.summary

@@ -120,7 +120,7 @@ def test_a_session_whose_step_was_killed_with_all_its_children_is_stopped(
     session.kernel = silent
     step = job.step(hub_url=hub.url, repo="org/name")
     main = step.start()
-    step.await_output("starting a kernel", main)
+    step.await_output("checking that a kernel starts", main)
     kill_all(job)
     step.finish(main)
     post = step.post()
@@ -222,7 +222,7 @@ def keep(
 def test_a_session_that_is_kept_alive_sees_signs_of_activity_until_the_time_is_over(
     tmp_path: Path, session: JupyterSession
 ) -> None:
-    assert keep(tmp_path, session, limit_s=1) == "its time was over (input keep-alive-for)"
+    assert keep(tmp_path, session, limit_s=1) == "keep-alive-for elapsed"
     assert len(session.asked(f"{session.base}api/kernels", "GET")) > 1
 
 

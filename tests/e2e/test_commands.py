@@ -140,5 +140,5 @@ def test_a_question_left_unanswered_changes_nothing(recorded: Path, key: bytes) 
         process.wait(LIMIT_S)
     os.close(main)
     assert process.returncode == 130
-    assert b"fault of clinder" not in said
+    assert b"internal error" not in said
     assert StateFolder(recorded / ".clinder").read().session

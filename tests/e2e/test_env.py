@@ -128,4 +128,4 @@ def test_a_terminal_is_told_how_to_use_it(kept: Kept) -> None:
     )
     os.close(write)
     os.close(read)
-    assert 'Use it so: eval "$(clinder env)"' in done.stderr
+    assert 'Usage: eval "$(clinder env)"' in done.stderr

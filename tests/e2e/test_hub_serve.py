@@ -350,10 +350,10 @@ def test_a_hub_that_was_told_to_ignore_hangups_serves_on(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--poll", "0", "--poll: '0' is no time to wait"),
-        ("--keepalive", "0ms", "--keepalive: '0ms' is no time to wait"),
-        ("--ban", "(", "--ban: '(' is no regular expression: missing )"),
-        ("--ban", "a{99999999999999999999}", "is no regular expression"),
+        ("--poll", "0", "--poll: expected a duration greater than zero, got '0'"),
+        ("--keepalive", "0ms", "--keepalive: expected a duration greater than zero, got '0ms'"),
+        ("--ban", "(", "--ban: '(' is not a valid regular expression: missing )"),
+        ("--ban", "a{99999999999999999999}", "is not a valid regular expression"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path: Path, option: str, value: str, words: str) -> None:

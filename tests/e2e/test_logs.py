@@ -165,4 +165,7 @@ def test_status_watch_ends_when_nobody_reads_on(project: Path) -> None:
 
 
 def test_status_watch_wants_a_time_between_its_looks(project: Path) -> None:
-    assert "--every: '0' is no time to wait" in clinder(project, "status", "--watch", "--every", "0", expect=2).stderr
+    assert (
+        "--every: expected a duration greater than zero, got '0'"
+        in clinder(project, "status", "--watch", "--every", "0", expect=2).stderr
+    )

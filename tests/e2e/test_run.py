@@ -211,7 +211,7 @@ def test_a_session_that_cannot_be_stopped_does_not_change_the_status_and_stays_r
     session.overrides[("POST", "api/shutdown")] = lambda _request, connection: connection.html(503)
     (project / "clinder.toml").write_text((project / "clinder.toml").read_text().replace("5s", "1s"))
     done = clinder(project, "run", "--", *python("raise SystemExit(9)"), expect=9)
-    assert "`clinder down` tries again" in done.stderr
+    assert "run `clinder down` to try again" in done.stderr
     retired = clinder(project, "state", "show", "--json").document["retired"]
     assert [item["url"] for item in retired] == [session.session_url]
 

@@ -112,7 +112,7 @@ def test_a_stream_that_breaks_off_while_building_is_taken_up_again_and_nothing_l
     cluster.build = in_turn(stream(WAITING, LOG, 0.1, end), cluster._launch)
     done = up(retry_attempts="2")
     assert done.status == 0
-    assert "trying again" in done.stderr
+    assert "retrying on" in done.stderr
     assert "may be left" not in done.stderr
     assert cluster.running == {done.document["url"]}
     assert builds(cluster) == 2
@@ -361,7 +361,7 @@ def test_ready_whose_server_never_answers_fails_the_launch_in_time_and_stays_rec
     assert "the hub said ready, but the session cannot be used" in done.stderr
     (url,) = cluster.running
     assert f"The session {url} may still run" in done.stderr
-    assert "`clinder down` tries again" in done.stderr
+    assert "run `clinder down` to try again" in done.stderr
     assert [retired.url for retired in state(tmp_path).retired] == [url]
     assert 1 < done.took_s < 2.5 + START_S
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clinder.config.settings import setting_keys
-from clinder.github_action.commands import annotate, mask, say, set_outputs, set_variables, stopped
+from clinder.github_action.commands import annotate, mask, print_message, set_outputs, set_variables, stopped
 from clinder.github_action.event import read_source
 from clinder.github_action.inputs import SETTINGS, read_inputs
 from clinder.github_action.progress import ActionsProgress
@@ -44,7 +44,7 @@ def test_a_secret_is_masked_also_as_it_stands_in_urls(capsys: pytest.CaptureFixt
 
 
 def test_a_message_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
-    say("::error::x\n##[error]y")
+    print_message("::error::x\n##[error]y")
     assert capsys.readouterr().out == ": :error::x\n## [error]y\n"
 
 
@@ -101,12 +101,12 @@ def test_a_commit_of_zeros_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("repository", ["", "org", "org/name/x", "org/na me", "org/name\n"])
 def test_a_repository_that_is_none_is_not_asked_for(tmp_path: Path, repository: str) -> None:
-    with pytest.raises(UsageError, match="does not tell the repository"):
+    with pytest.raises(UsageError, match="does not name the repository"):
         read(tmp_path, "schedule", {}, REPOSITORY=repository, SHA="a" * 40)
 
 
 def test_a_workflow_that_ran_for_a_repository_that_is_gone_is_told_of(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the workflow 'tests' ran for is gone"):
+    with pytest.raises(UsageError, match="the workflow 'tests' ran for was deleted"):
         read(tmp_path, "workflow_run", {"workflow_run": {"name": "tests", "head_repository": None}})
 
 
@@ -132,7 +132,7 @@ def test_progress_has_one_group_after_another(capsys: pytest.CaptureFixture[str]
         "::group::pushing",
         "1 of 2 layers pushed",
         "::endgroup::",
-        "failed: cut; trying again on https://hub.example.org in 1s",
+        "failed: cut; retrying on https://hub.example.org in 1s",
         "::warning title=clinder::mind this",
     ]
 
@@ -157,7 +157,7 @@ def test_a_summary_has_nothing_but_text_of_what_others_say(tmp_path: Path) -> No
     assert words not in outside
     assert "<img" not in outside
     assert "<b>" not in outside
-    assert "| chosen | &#91;x&#93;&#40;y&#41; &#60;b&#62; &#124; &#64;a |" in outside
+    assert "| selected | &#91;x&#93;&#40;y&#41; &#60;b&#62; &#124; &#64;a |" in outside
     assert "building 1m30s :crit, 0, 90000ms" in outside
 
 

@@ -53,7 +53,7 @@ def test_a_session_is_brought_up_kept_alive_and_stopped(tmp_path: Path, session:
     step = Step(tmp_path, hub_url=hub.url, repo="org/name", keep_alive="true")
     status, printed = step.run("up")
     assert status == 0, printed
-    assert "the session is up, and is kept from idling" in printed
+    assert "the session is up, and is kept active" in printed
     assert TOKEN in step.files["GITHUB_ENV"].read_text()
     assert "a session is up" in step.files["GITHUB_STEP_SUMMARY"].read_text()
     status, printed = step.run("down")
@@ -77,7 +77,7 @@ def test_a_failure_is_annotated_and_summarized(tmp_path: Path, hub: Server) -> N
     [
         ({"hub_url": "local"}, "on the runner itself"),
         ({"timeouts_build": "soon"}, "(input timeouts-build)"),
-        ({"working_directory": "nowhere"}, "is the repository checked out?"),
+        ({"working_directory": "nowhere"}, "that the repository is checked out"),
         ({"config": "nowhere.toml"}, "Check the input config"),
         ({"summary": "no"}, "expected true or false"),
     ],
@@ -147,7 +147,7 @@ def test_a_token_that_cannot_be_removed_is_told_of(
     folder.mkdir()
     assert github.main(["down", str(folder)]) == 0
     printed = capsys.readouterr().out
-    assert f"{folder}, in which the session's token is, cannot be removed: Permission denied" in printed
+    assert f"{folder}, which contains the session's token, cannot be removed: Permission denied" in printed
 
 
 def test_repository_and_commit_come_from_the_event(tmp_path: Path, hub: Server) -> None:
@@ -192,7 +192,7 @@ def test_a_fault_of_clinder_s_own_is_annotated(tmp_path: Path, hub: Server) -> N
     step.environment["GITHUB_ENV"] = str(tmp_path / "nowhere" / "env")
     status, printed = step.run("up")
     assert status == 1
-    assert "a fault of clinder itself: FileNotFoundError" in printed
+    assert "internal error: FileNotFoundError" in printed
     assert step.run("down")[0] == 0
 
 

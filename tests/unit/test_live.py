@@ -98,7 +98,7 @@ def test_what_a_hub_says_is_neither_markup_nor_a_control_sequence(screen: Screen
 def test_a_second_try_begins_a_view_of_its_own(screen: Screen) -> None:
     screen.show(ATTEMPT, Event(Phase.BUILDING, "old\n"))
     screen.show(Attempt("https://hub.example.org", SPEC, 2, 3), Event(Phase.WAITING, "new\n"))
-    assert "(try 2 of 3)" in screen.text
+    assert "(attempt 2 of 3)" in screen.text
     screen.view.close(succeeded=True)
 
 

@@ -229,7 +229,7 @@ def test_status_is_a_few_aligned_lines() -> None:
         "idle         3m",
         "kernels      1",
         "connections  0",
-        "drift        ref: v2 is declared, main runs",
+        "drift        ref: declared v2, running main",
     ]
 
 
@@ -277,8 +277,8 @@ def test_plain_progress_keeps_every_line_in_its_phase(capsys: pytest.CaptureFixt
         "fetching  | one",
         "fetching  | : :set-env x=y",
         "pushing   | 1 of 2 layers pushed",
-        "failed: it broke; trying again on https://h2 in 5.2s",
-        "starting a kernel once",
+        "failed: it broke; retrying on https://h2 in 5.2s",
+        "checking that a kernel starts",
         "warning: mind this",
     ]
 

@@ -80,7 +80,7 @@ def test_a_github_environment_file_has_a_bare_line_for_each() -> None:
 @pytest.mark.parametrize("break_", ["\n", "\r", "\0", "\r\n"])
 @pytest.mark.parametrize("shell", ONE_LINE)
 def test_a_line_break_which_would_begin_another_variable_is_refused(shell: Shell, break_: str) -> None:
-    with pytest.raises(UsageError, match=f"A holds a line break, so that it cannot be given to {shell.value}"):
+    with pytest.raises(UsageError, match=f"A contains a line break, which the format {shell.value} cannot express"):
         set_variables({"A": f"a{break_}B=b"}, shell)
 
 

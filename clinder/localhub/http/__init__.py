@@ -1,6 +1,6 @@
-"""`clinder hub serve`: the embedded hub over BinderHub's HTTP API, so that any Binder client can use it.
+"""`clinder hub serve`: serve the embedded hub with BinderHub's HTTP API, for any Binder client.
 
-Its answers are those that were measured on a real BinderHub; each failure of a real one can be had by an option.
+Its responses are those observed on a real BinderHub; options simulate the failures of a real one.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ __all__ = ["ServeOptions", "serve"]
 
 
 def serve(options: ServeOptions, *, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP; then all streams are closed and all sessions stopped.
+    """Serve until SIGINT, SIGTERM or SIGHUP, then close all streams and stop all sessions.
 
-    Call it in the main thread, since it sets handlers for these signals.
+    Must be called in the main thread, since it sets handlers for these signals.
 
     Args:
-        options: how the hub behaves.
+        options: the options of the hub.
         ready: called with the hub's URL once it listens.
 
     Raises:
-        HubError: the extra `local` is not installed, or the port cannot be had.
+        HubError: the extra `local` is not installed, or the port is not available.
     """
     if importlib.util.find_spec("tornado") is None:
         raise HubError("`hub serve` needs tornado", hint="pip install 'clinder[local]'")

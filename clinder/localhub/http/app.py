@@ -1,4 +1,4 @@
-"""The application: which path leads where, and how the hub starts and ends."""
+"""The web application of the hub: its routes, and how it starts and stops."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from clinder.localhub.http.options import ServeOptions
 
 _HOST = "127.0.0.1"
-_ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not on Windows
+_ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # there is no SIGHUP on Windows
 
 
 async def run(options: ServeOptions, ready: Callable[[str], None]) -> None:
-    """Serve until a signal asks for the end, and leave nothing running."""
+    """Serve until a signal, then stop everything that was started."""
     local = LocalHub(options.cache_dir)
     stopping = asyncio.Event()
     with Workers.prepare() as workers:
@@ -78,7 +78,7 @@ def _application(hub: Hub, build: tuple[type[Any], dict[str, Any]]) -> Applicati
             (r"/health", HealthHandler, {"options": hub.options, "pods": pods}),
             (r".*", PageHandler),
         ],
-        # Without this tornado logs each request to the screen.
+        # Without this, tornado logs each request on stderr.
         log_function=lambda _handler: None,
     )
 
@@ -89,7 +89,7 @@ def _serve(application: Application, port: int, listeners: list[HTTPServer]) -> 
     except OSError as error:
         raise HubError(
             f"cannot listen on {_HOST}:{port}: {os_reason(error)}",
-            hint=os_hint(error) or "Choose another port; 0 takes any that is free.",
+            hint=os_hint(error) or "Use another port; 0 picks a free one.",
         ) from error
     listener = HTTPServer(application)
     listening.setblocking(False)
@@ -109,9 +109,9 @@ async def _end(hub: Hub) -> None:
 
 
 def _on_signals(stopping: asyncio.Event) -> Callable[[], None]:
-    """Set the event at each signal that ends a command; returns what puts back the handlers from before.
+    """Set the event on each signal that ends a command; return a function that restores the previous handlers.
 
-    A signal that is ignored stays so, as `nohup` wants it.
+    An ignored signal stays ignored, for `nohup`.
     """
     loop = asyncio.get_running_loop()
     numbers = [getattr(signal, name) for name in _ENDING_SIGNALS if hasattr(signal, name)]

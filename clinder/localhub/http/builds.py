@@ -1,4 +1,4 @@
-"""Builds, shared by all who ask for the same image, and the way of events to those who listen."""
+"""Builds, shared by all requests for the same image, and their events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TAIL = 100
 
 
 class Channel:
-    """Events on their way from a task to one stream."""
+    """A queue of events from a task to one stream."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -27,17 +27,17 @@ class Channel:
         self._queue.put_nowait(event)
 
     def close(self, _future: object = None) -> None:
-        """Send the end."""
+        """End the channel."""
         self._queue.put_nowait(None)
 
     async def events(self) -> AsyncIterator[Event]:
-        """What is sent, until the end."""
+        """Yield the events until the channel ends."""
         while (event := await self._queue.get()) is not None:
             yield event
 
 
 class Build:
-    """One build under way; it goes on whoever listens."""
+    """One build in progress; it continues even if every client disconnects."""
 
     def __init__(self, run: Callable[[Callable[[Event], None]], Awaitable[Image]]) -> None:
         self._tail: deque[Event] = deque(maxlen=_TAIL)
@@ -46,7 +46,7 @@ class Build:
         self.task.add_done_callback(self._close)
 
     async def events(self) -> AsyncIterator[Event]:
-        """The build's last hundred events, and then each as it comes, until the build ends."""
+        """Yield the last hundred events of the build, then each new one until the build ends."""
         channel = Channel()
         for event in self._tail:
             channel.on_event(event)
@@ -60,7 +60,7 @@ class Build:
             self._channels.discard(channel)
 
     async def image(self) -> Image:
-        """What comes of it.
+        """Wait for the built image.
 
         Raises:
             FailedError: the build failed.
@@ -74,14 +74,14 @@ class Build:
             channel.on_event(event)
 
     def _close(self, task: asyncio.Future[Image]) -> None:
-        # Asked for here, so that a failure that no stream waits for is not reported as forgotten.
+        # Retrieved here, so that asyncio does not report a failure that no stream waits for.
         task.exception()
         for channel in self._channels:
             channel.close()
 
 
 class Builds:
-    """All builds under way, by image."""
+    """All builds in progress, by image."""
 
     def __init__(self, hub: LocalHub, worker: Worker) -> None:
         self._hub = hub
@@ -92,7 +92,7 @@ class Builds:
         return len(self._running)
 
     def get(self, resolved: Resolved) -> Build:
-        """The build of this image; it is started unless it is under way."""
+        """Get the build of this image; start it unless it is in progress."""
         build = self._running.get(resolved.image)
         if build is None:
             build = Build(lambda on_event: self._worker.run(self._hub.build(resolved), on_event))
@@ -101,5 +101,5 @@ class Builds:
         return build
 
     async def wait(self) -> None:
-        """Wait until all builds have ended, however they do."""
+        """Wait until all builds have ended, successfully or not."""
         await asyncio.gather(*(build.task for build in self._running.values()), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The rate limit: so many launches an hour and address, counted and told as BinderHub does."""
+"""The launch rate limit per hour and address, counted and reported as BinderHub does."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ WINDOW_S = 3600
 @dataclass(slots=True)
 class _Count:
     reset: int
-    left: int
+    remaining: int
 
 
 class RateLimiter:
-    """Counts launches in fixed windows that begin with an address's first launch."""
+    """A counter of launches in fixed windows that begin with the first launch from an address."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -25,17 +25,17 @@ class RateLimiter:
         """Count a launch.
 
         Returns:
-            the headers that tell what is left; `None` if nothing was.
+            The headers that report the rate limit; `None` if the limit has been reached.
         """
         now = int(time.time())
         count = self._counts.get(address)
         if count is None or count.reset <= now:
             count = self._counts[address] = _Count(now + WINDOW_S, self._limit)
-        if count.left <= 0:
+        if count.remaining <= 0:
             return None
-        count.left -= 1
+        count.remaining -= 1
         return {
-            "X-Ratelimit-Remaining": str(count.left),
+            "X-Ratelimit-Remaining": str(count.remaining),
             "X-Ratelimit-Reset": str(count.reset),
             "X-Ratelimit-Limit": str(self._limit),
         }

@@ -1,4 +1,4 @@
-"""The options of `hub serve`, and its start."""
+"""The options of `hub serve`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """How the hub behaves.
+    """The options of the hub.
 
     Attributes:
-        port: where it listens on the loopback; 0 for any free port.
-        redirect: answer `/build/` as a federation's front does: 307 to a member, which listens on another port.
-        build_token: asked for with each launch, if set.
-        rate_limit: launches an hour and address, if set.
-        quota: sessions that may run at once, if set.
-        keepalive_s: seconds between the comments that keep streams open.
-        linger_s: seconds for which a stream stays open past `ready` after a build.
-        banned: a spec (`org/repo/ref`) that one of these patterns matches at its start may not launch.
-        cache_dir: where repositories, environments and sessions are kept.
-        gone_as: how a session that has ended answers: as a plain JupyterHub does, or as mybinder.org does.
-        poll_s: seconds between looks at the sessions' processes; until then a dead one answers 503.
-        launch_retries_s: seconds to wait before each further try of a launch that failed.
+        port: the port on the loopback interface; 0 for a free one.
+        redirect: redirect `/build/` to a member on another port, as the front page of a federation does (307).
+        build_token: the token that each launch must send, if set.
+        rate_limit: the number of launches per hour and address, if limited.
+        quota: the number of sessions that may run at once, if limited.
+        keepalive_s: the interval of the comments that keep streams open.
+        linger_s: how long a stream stays open after `ready` if there was a build.
+        banned: patterns of specs (`org/repo/ref`) that may not be launched, matched from the start.
+        cache_dir: the folder of repositories, environments and sessions.
+        gone_as: whether requests to an ended session get the answer of a plain JupyterHub or of mybinder.org.
+        poll_s: the interval at which the processes of sessions are checked; until then, a dead one answers 503.
+        launch_retries_s: the delays before each retry of a failed launch.
     """
 
     port: int = 8585

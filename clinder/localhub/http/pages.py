@@ -1,4 +1,4 @@
-"""What all answers have in common, and the plain ones: pages, health, versions, providers."""
+"""The base class of all handlers, and the simple ones: pages, health, versions, providers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, as `Host` and `Origin` give it, can only be this machine."""
+    """Whether a host from `Host` or `Origin` can only be this machine."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or name.endswith(".localhost") or ipaddress.ip_address(name).is_loopback
@@ -37,58 +37,58 @@ def is_loopback(host: str) -> bool:
 
 
 class LoopbackHandler(RequestHandler):
-    """Answers none but requests for this machine by its own names, so that no web page reaches it by DNS rebinding."""
+    """A handler that only accepts requests to this machine's own names, to prevent DNS rebinding by web pages."""
 
     def set_default_headers(self) -> None:
-        """Let pages of other origins read the answers, as BinderHub does."""
+        """Allow pages of other origins to read the responses, as BinderHub does."""
         self.set_header("Access-Control-Allow-Origin", "*")
         self.set_header("Access-Control-Allow-Headers", "cache-control")
 
     def prepare(self) -> Any:
         """Refuse requests that name another host."""
         if not is_loopback(self.request.host):
-            self.page(403, "Forbidden: this hub answers to localhost alone")
+            self.page(403, "Forbidden: this hub only accepts requests to localhost")
 
     def page(self, status: int, title: str) -> None:
-        """Answer with a page of HTML."""
+        """Respond with an HTML page."""
         self.set_status(status, responses.get(status, title))
         self.set_header("Content-Type", "text/html; charset=UTF-8")
         self.finish(f"<!DOCTYPE html><title>{escape(title)}</title><h1>{escape(title)}</h1>\n")
 
 
 class PageHandler(LoopbackHandler):
-    """Every path that is nothing else: BinderHub answers with its page, and 200."""
+    """All other paths: like BinderHub, respond with a page and 200."""
 
     def get(self) -> None:
-        """Show what this is."""
+        """Respond with the page."""
         self.page(200, "clinder's embedded hub")
 
     head = get
 
 
 class JsonHandler(LoopbackHandler):
-    """An endpoint whose answer changes with nothing but the options."""
+    """An endpoint with a constant JSON response."""
 
     def initialize(self, content: object) -> None:
-        """Take what is to be answered."""
+        """Set the content of the response."""
         self._content = content
 
     def get(self) -> None:
-        """Answer."""
+        """Respond with the content."""
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(self._content))
 
 
 class HealthHandler(LoopbackHandler):
-    """`/health`: the parts that launching needs, each with whether it is well."""
+    """`/health`: the health of each part that launching needs."""
 
     def initialize(self, options: ServeOptions, pods: Callable[[], tuple[int, int]]) -> None:
-        """Take what is looked at; `pods` gives the numbers of builds and of sessions."""
+        """Set the options; `pods` returns the numbers of builds and of sessions."""
         self._options = options
         self._pods = pods
 
     async def get(self) -> None:
-        """Answer with 503 if anything is down."""
+        """Respond with the checks, and 503 if one fails."""
         loop = asyncio.get_running_loop()
         builds, sessions = self._pods()
         checks: list[dict[str, Any]] = [
@@ -104,12 +104,12 @@ class HealthHandler(LoopbackHandler):
                 "_ignore_failure": True,
             },
         ]
-        well = all(check["ok"] or check.get("_ignore_failure", False) for check in checks)
-        self.set_status(200 if well else 503)
-        self.finish({"ok": well, "checks": checks})
+        healthy = all(check["ok"] or check.get("_ignore_failure", False) for check in checks)
+        self.set_status(200 if healthy else 503)
+        self.finish({"ok": healthy, "checks": checks})
 
     async def head(self) -> None:
-        """Answer with the status alone."""
+        """Respond with the status only."""
         await self.get()
 
 
@@ -122,13 +122,13 @@ def _is_usable(cache_dir: Path | None) -> bool:
 
 
 def versions() -> dict[str, Any]:
-    """The content of `/versions`."""
+    """Get the content of `/versions`."""
     name = f"clinder {clinder.__version__}"
     return {"builder_info": {"build_image": name}, "binderhub": name, "builder": name}
 
 
 def providers() -> list[dict[str, Any]]:
-    """The content of `/api/repoproviders`: those of BinderHub's that the embedded hub can fetch from."""
+    """Get the content of `/api/repoproviders`: those providers that the embedded hub can fetch from."""
     return [
         {
             "displayName": provider.name,
@@ -146,5 +146,5 @@ def providers() -> list[dict[str, Any]]:
 
 
 def is_banned(banned: tuple[re.Pattern[str], ...], spec: str) -> bool:
-    """Whether a spec may not launch; the patterns match from its start, as BinderHub's do."""
+    """Whether a spec may not be launched; patterns match from its start, as in BinderHub."""
     return any(pattern.match(spec) for pattern in banned)

@@ -1,7 +1,7 @@
-"""The way to a session: `/user/<name>/…` is handed to its Jupyter Server, byte by byte in both directions.
+"""The proxy for sessions: `/user/<name>/…` is forwarded to its Jupyter Server, unchanged in both directions.
 
-Only the request's head is read and written anew, so bodies of any length, event streams and WebSockets pass as
-they are. One connection bears one request: a second one might be for another session.
+Only the head of the request is parsed and rewritten, so bodies of any length, event streams and WebSockets pass
+through. Each connection carries one request: a second one might be for another session.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clinder.localhub.http.sessions import Sessions
 
 _CHUNK = 65536
-_FOR_ONE_HOP = frozenset({"connection", "keep-alive", "proxy-connection"})
+_HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection"})
 _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html; charset=UTF-8\r\nConnection: close\r\n\r\n"
     b"<!DOCTYPE html><title>Service Unavailable</title><h1>Service Unavailable</h1>\n"
@@ -33,16 +33,16 @@ _UNAVAILABLE = (
 
 @stream_request_body
 class SessionHandler(LoopbackHandler):
-    """Everything below `/user/`; what it answers for sessions that are gone is what a proxy and a hub do."""
+    """Everything below `/user/`; for ended sessions, the responses are those of JupyterHub's proxy and hub."""
 
     def initialize(self, sessions: Sessions, options: ServeOptions) -> None:
-        """Take what the application holds."""
+        """Set the sessions and options."""
         self._sessions = sessions
         self._options = options
 
     async def prepare(self) -> None:
-        """Hand the connection over before the body is read, or answer in the server's place."""
-        self.set_header("Connection", "close")  # Tornado ends it after an answer to a body that it has not read
+        """Forward the connection before the body is read, or respond in place of the server."""
+        self.set_header("Connection", "close")  # tornado closes it anyway if the body is unread
         super().prepare()
         if self._finished:
             return
@@ -54,14 +54,14 @@ class SessionHandler(LoopbackHandler):
         try:
             server = await TCPClient().connect("127.0.0.1", port)
         except (OSError, StreamClosedError):
-            # The proxy's answer until the hub has seen that the server is gone.
+            # The response of JupyterHub's proxy until the hub has noticed that the server is gone.
             self.page(503, "Service Unavailable")
             return
         client: IOStream = self.detach()
         await _join(client, server, _head(self.request))
 
     def data_received(self, _chunk: bytes) -> None:
-        """Drop the body of a request that has been answered already."""
+        """Discard the body of a request that has already been answered."""
 
     def _gone(self) -> None:
         if self._options.gone_as == "mybinder":
@@ -73,10 +73,10 @@ class SessionHandler(LoopbackHandler):
 
 
 class HubHandler(LoopbackHandler):
-    """`/hub/user/…` and `/hub/login`, where a JupyterHub sends those who ask for a server that is not running."""
+    """`/hub/user/…` and `/hub/login`, to which a JupyterHub redirects requests for a server that is not running."""
 
     def get(self, path: str) -> None:
-        """Send on to the login page, or refuse there."""
+        """Redirect to the login page, or respond there with 403."""
         if path.startswith("user/"):
             self.redirect(f"/hub/login?next={quote(self.request.uri or '', safe='')}")
         else:
@@ -87,7 +87,7 @@ class HubHandler(LoopbackHandler):
 
 def _head(request: HTTPServerRequest) -> bytes:
     upgrades = "upgrade" in request.headers.get("Connection", "").lower() and "Upgrade" in request.headers
-    kept = [(name, value) for name, value in request.headers.get_all() if name.lower() not in _FOR_ONE_HOP]
+    kept = [(name, value) for name, value in request.headers.get_all() if name.lower() not in _HOP_BY_HOP]
     kept.append(("Connection", "Upgrade" if upgrades else "close"))
     lines = [f"{request.method} {request.uri} HTTP/1.1", *(f"{name}: {value}" for name, value in kept), "", ""]
     return "\r\n".join(lines).encode("latin-1")
@@ -98,8 +98,8 @@ async def _join(client: IOStream, server: IOStream, head: bytes) -> None:
     server.set_nodelay(True)
     sending = asyncio.ensure_future(_send(client, server, head))
     try:
-        if not await _pour(server, client):
-            # A server that is just ending may still take a connection, and then drop it without a word.
+        if not await _copy(server, client):
+            # A server that is shutting down may still accept a connection, and close it without a response.
             with suppress(StreamClosedError):
                 await client.write(_UNAVAILABLE)
     finally:
@@ -111,17 +111,17 @@ async def _join(client: IOStream, server: IOStream, head: bytes) -> None:
 async def _send(client: IOStream, server: IOStream, head: bytes) -> None:
     with suppress(StreamClosedError):
         await server.write(head)
-    await _pour(client, server)
+    await _copy(client, server)
     if client.closed():
         server.close()
 
 
-async def _pour(source: IOStream, target: IOStream) -> bool:
-    """Hand on what comes until either end closes; whether anything came."""
-    came = False
+async def _copy(source: IOStream, target: IOStream) -> bool:
+    """Copy until either end closes, and return whether anything was received."""
+    received = False
     with suppress(StreamClosedError):
         while True:
             chunk = await source.read_bytes(_CHUNK, partial=True)
-            came = True
+            received = True
             await target.write(chunk)
-    return came
+    return received

@@ -1,4 +1,4 @@
-"""The sessions of this hub: launched with a hub's own retries, counted, watched, and stopped with it."""
+"""The sessions of this hub: launched with retries as in BinderHub, counted, watched, and stopped with the hub."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STOP_S = 5.0
 
 
 class Sessions:
-    """All sessions that this hub started; one that has ended stays until it was seen to have."""
+    """All sessions that this hub started; an ended one is removed at the next poll."""
 
     def __init__(self, hub: LocalHub, options: ServeOptions, worker: Worker) -> None:
         self._hub = hub
@@ -37,16 +37,16 @@ class Sessions:
         return len(self._servers)
 
     def port(self, name: str) -> int | None:
-        """Where the session's server listens; `None` if there is no session of that name, or no longer."""
+        """Get the port of a session's server; `None` if there is no session of that name."""
         server = self._servers.get(name)
         return urlsplit(server.url).port if server else None
 
     def launch(self, image: Image, origin: str) -> Channel:
-        """Launch; it goes on whether or not anyone listens to the channel.
+        """Launch a session and return its events; the launch continues even if nobody reads them.
 
         Args:
-            image: what to launch.
-            origin: scheme, host and port for the session's URL.
+            image: the image to launch.
+            origin: the scheme, host and port of the session's URL.
         """
         channel = Channel()
         task = asyncio.create_task(self._launch(image, origin, channel))
@@ -56,13 +56,13 @@ class Sessions:
         return channel
 
     async def watch(self) -> None:
-        """Look at the servers' processes again and again, and forget those that have ended."""
+        """Poll the processes of the servers, and remove those that have ended."""
         while True:
             await asyncio.sleep(self._options.poll_s)
-            await asyncio.to_thread(self._forget_ended)
+            await asyncio.to_thread(self._remove_ended)
 
     async def close(self) -> None:
-        """Stop all sessions, those that are just being launched too."""
+        """Stop all sessions, including those being launched."""
         await asyncio.gather(*self._launches, return_exceptions=True)
         loop = asyncio.get_running_loop()
         servers = list(self._servers.values())
@@ -70,13 +70,13 @@ class Sessions:
 
     async def _launch(self, image: Image, origin: str, channel: Channel) -> None:
         quota = self._options.quota
-        # The launches under way are counted, this one too.
+        # Launches in progress count too, including this one.
         if quota is not None and len(self._servers) + len(self._launches) > quota:
             channel.on_event(Event(Phase.FAILED, "Too many users on this BinderHub! Try again soon.\n"))
             return
 
         def on_event(event: Event) -> None:
-            channel.on_event(_seen_from(event, origin))
+            channel.on_event(_rewrite_urls(event, origin))
 
         for number, delay_s in enumerate((*self._options.launch_retries_s, None), start=1):
             steps = self._hub.launch(image, on_started=self._keep, show_preamble=number == 1)
@@ -100,7 +100,7 @@ class Sessions:
     def _keep(self, server: Server) -> None:
         self._servers[server.name] = server
 
-    def _forget_ended(self) -> None:
+    def _remove_ended(self) -> None:
         for server in list(self._servers.values()):
             if not is_alive(server.url, cache_dir=self._options.cache_dir):
                 self._stop(server)
@@ -110,8 +110,8 @@ class Sessions:
         self._servers.pop(server.name, None)
 
 
-def _seen_from(event: Event, origin: str) -> Event:
-    """The event as clients get it: the session's URL leads through this hub."""
+def _rewrite_urls(event: Event, origin: str) -> Event:
+    """Rewrite an event for clients, so that the session's URL leads through this hub."""
     if event.phase is not Phase.READY:
         return event
     url = origin + urlsplit(str(event.details["url"])).path

@@ -1,6 +1,6 @@
 """`/build/{provider}/{spec}`: the event stream of one launch.
 
-Errors go into the stream too, with HTTP 200, in BinderHub's words; which of them close it, and when, is as measured.
+Errors are sent in the stream too, with HTTP 200 and BinderHub's messages; they close it when they do on BinderHub.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ACCEPTED = "text/event-stream"
 
 @dataclass
 class Hub:
-    """What all streams share."""
+    """The state that all streams share."""
 
     options: ServeOptions
     local: LocalHub
@@ -47,19 +47,19 @@ class Hub:
 
 
 class RefusedSpecError(Exception):
-    """The spec is no spec of a provider of this hub, in BinderHub's words."""
+    """The spec is invalid for this hub; the message is BinderHub's."""
 
 
 class BuildHandler(LoopbackHandler):
-    """One stream."""
+    """One event stream."""
 
     def initialize(self, hub: Hub) -> None:
-        """Take what all streams share."""
+        """Set the shared state."""
         self._hub = hub
         self._stream: asyncio.Task[None] | None = None
 
     async def get(self, provider: str, _spec: str) -> None:
-        """Launch, and tell of it."""
+        """Launch, and stream the events."""
         self.set_header("Content-Type", _ACCEPTED)
         self.set_header("Cache-Control", "no-cache")
         refused = self._refusal()
@@ -77,15 +77,15 @@ class BuildHandler(LoopbackHandler):
             await self.finish()
 
     def on_connection_close(self) -> None:
-        """Let go of a client that left; what was begun for it goes on."""
+        """Stop streaming to a client that disconnected; its build or launch continues."""
         if self._stream is not None:
             self._stream.cancel()
 
     def _refusal(self) -> Event | None:
-        if not self._is_from_here():
+        if not self._is_local_request():
             return Event(Phase.FAILED, "Launching from pages of other origins is not allowed.\n", status_code=403)
         if self.request.headers.get("Accept") != _ACCEPTED:
-            return Event(Phase.FAILED, f"Accept: {_ACCEPTED} is expected.\n", status_code=400)
+            return Event(Phase.FAILED, f"Expected the header Accept: {_ACCEPTED}.\n", status_code=400)
         token = self._hub.options.build_token
         given = self.get_query_argument("build_token", "")
         if token is not None and not hmac.compare_digest(given.encode(), token.encode()):
@@ -99,10 +99,10 @@ class BuildHandler(LoopbackHandler):
                 self.set_header(name, value)
         return None
 
-    def _is_from_here(self) -> bool:
-        """Whether no web page of another machine asks: launching runs code of any repository, as the user.
+    def _is_local_request(self) -> bool:
+        """Whether the request is not from a web page of another machine: launching runs arbitrary code as the user.
 
-        Pages on the loopback may. `Sec-Fetch-Site` shows requests that bear no `Origin`.
+        Pages on the loopback are allowed. `Sec-Fetch-Site` reveals requests without an `Origin`.
         """
         if origin := self.request.headers.get("Origin"):
             return is_loopback(urlsplit(origin).netloc)
@@ -111,9 +111,7 @@ class BuildHandler(LoopbackHandler):
     async def _report(self, provider: str) -> None:
         keeping_alive = asyncio.create_task(self._keep_alive())
         try:
-            await (
-                self.flush()
-            )  # the head of the answer: a client need not wait for the first event to know that it came
+            await self.flush()  # the head, so that a client need not wait for the first event
             await self._launch(provider)
         except (FailedError, RefusedSpecError) as error:
             await self._emit(error.event if isinstance(error, FailedError) else Event(Phase.FAILED, f"{error}\n"))
@@ -137,10 +135,10 @@ class BuildHandler(LoopbackHandler):
         if image is None:
             image = await self._build(resolved)
             if image is None:
-                # BinderHub leaves the stream of a failed build open for good.
+                # BinderHub never closes the stream of a failed build.
                 await asyncio.Event().wait()
                 return
-        # Before the client hears of it: from here on the server is launched even if the client leaves.
+        # Before the next event: from here on, the server is launched even if the client disconnects.
         launch = self._hub.sessions.launch(image, f"http://{self.request.host}")
         message = "Found built image, launching...\n" if found else "Built image, launching...\n"
         await self._emit(Event(Phase.BUILT, message, image=resolved.image))
@@ -161,10 +159,10 @@ class BuildHandler(LoopbackHandler):
                 await self._emit(event)
             return await resolving
         finally:
-            resolving.cancel()  # for a client that left while it waited for a thread
+            resolving.cancel()  # for a client that disconnected while it waited for a thread
 
     async def _build(self, resolved: Resolved) -> Image | None:
-        """Build, or listen to the build that is under way; `None` if it failed."""
+        """Build, or follow the build in progress; return `None` if it failed."""
         build = self._hub.builds.get(resolved)
         await self._emit(Event(Phase.WAITING, "Waiting for build to start...\n"))
         async for event in build.events():
@@ -190,14 +188,14 @@ class BuildHandler(LoopbackHandler):
 
 
 class RedirectHandler(LoopbackHandler):
-    """`/build/` at a federation's front: the launch is a member's."""
+    """`/build/` on the front page of a federation: redirects to a member."""
 
     def initialize(self, member_port: int) -> None:
-        """Take the member's port on this machine."""
+        """Set the member's port on this machine."""
         self._member_port = member_port
 
     def get(self, _provider: str, _spec: str) -> None:
-        """Send on to the member, and have the client come back to the same one for this spec."""
+        """Redirect to the member, with a cookie that selects the same one for this spec next time."""
         member = f"http://{urlsplit(f'//{self.request.host}').hostname}:{self._member_port}"
         self.set_cookie("host", f"127.0.0.1:{self._member_port}", path=self.request.path)
         self.set_header("Location", f"{member}{self.request.uri}")
@@ -206,10 +204,10 @@ class RedirectHandler(LoopbackHandler):
 
 
 def read_spec(provider: str, path: str) -> RepositorySpec:
-    """Read a spec from what follows `/build/{provider}/`, encoded as it stands.
+    """Parse a spec from the part of the path after `/build/{provider}/`, still encoded.
 
     Raises:
-        RefusedSpecError: it is none; the message is BinderHub's.
+        RefusedSpecError: it is invalid; the message is BinderHub's.
     """
     served = cloneable_providers()
     if provider not in served:

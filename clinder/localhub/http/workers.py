@@ -1,4 +1,4 @@
-"""The threads in which the embedded hub works for `hub serve`: some for each kind of work; clients hear of waiting."""
+"""The thread pools in which `hub serve` runs the embedded hub, one for each kind of work."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 _THREADS = 32
 _WAITING_S = 1.0
-"""How long work may wait for a thread before its client hears of it."""
+"""How long work may wait for a thread before its client is informed."""
 _Result = TypeVar("_Result")
 
 
 class Worker:
-    """The threads for one kind of work."""
+    """A thread pool for one kind of work."""
 
     def __init__(self, waiting: Event) -> None:
-        """Prepare; threads are started as they are needed.
+        """Prepare the pool; threads are started when needed.
 
         Args:
-            waiting: what clients hear while all threads are busy.
+            waiting: the event for clients that wait while all threads are busy.
         """
         self.executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="hub")
         self._waiting = waiting
 
     async def run(self, steps: Steps[_Result], on_event: Callable[[Event], None]) -> _Result:
-        """Run steps of the embedded hub in a thread; if it is cancelled before it has one, they are never begun.
+        """Run steps of the embedded hub in a thread; if cancelled before a thread is free, they never start.
 
         Args:
-            steps: what to run.
-            on_event: told of each event, in the loop's own thread; at first of waiting, if no thread is free.
+            steps: the steps to run.
+            on_event: called in the event loop's thread with each event, first with `waiting` if no thread is free.
 
         Raises:
             FailedError: a step failed.
@@ -59,11 +59,11 @@ class Worker:
                     return result
                 loop.call_soon_threadsafe(on_event, event)
 
-        def tell_of_waiting() -> None:
+        def report_waiting() -> None:
             if not begun.is_set():
                 on_event(self._waiting)
 
-        timer = loop.call_later(_WAITING_S, tell_of_waiting)
+        timer = loop.call_later(_WAITING_S, report_waiting)
         try:
             return await loop.run_in_executor(self.executor, drain)
         finally:
@@ -72,9 +72,9 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """All threads; those of one kind do not wait for another's, so a remote that hangs keeps no session from starting.
+    """The thread pools; they are separate so that a remote that hangs does not block the start of sessions.
 
-    A context manager: leaving it waits for what is under way.
+    A context manager: on exit, it waits for work in progress.
     """
 
     resolving: Worker
@@ -83,7 +83,7 @@ class Workers:
 
     @classmethod
     def prepare(cls) -> Workers:
-        """Make the workers; none is started yet."""
+        """Make the workers without starting any thread."""
         return cls(
             Worker(_waiting(Phase.WAITING, "launches: this hub resolves at most {} refs at once")),
             Worker(_waiting(Phase.WAITING, "builds: this hub runs at most {} at once")),
