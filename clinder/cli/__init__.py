@@ -1,4 +1,4 @@
-"""The command line: one thin module for each command; this one runs them and shows errors."""
+"""The command line: a thin module for each command, and the entry point that runs them and shows errors."""
 
 from __future__ import annotations
 

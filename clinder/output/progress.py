@@ -1,4 +1,4 @@
-"""Select how progress is display (quiet, plain or live) and write the log of the launch."""
+"""Select how progress is shown (quiet, plain or live) and write the log of the launch."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are a P
 FAILS = stream(event("failed", "Could not resolve ref\n"))
 
 
-def test_a_session_is_there_for_the_steps_that_follow_and_gone_after_the_job(
+def test_a_session_runs_for_the_following_steps_and_stops_after_the_job(
     job: Job, served: Served, tmp_path: Path
 ) -> None:
     cookbook = checkout(tmp_path / "cookbook", notes__txt="first")
@@ -53,7 +53,7 @@ def test_a_session_is_there_for_the_steps_that_follow_and_gone_after_the_job(
     assert [process for process in processes_of(tmp_path) if "jupyter_server" in " ".join(process.cmdline())] == []
 
 
-def test_the_log_has_a_group_for_each_phase_and_the_summary_a_picture(job: Job, hub: Server) -> None:
+def test_the_log_groups_phases_and_the_summary_charts_them(job: Job, hub: Server) -> None:
     step = job.step(hub_url=hub.url, repo="org/name", ref="main")
     ran = step.main()
     assert ran.status == 0, ran.output
@@ -67,7 +67,7 @@ def test_the_log_has_a_group_for_each_phase_and_the_summary_a_picture(job: Job, 
     step.post()
 
 
-def test_the_summary_can_be_left_out(job: Job, hub: Server) -> None:
+def test_the_summary_can_be_disabled(job: Job, hub: Server) -> None:
     step = job.step(hub_url=hub.url, repo="org/name", summary="false")
     assert step.main().summary == ""
     step.post()
@@ -96,7 +96,7 @@ def test_a_build_log_gives_the_runner_no_commands(job: Job, session: JupyterSess
     step.post()
 
 
-def test_a_server_that_repeats_its_token_does_not_give_it_away(job: Job, session: JupyterSession, hub: Server) -> None:
+def test_a_token_repeated_by_the_server_is_masked(job: Job, session: JupyterSession, hub: Server) -> None:
     words = {"message": f"no kernel for {TOKEN}"}
     session.overrides["POST", "api/kernels"] = lambda _request, connection: connection.json(500, words)
     ran = job.step(hub_url=hub.url, repo="org/name", retry_attempts="1").main()
@@ -105,7 +105,7 @@ def test_a_server_that_repeats_its_token_does_not_give_it_away(job: Job, session
     assert TOKEN not in ran.understood.shown + ran.summary
 
 
-def test_a_failure_s_own_words_give_the_runner_no_commands(job: Job, hub: Server) -> None:
+def test_an_error_message_gives_the_runner_no_commands(job: Job, hub: Server) -> None:
     words = "no\r::error::forged\n::set-output name=url::x\n##[error]forged, 100%0A::x:: `````` </details>\n"
     hub.handler = stream(event("building", "Step 1\n"), event("failed", words))
     ran = job.step(hub_url=hub.url, repo="org/name").main()
@@ -132,7 +132,7 @@ def test_repository_and_ref_come_from_the_event(job: Job, hub: Server, told: Eve
 
 
 @pytest.mark.parametrize("told", [told for told in EVENTS.values() if told.spec], ids=lambda told: told.why)
-def test_what_an_event_is_about_needs_no_hub_to_be_told(job: Job, told: Event) -> None:
+def test_an_event_without_a_usable_repository_is_refused(job: Job, told: Event) -> None:
     job.event, job.variables = told.job()["event"], told.job()["variables"]
     source = read_source(job.environment)
     assert told.why in source.why
@@ -149,7 +149,7 @@ def test_a_clinder_toml_in_the_repository_needs_no_inputs(job: Job, hub: Server)
     step.post()
 
 
-def test_inputs_win_over_the_file_and_the_event_fills_in_what_neither_says(job: Job, hub: Server) -> None:
+def test_inputs_override_the_file_and_the_event_fills_gaps(job: Job, hub: Server) -> None:
     hub.handler = FAILS
     (job.workspace / "books").mkdir()
     (job.workspace / "books" / "clinder.toml").write_text('hub = "https://hub.example.org"\n')
@@ -162,7 +162,7 @@ def test_inputs_win_over_the_file_and_the_event_fills_in_what_neither_says(job: 
     assert asked == [f"student/name/{HEAD}", "student/name/other", "org/other/HEAD"]
 
 
-def test_a_private_repository_is_warned_of(job: Job, hub: Server) -> None:
+def test_a_private_repository_gets_a_warning(job: Job, hub: Server) -> None:
     hub.handler = FAILS
     job.event = ("push", {"repository": {"full_name": "org/name", "private": True}})
     ran = job.step(hub_url=hub.url).main()
@@ -170,7 +170,7 @@ def test_a_private_repository_is_warned_of(job: Job, hub: Server) -> None:
     assert "org/name is private" in warning.data
 
 
-def test_the_build_token_is_masked_before_anything_is_printed_and_reaches_the_hub_alone(job: Job, hub: Server) -> None:
+def test_the_build_token_is_masked_first_and_only_sent_to_the_hub(job: Job, hub: Server) -> None:
     step = job.step(hub_url=hub.url, repo="org/name", build_token="s3cret%/token")
     ran = step.main()
     assert ran.output.startswith("::add-mask::s3cret%25/token\n")
@@ -185,7 +185,7 @@ def test_a_build_token_in_the_environment_is_masked_too(job: Job, hub: Server) -
     assert job.step(hub_url=hub.url, repo="org/name").main().output.startswith("::add-mask::s3cret\n")
 
 
-def test_an_input_that_will_not_do_is_named(job: Job) -> None:
+def test_an_invalid_input_is_named(job: Job) -> None:
     ran = job.step(hub_url="mybinder.org", timeouts_build="soon").main()
     assert ran.status == 2
     assert "did you mean https://mybinder.org" in ran.error
@@ -199,7 +199,7 @@ def test_a_timeout_names_the_input_that_sets_it(job: Job, hub: Server) -> None:
     assert "timeouts.build = 0.5s (input timeouts-build)" in ran.error
 
 
-def test_nothing_in_the_workspace_or_the_environment_gets_into_clinder_s_python(job: Job, hub: Server) -> None:
+def test_workspace_and_environment_cannot_inject_python_code(job: Job, hub: Server) -> None:
     for name in ("requests", "clinder", "typing", "sitecustomize"):
         (job.workspace / f"{name}.py").write_text("raise SystemExit('taken over')\n")
     job.more = {"PYTHONPATH": str(job.workspace), "PYTHONSTARTUP": "x", "PYTHONHOME": "/nonexistent"}
@@ -209,7 +209,7 @@ def test_nothing_in_the_workspace_or_the_environment_gets_into_clinder_s_python(
     step.post()
 
 
-def test_two_steps_of_a_job_have_sessions_of_their_own(job: Job, session: JupyterSession, hub: Server) -> None:
+def test_two_steps_of_a_job_have_separate_sessions(job: Job, session: JupyterSession, hub: Server) -> None:
     with JupyterSession() as other:
         first = job.step(hub_url=hub.url, repo="org/name")
         first.main()

@@ -50,7 +50,7 @@ def workflows(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [*WORKFLOWS, *EXAMPLES, *shown]
 
 
-def test_every_example_of_a_workflow_is_among_them(workflows: list[Path]) -> None:
+def test_every_example_workflow_is_checked(workflows: list[Path]) -> None:
     shown = {path for path in (ROOT / "docs" / "examples").rglob("*") if path.suffix in (".yml", ".yaml")}
     assert {path for path in shown if path not in OTHER_SERVICES} == set(EXAMPLES)
     assert set(EXAMPLES) | set(WORKFLOWS) <= set(workflows)
@@ -102,7 +102,7 @@ def scripts_of(workflow: dict[str, Any]) -> list[str]:
     return [re.sub(r"\$\{\{.*?\}\}", "value", step["run"]) for step in steps if "run" in step]
 
 
-def test_the_programs_of_the_action_are_well_formed_and_need_no_packages() -> None:
+def test_the_scripts_of_the_action_parse_and_need_no_packages() -> None:
     for program in sorted((ROOT / "action").glob("*.js")):
         check("node", "--check", program)
         text = program.read_text("utf-8")

@@ -55,7 +55,7 @@ def kill_all(job: Job) -> None:
         process.kill()
 
 
-def test_a_job_that_is_cancelled_during_the_build_leaves_at_once(job: Job, hub: Server) -> None:
+def test_a_job_cancelled_during_the_build_exits_immediately(job: Job, hub: Server) -> None:
     hub.handler = stream(event("building", "Step 1\n"), "hold")
     step = job.step(hub_url=hub.url, repo="org/name")
     main = step.start()
@@ -67,7 +67,7 @@ def test_a_job_that_is_cancelled_during_the_build_leaves_at_once(job: Job, hub: 
     assert "nothing to stop" in step.post().output
 
 
-def test_a_job_that_is_cancelled_during_the_launch_stops_the_server_that_comes_of_it_all_the_same(
+def test_a_job_cancelled_during_the_launch_still_stops_the_server(
     job: Job, session: JupyterSession, hub: Server, gate: Gate
 ) -> None:
     hub.handler = session.launch(gate)
@@ -87,7 +87,7 @@ def test_a_job_that_is_cancelled_during_the_launch_stops_the_server_that_comes_o
     assert TOKEN not in ran.output
 
 
-def test_a_step_that_is_killed_during_the_launch_is_cleared_up_after(
+def test_a_step_killed_during_the_launch_is_cleaned_up(
     job: Job, session: JupyterSession, hub: Server, gate: Gate
 ) -> None:
     hub.handler = session.launch(gate)
@@ -101,7 +101,7 @@ def test_a_step_that_is_killed_during_the_launch_is_cleared_up_after(
     eventually(lambda: session.was_shut_down, "the session is stopped")
 
 
-def test_a_step_that_is_killed_before_the_image_is_built_launches_nothing(job: Job, hub: Server) -> None:
+def test_a_step_killed_before_the_image_is_built_launches_nothing(job: Job, hub: Server) -> None:
     hub.handler = stream(event("building", "Step 1\n"), "hold")
     step = job.step(hub_url=hub.url, repo="org/name")
     main = step.start()
@@ -114,7 +114,7 @@ def test_a_step_that_is_killed_before_the_image_is_built_launches_nothing(job: J
     assert "nothing to stop" in post.output
 
 
-def test_a_session_whose_step_was_killed_with_all_its_children_is_stopped(
+def test_a_session_is_stopped_if_its_step_was_killed_with_all_children(
     job: Job, session: JupyterSession, hub: Server
 ) -> None:
     session.kernel = silent
@@ -129,9 +129,7 @@ def test_a_session_whose_step_was_killed_with_all_its_children_is_stopped(
     assert session.was_shut_down
 
 
-def test_post_says_what_may_be_left_of_a_launch_that_was_killed_with_all_its_children(
-    job: Job, hub: Server, gate: Gate
-) -> None:
+def test_post_reports_a_possible_orphan_of_a_killed_launch(job: Job, hub: Server, gate: Gate) -> None:
     hub.handler = stream(event("built", "Built\n"), LAUNCHING, gate)
     step = job.step(hub_url=hub.url, repo="org/name")
     main = step.start()
@@ -144,7 +142,7 @@ def test_post_says_what_may_be_left_of_a_launch_that_was_killed_with_all_its_chi
     assert "never" in warning.data
 
 
-def test_a_job_that_is_cancelled_while_clinder_is_installed_ends_the_installation(job: Job, tmp_path: Path) -> None:
+def test_a_job_cancelled_during_the_installation_ends_it(job: Job, tmp_path: Path) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
     fake = programs / "uv"
@@ -165,7 +163,7 @@ def test_a_job_that_is_cancelled_while_clinder_is_installed_ends_the_installatio
     assert "nothing to stop" in step.post().output
 
 
-def test_post_stops_the_session_once_and_says_so(job: Job, session: JupyterSession, hub: Server) -> None:
+def test_post_stops_the_session_once_and_reports_it(job: Job, session: JupyterSession, hub: Server) -> None:
     step = job.step(hub_url=hub.url, repo="org/name")
     step.main()
     assert "stopped: " in step.post().output
@@ -195,9 +193,7 @@ def test_a_session_that_cannot_be_stopped_is_a_warning(job: Job, session: Jupyte
     assert not Path(step.state["folder"]).exists(), "its token is left nowhere"
 
 
-def test_post_stops_the_session_though_the_settings_have_become_nonsense(
-    job: Job, session: JupyterSession, hub: Server
-) -> None:
+def test_post_stops_the_session_despite_invalid_settings(job: Job, session: JupyterSession, hub: Server) -> None:
     step = job.step(hub_url=hub.url, repo="org/name")
     step.main()
     (job.workspace / "clinder.toml").write_text("hub = [\n")
@@ -219,9 +215,7 @@ def keep(
     return keeping.keep(session_of(server), timeouts=Timeouts(), limit=limit, runner_pid=runner_pid, pace=pace)
 
 
-def test_a_session_that_is_kept_alive_sees_signs_of_activity_until_the_time_is_over(
-    tmp_path: Path, session: JupyterSession
-) -> None:
+def test_a_session_is_kept_active_until_keep_alive_for_elapses(tmp_path: Path, session: JupyterSession) -> None:
     assert keep(tmp_path, session, limit_s=1) == "keep-alive-for elapsed"
     assert len(session.asked(f"{session.base}api/kernels", "GET")) > 1
 
@@ -237,7 +231,7 @@ def test_keeping_alive_ends_with_the_runner(tmp_path: Path, session: JupyterSess
     assert keep(tmp_path, session, runner_pid=runner.pid) == "the runner is gone"
 
 
-def test_the_process_that_keeps_alive_ends_with_the_job(job: Job, session: JupyterSession, hub: Server) -> None:
+def test_keeping_alive_ends_with_the_job(job: Job, session: JupyterSession, hub: Server) -> None:
     step = job.step(hub_url=hub.url, repo="org/name", keep_alive="true")
     step.main()
     (keeper,) = clinders(job.temp)

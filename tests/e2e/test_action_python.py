@@ -48,7 +48,7 @@ def path(tmp_path: Path, job: Job) -> Callable[..., None]:
     return put
 
 
-def test_a_runner_without_python_gets_told_what_to_add(job: Job, path: Callable[..., None]) -> None:
+def test_a_runner_without_python_gets_a_hint(job: Job, path: Callable[..., None]) -> None:
     path()
     ran = job.step(repo="org/name").main()
     assert ran.status == 1
@@ -56,12 +56,12 @@ def test_a_runner_without_python_gets_told_what_to_add(job: Job, path: Callable[
     assert "actions/setup-python" in ran.error
 
 
-def test_a_python_that_is_too_old_counts_as_none(job: Job, path: Callable[..., None]) -> None:
+def test_a_python_that_is_too_old_is_ignored(job: Job, path: Callable[..., None]) -> None:
     path(python3="echo 3 10 14 /usr/bin/python3", python="echo Python was not found >&2; exit 9")
     assert "needs Python 3.11 or later" in job.step(repo="org/name").main().error
 
 
-def test_programs_of_the_workspace_are_not_tried(job: Job, path: Callable[..., None]) -> None:
+def test_programs_in_the_workspace_are_not_run(job: Job, path: Callable[..., None]) -> None:
     path()
     job.more["PATH"] += f"{os.pathsep}."  # as Windows does of its own accord
     for name in ("uv", "python3"):
@@ -71,16 +71,14 @@ def test_programs_of_the_workspace_are_not_tried(job: Job, path: Callable[..., N
     assert not (job.workspace / "taken-over").exists()
 
 
-def test_a_python_that_makes_no_environments_says_what_it_lacks(job: Job, path: Callable[..., None]) -> None:
+def test_a_python_without_venv_is_reported(job: Job, path: Callable[..., None]) -> None:
     path(python3='[ "$2" = -c ] && echo 3 12 1 "$0" || { echo "ensurepip is not available"; exit 1; }')
     ran = job.step(repo="org/name").main()
     assert "apt-get install python3-venv" in ran.error
     assert "ensurepip is not available" in ran.error
 
 
-def test_packages_that_cannot_be_installed_fail_the_step_with_the_installer_s_words(
-    job: Job, path: Callable[..., None]
-) -> None:
+def test_a_failed_installation_shows_the_output_of_the_installer(job: Job, path: Callable[..., None]) -> None:
     path(
         python3='[ "$2" = -c ] && echo 3 12 1 "$0" || { /bin/mkdir -p "$4/bin" && '
         '/bin/ln -s "${0%/*}/made" "$4/bin/python"; }',
@@ -93,9 +91,7 @@ def test_packages_that_cannot_be_installed_fail_the_step_with_the_installer_s_wo
     assert "no matching distribution" in ran.error
 
 
-def test_uv_installs_where_it_is_there_and_brings_python_where_none_is(
-    job: Job, hub: Server, path: Callable[..., None]
-) -> None:
+def test_uv_is_used_if_present_and_provides_python_if_missing(job: Job, hub: Server, path: Callable[..., None]) -> None:
     hub.handler = FAILS
     uv = python_packages("uv", "uv") / "uv"
     path(uv=f'exec {uv} "$@"')
@@ -199,11 +195,11 @@ def test_a_second_step_uses_the_environment_of_the_first(job: Job, hub: Server) 
     assert "installing" not in job.step(hub_url=hub.url, repo="org/name").main().output
 
 
-def test_the_pins_are_made_for_what_clinder_depends_on() -> None:
+def test_the_pins_match_the_dependencies_of_clinder() -> None:
     assert LOCK["locked_for"]() == LOCK["wanted"](), "run python action/lock.py"
 
 
-def test_every_pin_suits_pyproject_and_bears_hashes() -> None:
+def test_every_pin_satisfies_pyproject_and_has_hashes() -> None:
     pins = {}
     for entry in re.split(r"\n(?=\w)", LOCK["LOCK"].read_text()):
         if found := re.match(r"([\w.-]+)==([\w.]+)", entry):
@@ -214,7 +210,7 @@ def test_every_pin_suits_pyproject_and_bears_hashes() -> None:
         assert wanted.specifier.contains(pins[wanted.name]), text
 
 
-def test_the_check_of_the_pins_says_when_they_lag_behind(tmp_path: Path) -> None:
+def test_outdated_pins_are_reported(tmp_path: Path) -> None:
     folder = tmp_path / "action"
     folder.mkdir()
     for name in ("lock.py", "requirements.txt"):

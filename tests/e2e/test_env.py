@@ -52,14 +52,14 @@ PRINT = 'printf "%s %s\\n" "$JUPYTER_BASE_URL" "$JUPYTER_TOKEN"'
 
 @pytest.mark.skipif(os.name == "nt", reason="sh is a POSIX shell")
 @pytest.mark.parametrize("shell", ["sh", "bash"])
-def test_a_posix_shell_takes_the_session_over_and_lets_it_go(kept: Kept, shell: str) -> None:
+def test_a_posix_shell_sets_and_unsets_the_variables(kept: Kept, shell: str) -> None:
     env = f"{shlex.quote(CLINDER)} env --no-check"
     script = f'eval "$({env})"; {PRINT}; eval "$({env} --unset)"; env | grep -c ^JUPYTER_ || true'
     assert run_shell(kept, shell, script) == f"{kept.url} {TOKEN}\n0\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="fish is a POSIX shell")
-def test_fish_takes_the_session_over_and_lets_it_go(kept: Kept, fish: str) -> None:
+def test_fish_sets_and_unsets_the_variables(kept: Kept, fish: str) -> None:
     env = f"{shlex.quote(CLINDER)} env --no-check --shell fish"
     script = f"{env} | source; {PRINT}; {env} --unset | source; set -q JUPYTER_TOKEN; or echo gone"
     assert run_shell(kept, fish, script) == f"{kept.url} {TOKEN}\ngone\n"
@@ -76,7 +76,7 @@ def test_fish_reads_back_any_value(fish: str, value: str) -> None:
     assert subprocess.run([fish, "-c", script], capture_output=True, text=True, check=True).stdout == value
 
 
-def test_json_and_dotenv_are_for_tools(kept: Kept) -> None:
+def test_json_and_dotenv_contain_the_variables(kept: Kept) -> None:
     variables = {"JUPYTER_BASE_URL": kept.url, "JUPYTER_TOKEN": TOKEN}
     assert clinder(kept.folder, "env", "--shell", "json").document == variables
     assert clinder(kept.folder, "env", "--shell", "dotenv").stdout == "".join(
@@ -90,7 +90,7 @@ def test_github_gets_bare_lines_and_the_token_is_masked(kept: Kept) -> None:
     assert done.stderr == f"::add-mask::{TOKEN}\n"
 
 
-def test_stdout_holds_the_lines_alone_and_no_hint_is_given_where_nobody_reads_it(kept: Kept) -> None:
+def test_without_a_terminal_there_is_no_usage_hint(kept: Kept) -> None:
     done = clinder(kept.folder, "env")
     assert [line.partition("=")[0] for line in done.stdout.splitlines()] == [
         "export JUPYTER_BASE_URL",
@@ -99,7 +99,7 @@ def test_stdout_holds_the_lines_alone_and_no_hint_is_given_where_nobody_reads_it
     assert done.stderr == ""
 
 
-def test_a_session_that_is_gone_is_told_unless_it_is_not_looked_at(kept: Kept) -> None:
+def test_a_session_that_is_gone_is_reported_unless_unchecked(kept: Kept) -> None:
     kept.session.mode = "404"
     try:
         gone = clinder(kept.folder, "env", expect=6)
@@ -112,14 +112,14 @@ def test_a_session_that_is_gone_is_told_unless_it_is_not_looked_at(kept: Kept) -
         kept.session.mode = "running"
 
 
-def test_without_a_session_there_is_nothing_to_print_but_something_to_unset(tmp_path: Path) -> None:
+def test_without_a_session_variables_can_only_be_unset(tmp_path: Path) -> None:
     assert clinder(tmp_path, "env", "--no-check", expect=6).stdout == ""
     assert clinder(tmp_path, "env", "--unset").stdout == "unset JUPYTER_BASE_URL\nunset JUPYTER_TOKEN\n"
     assert json.loads(clinder(tmp_path, "env", "--unset", "--shell", "json").stdout)["JUPYTER_TOKEN"] is None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a pseudo-terminal is a POSIX matter")
-def test_a_terminal_is_told_how_to_use_it(kept: Kept) -> None:
+def test_a_usage_hint_is_shown_on_a_terminal(kept: Kept) -> None:
     import pty
 
     read, write = pty.openpty()

@@ -62,9 +62,7 @@ def idle_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
         yield hub
 
 
-def test_a_first_launch_builds_and_lingers_and_a_second_finds_the_image_and_closes(
-    hub: HubProcess, repository: Path
-) -> None:
+def test_the_first_launch_builds_and_the_second_finds_the_image(hub: HubProcess, repository: Path) -> None:
     first = hub.build(cloned(repository))
     session = first.session()
     assert phases(first.events) == [Phase.WAITING, None, Phase.FETCHING, Phase.BUILT, Phase.LAUNCHING, Phase.READY]
@@ -134,7 +132,7 @@ def test_one_connection_reaches_two_sessions(hub: HubProcess, repository: Path) 
 
 
 @pytest.mark.parametrize("gone_as", ["jupyterhub", "mybinder"])
-def test_a_session_that_is_gone_answers_as_on_a_real_hub(repository: Path, gone_as: str, cache: Path) -> None:
+def test_an_ended_session_answers_as_on_a_real_hub(repository: Path, gone_as: str, cache: Path) -> None:
     with serving(gone_as=gone_as, poll_s=1.0) as hub:
         session = hub.build(cloned(repository)).session()
         assert session.post("api/shutdown").status_code == 200
@@ -167,12 +165,12 @@ def test_a_session_that_is_gone_answers_as_on_a_real_hub(repository: Path, gone_
         ("gh/fake", 'Spec is not of the form "user/repo/ref", provided: "fake".\n'),
     ],
 )
-def test_faults_of_the_spec_come_in_the_stream(idle_hub: HubProcess, path: str, message: str) -> None:
+def test_errors_in_the_spec_are_sent_in_the_stream(idle_hub: HubProcess, path: str, message: str) -> None:
     (event,) = idle_hub.build(path).rest()
     assert (event.phase, event.message, event.status_code) == (Phase.FAILED, message, None)
 
 
-def test_a_ref_that_is_not_there_fails_in_the_stream(idle_hub: HubProcess, repository: Path) -> None:
+def test_an_unknown_ref_fails_in_the_stream(idle_hub: HubProcess, repository: Path) -> None:
     (event,) = idle_hub.build(cloned(repository, "nope")).rest()
     assert event.message.startswith(f"Could not resolve ref for git:{repository.as_uri()}/nope. Double check")
 
@@ -183,7 +181,7 @@ def test_another_accept_header_is_refused(idle_hub: HubProcess, accept: str) -> 
     assert (event.phase, event.status_code) == (Phase.FAILED, 400)
 
 
-def test_a_wrong_build_token_is_refused_and_does_not_count(repository: Path) -> None:
+def test_a_wrong_build_token_is_refused_and_not_counted(repository: Path) -> None:
     with serving(build_token="right", rate_limit=1) as hub:
         for query in ("", "?build_token=wrong"):
             stream = hub.build("gh/org/repo", query=query)
@@ -194,7 +192,7 @@ def test_a_wrong_build_token_is_refused_and_does_not_count(repository: Path) -> 
         assert "Could not resolve ref" in event.message
 
 
-def test_the_rate_limit_is_told_counted_and_kept_for_failures_too(cache: Path) -> None:
+def test_the_rate_limit_is_reported_and_counts_failures_too(cache: Path) -> None:
     with serving(rate_limit=2) as hub:
         streams = [hub.build("gh/org") for _ in range(3)]
         for stream in streams:
@@ -220,13 +218,13 @@ def test_the_quota_fails_a_launch_after_built(repository: Path) -> None:
         hub.build(cloned(repository)).session()
 
 
-def test_a_banned_repository_may_not_launch(repository: Path) -> None:
+def test_a_banned_repository_is_refused(repository: Path) -> None:
     with serving(banned=["^evil/.*"]) as hub:
         (event,) = hub.build("gh/evil/repo/HEAD").rest()
     assert event.message.startswith("Sorry, evil/repo/HEAD is not allowed to launch.")
 
 
-def test_a_failed_build_says_so_thrice_and_leaves_the_stream_open(hub: HubProcess, tmp_path: Path) -> None:
+def test_a_failed_build_sends_three_failures_and_leaves_the_stream_open(hub: HubProcess, tmp_path: Path) -> None:
     repository = checkout(tmp_path / "broken", requirements__txt="./there-is-no-such-folder\n")
     stream = hub.build(cloned(repository))
     stream.until(Phase.FAILED)
@@ -246,7 +244,7 @@ def test_a_failed_build_says_so_thrice_and_leaves_the_stream_open(hub: HubProces
     assert not stream.ended, "longer than a stream lingers after a build"
 
 
-def test_a_launch_that_fails_is_tried_four_times(
+def test_a_failed_launch_is_attempted_four_times(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(write_broken_server(tmp_path)))
@@ -272,9 +270,7 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return checkout(tmp_path / "slow", environment__yml="dependencies: [python]\n")
 
 
-def test_a_build_goes_on_without_its_client_and_the_next_one_hears_its_last_lines(
-    slow: Path, tmp_path: Path, cache: Path
-) -> None:
+def test_a_build_continues_without_its_client_for_the_next_one(slow: Path, tmp_path: Path, cache: Path) -> None:
     with serving() as hub:
         first = hub.build(cloned(slow))
         first.until(Phase.BUILDING, "line 150\n")
@@ -298,7 +294,7 @@ def test_ending_the_hub_ends_its_builds(slow: Path, tmp_path: Path) -> None:
         assert not processes_of(tmp_path)
 
 
-def test_a_client_that_leaves_at_built_has_its_server_launched_all_the_same(
+def test_a_server_is_launched_even_if_the_client_disconnects_at_built(
     hub: HubProcess, repository: Path, cache: Path
 ) -> None:
     stream = hub.build(cloned(repository))
@@ -309,7 +305,7 @@ def test_a_client_that_leaves_at_built_has_its_server_launched_all_the_same(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_the_hub_with_its_sessions_and_streams(repository: Path, cache: Path, number: int) -> None:
+def test_a_signal_stops_the_hub_its_sessions_and_streams(repository: Path, cache: Path, number: int) -> None:
     with serving(linger_s=600.0) as hub:
         stream = hub.build(cloned(repository))
         session = stream.session()
@@ -323,7 +319,7 @@ def test_a_signal_ends_the_hub_with_its_sessions_and_streams(repository: Path, c
         assert list((cache / "sessions").iterdir()) == []
 
 
-def test_a_killed_hub_takes_its_sessions_with_it(repository: Path, cache: Path) -> None:
+def test_the_sessions_of_a_killed_hub_end(repository: Path, cache: Path) -> None:
     process = run_python(SERVE, "{}")
     assert process.stdout is not None
     hub = HubProcess(process, process.stdout.readline().strip())
@@ -334,7 +330,7 @@ def test_a_killed_hub_takes_its_sessions_with_it(repository: Path, cache: Path) 
     eventually(lambda: not processes_of(cache), "the server and its kernel have ended")
 
 
-def test_a_hub_that_was_told_to_ignore_hangups_serves_on(tmp_path: Path) -> None:
+def test_a_hub_under_nohup_ignores_hangups(tmp_path: Path) -> None:
     command = f"trap '' HUP; exec {CLINDER} hub serve --port 0"
     with subprocess.Popen(["sh", "-c", command], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -356,11 +352,11 @@ def test_a_hub_that_was_told_to_ignore_hangups_serves_on(tmp_path: Path) -> None
         ("--ban", "a{99999999999999999999}", "is not a valid regular expression"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(tmp_path: Path, option: str, value: str, words: str) -> None:
+def test_invalid_options_are_refused(tmp_path: Path, option: str, value: str, words: str) -> None:
     assert words in clinder(tmp_path, "hub", "serve", "--port", "0", option, value, expect=2).stderr
 
 
-def test_a_signal_during_a_launch_leaves_nothing(repository: Path, cache: Path) -> None:
+def test_a_signal_during_a_launch_leaves_no_process(repository: Path, cache: Path) -> None:
     with serving() as hub:
         hub.build(cloned(repository)).until(Phase.LAUNCHING)
         eventually(lambda: processes_of(cache / "sessions"), "the server is being started")
@@ -368,7 +364,7 @@ def test_a_signal_during_a_launch_leaves_nothing(repository: Path, cache: Path) 
         assert not processes_of(cache)
 
 
-def test_a_front_sends_launches_on_to_a_member(repository: Path) -> None:
+def test_a_federation_front_redirects_launches_to_a_member(repository: Path) -> None:
     with serving(redirect=True) as hub:
         path = f"/build/{cloned(repository).build_path}"
         answer = hub.get(f"{path}?build_token=x", Accept="text/event-stream")
@@ -395,9 +391,7 @@ def test_the_other_endpoints_answer_as_a_hub(idle_hub: HubProcess) -> None:
     assert requests.head(f"{idle_hub.url}/health", timeout=LIMIT_S).status_code == 200
 
 
-def test_health_is_503_with_the_same_json_where_something_is_down(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_health_is_503_with_the_same_json_if_something_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("where the cache should be")
     monkeypatch.setenv("CLINDER_CACHE_DIR", str(tmp_path / "file"))
     with serving() as hub:
@@ -407,13 +401,13 @@ def test_health_is_503_with_the_same_json_where_something_is_down(
 
 
 @pytest.mark.parametrize("path", ["/", "/versions", "/build/gh/org/repo/HEAD", "/user/a/api/status"])
-def test_other_names_of_this_machine_are_refused(idle_hub: HubProcess, path: str) -> None:
+def test_requests_to_other_host_names_are_refused(idle_hub: HubProcess, path: str) -> None:
     assert idle_hub.get(path, Host="rebound.example.org", Accept="text/event-stream").status_code == 403
     port = idle_hub.url.rpartition(":")[2]
     assert idle_hub.get("/versions", Host=f"localhost:{port}").status_code == 200
 
 
-def test_pages_of_other_machines_may_not_launch(idle_hub: HubProcess, repository: Path) -> None:
+def test_pages_from_other_machines_may_not_launch(idle_hub: HubProcess, repository: Path) -> None:
     spec = cloned(repository, "nope")
     for headers in ({"Origin": "https://example.org"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
         (event,) = idle_hub.build(spec, **headers).rest()
@@ -422,7 +416,7 @@ def test_pages_of_other_machines_may_not_launch(idle_hub: HubProcess, repository
     assert "Could not resolve ref" in event.message
 
 
-def test_it_listens_on_the_loopback_alone(idle_hub: HubProcess) -> None:
+def test_it_only_listens_on_the_loopback_interface(idle_hub: HubProcess) -> None:
     port = int(idle_hub.url.rpartition(":")[2])
     address = socket.gethostbyname(socket.gethostname())
     if address.startswith("127."):
@@ -440,7 +434,7 @@ def test_a_taken_port_is_an_error_that_names_it() -> None:
             serve(ServeOptions(port=port), ready=lambda url: None)
 
 
-def test_many_launch_at_once(hub: HubProcess, repository: Path) -> None:
+def test_many_clients_can_launch_at_once(hub: HubProcess, repository: Path) -> None:
     streams = [hub.build(cloned(repository)) for _ in range(4)]
     sessions = [stream.session() for stream in streams]
     assert len({session.url for session in sessions}) == 4

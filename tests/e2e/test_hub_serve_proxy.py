@@ -78,7 +78,7 @@ def read_head(connection: socket.socket) -> bytes:
     return data
 
 
-def test_a_server_that_drops_the_connection_without_a_word_is_unavailable(upstream: socket.socket) -> None:
+def test_a_server_that_closes_without_a_response_is_unavailable(upstream: socket.socket) -> None:
     def drop() -> None:
         connection, _ = upstream.accept()
         read_head(connection)
@@ -92,14 +92,14 @@ def test_a_server_that_drops_the_connection_without_a_word_is_unavailable(upstre
     assert (answer.status_code, answer.headers["Content-Type"]) == (503, "text/html; charset=UTF-8")
 
 
-def test_no_server_at_all_is_unavailable() -> None:
+def test_a_missing_server_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     with proxy_to(port) as url:
         assert requests.get(f"{url}api/status", timeout=LIMIT_S).status_code == 503
 
 
-def test_parts_of_an_answer_are_handed_on_as_they_come_and_a_cut_is_a_cut(upstream: socket.socket) -> None:
+def test_parts_of_a_response_are_forwarded_and_so_is_a_cut(upstream: socket.socket) -> None:
     with proxy_to(upstream.getsockname()[1]) as url:
         host, port = url.split("/")[2].split(":")
         with socket.create_connection((host, int(port)), timeout=LIMIT_S) as client:
@@ -119,7 +119,7 @@ def test_parts_of_an_answer_are_handed_on_as_they_come_and_a_cut_is_a_cut(upstre
             assert client.recv(100) == b""
 
 
-def test_a_client_that_leaves_is_gone_for_the_server_too(upstream: socket.socket) -> None:
+def test_a_client_disconnect_reaches_the_server(upstream: socket.socket) -> None:
     with proxy_to(upstream.getsockname()[1]) as url:
         host, port = url.split("/")[2].split(":")
         with socket.create_connection((host, int(port)), timeout=LIMIT_S) as client:
@@ -131,7 +131,7 @@ def test_a_client_that_leaves_is_gone_for_the_server_too(upstream: socket.socket
         server.close()
 
 
-def test_an_upgrade_passes_with_its_subprotocol(upstream: socket.socket) -> None:
+def test_an_upgrade_keeps_its_subprotocol(upstream: socket.socket) -> None:
     with proxy_to(upstream.getsockname()[1]) as url:
         host, port = url.split("/")[2].split(":")
         with socket.create_connection((host, int(port)), timeout=LIMIT_S) as client:

@@ -42,7 +42,7 @@ def project(tmp_path: Path, hub: Server) -> Path:
     return tmp_path
 
 
-def test_logs_show_the_hub_s_words_cleaned_of_this_launch_and_of_the_one_before(project: Path, hub: Server) -> None:
+def test_logs_show_the_cleaned_log_of_this_launch_and_earlier_ones(project: Path, hub: Server) -> None:
     clinder(project, "up", "-q")
     clinder(project, "run", "--replace", "--ref", "other", "--", "true")
     last, before = (clinder(project, "logs", *which).stdout for which in ([], ["1"]))
@@ -54,7 +54,7 @@ def test_logs_show_the_hub_s_words_cleaned_of_this_launch_and_of_the_one_before(
     assert all(phase["median_seconds"] is not None for phase in medians), "the other ref counts, too"
 
 
-def test_the_timeline_shows_each_phase_with_its_time_as_text_json_and_picture(project: Path) -> None:
+def test_the_timeline_is_shown_as_text_json_and_picture(project: Path) -> None:
     clinder(project, "up", "-q")
     document = clinder(project, "logs", "--json").document
     assert document["outcome"] == "succeeded"
@@ -73,7 +73,7 @@ def test_the_timeline_shows_each_phase_with_its_time_as_text_json_and_picture(pr
     assert len(root.findall("{*}rect")) == len(seconds)
 
 
-def test_a_failed_launch_has_its_log_too(project: Path, hub: Server) -> None:
+def test_a_failed_launch_has_a_log(project: Path, hub: Server) -> None:
     hub.handler = lambda _request, connection: play(connection, event("failed", "no such thing\n"))
     clinder(project, "up", "-q", expect=5)
     document = clinder(project, "logs", "--json").document
@@ -95,7 +95,7 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
     raise AssertionError(f"no {word!r} in {read!r}")
 
 
-def test_follow_shows_what_comes_until_the_launch_ends(project: Path, hub: Server, session: JupyterSession) -> None:
+def test_follow_shows_new_lines_until_the_launch_ends(project: Path, hub: Server, session: JupyterSession) -> None:
     go_on: list[bool] = []
 
     def launch(request: Request, connection: Connection) -> None:
@@ -118,7 +118,7 @@ def test_follow_shows_what_comes_until_the_launch_ends(project: Path, hub: Serve
     assert (launching.returncode, following.returncode) == (0, 0)
 
 
-def test_status_watch_keeps_looking_until_the_session_is_gone(project: Path, session: JupyterSession) -> None:
+def test_status_watch_repeats_until_the_session_is_gone(project: Path, session: JupyterSession) -> None:
     clinder(project, "up", "-q")
     with started(project, "status", "--watch", "--every", "0.1s") as watching:
         read_until(watching, "running")
@@ -139,9 +139,7 @@ def test_status_watch_ends_with_ctrl_c(project: Path) -> None:
     assert "Traceback" not in said
 
 
-def test_status_watch_prints_a_line_for_each_look_as_json_and_for_what_ends_it(
-    project: Path, session: JupyterSession
-) -> None:
+def test_status_watch_prints_each_status_and_error_as_one_line_of_json(project: Path, session: JupyterSession) -> None:
     clinder(project, "up", "-q")
     with started(project, "status", "--watch", "--every", "10s", "--json") as watching:
         first = read_until(watching, "running")
@@ -155,7 +153,7 @@ def test_status_watch_prints_a_line_for_each_look_as_json_and_for_what_ends_it(
     assert json.loads(only)["state"] == "gone"
 
 
-def test_status_watch_ends_when_nobody_reads_on(project: Path) -> None:
+def test_status_watch_ends_when_the_pipe_is_closed(project: Path) -> None:
     clinder(project, "up", "-q")
     with started(project, "status", "--watch", "--every", "0.1s", "--json") as watching:
         read_until(watching, "running")
@@ -164,7 +162,7 @@ def test_status_watch_ends_when_nobody_reads_on(project: Path) -> None:
         assert watching.wait(LIMIT_S) == 0
 
 
-def test_status_watch_wants_a_time_between_its_looks(project: Path) -> None:
+def test_status_watch_requires_an_interval_greater_than_zero(project: Path) -> None:
     assert (
         "--every: expected a duration greater than zero, got '0'"
         in clinder(project, "status", "--watch", "--every", "0", expect=2).stderr

@@ -79,16 +79,14 @@ def test_jupyterlab_loads_logged_in_and_a_cell_runs(
     assert not [address for address in seen["history"] if token in address]
 
 
-def test_the_browser_s_arguments_and_clinder_s_words_do_not_bear_the_token(
-    project: Path, token: str, tmp_path: Path
-) -> None:
+def test_neither_browser_arguments_nor_messages_contain_the_token(project: Path, token: str, tmp_path: Path) -> None:
     seen = opened_with(tmp_path, project)
     shown = json.dumps([seen["address"], seen["arguments"], seen["stdout"], seen["stderr"], seen["environment"]])
     assert token not in shown
     assert token in seen["page"]
 
 
-def test_the_page_belongs_to_the_user_alone_and_is_removed(project: Path, token: str, tmp_path: Path) -> None:
+def test_the_page_is_private_and_removed(project: Path, token: str, tmp_path: Path) -> None:
     seen = opened_with(tmp_path, project, "tree")
     assert stat.S_IMODE(seen["mode"]) == 0o600
     assert "/tree?token=" in seen["page"]
@@ -102,14 +100,14 @@ def test_without_a_browser_the_link_is_printed(project: Path, token: str) -> Non
     assert "There is no browser here" in done.stderr
 
 
-def test_print_opens_nothing(project: Path, token: str, tmp_path: Path) -> None:
+def test_print_does_not_open_a_browser(project: Path, token: str, tmp_path: Path) -> None:
     done = clinder(project, "open", "--print", env={**os.environ, "BROWSER": str(tmp_path / "no-browser")})
     assert done.stdout.endswith(f"/lab/tree/hello.ipynb?token={token}\n")
 
 
-def test_a_browser_that_does_not_start_leaves_the_link(project: Path, token: str) -> None:
+def test_the_link_is_printed_if_the_browser_does_not_start(project: Path, token: str) -> None:
     assert token in clinder(project, "open", env={**os.environ, "BROWSER": "/no/such/browser"}).stdout
 
 
-def test_there_is_nothing_to_open_without_a_session(tmp_path: Path) -> None:
+def test_open_without_a_session_is_an_error(tmp_path: Path) -> None:
     assert "no session is recorded" in clinder(tmp_path, "open", expect=6).stderr

@@ -86,16 +86,16 @@ def wait_for(process: subprocess.Popen[str], word: str) -> None:
 
 
 @pytest.mark.parametrize(("code", "status"), [("pass", 0), ("raise SystemExit(1)", 1), ("raise SystemExit(77)", 77)])
-def test_the_exit_status_is_the_command_s_own(kept: Kept, code: str, status: int) -> None:
+def test_the_exit_status_is_that_of_the_command(kept: Kept, code: str, status: int) -> None:
     clinder(kept.folder, "run", "--", *python(code), expect=status)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
-def test_a_command_that_a_signal_kills_ends_as_in_a_shell(kept: Kept, number: int) -> None:
+def test_a_command_killed_by_a_signal_has_the_exit_status_of_shells(kept: Kept, number: int) -> None:
     clinder(kept.folder, "run", "--", *python(f"import os; os.kill(os.getpid(), {number})"), expect=128 + number)
 
 
-def test_the_exit_status_reaches_a_clinder_that_was_started_with_sigchld_ignored(kept: Kept) -> None:
+def test_the_exit_status_is_kept_with_sigchld_ignored(kept: Kept) -> None:
     ignoring = (
         "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     )
@@ -103,7 +103,7 @@ def test_the_exit_status_reaches_a_clinder_that_was_started_with_sigchld_ignored
     assert subprocess.run(command, cwd=kept.folder, check=False, timeout=LIMIT_S).returncode == 3
 
 
-def test_the_command_gets_url_and_token_and_nothing_that_it_has_no_business_with(
+def test_the_command_gets_url_and_token_but_no_other_secrets(
     kept: Kept,
 ) -> None:
     secret = {"CLINDER_BUILD_TOKEN": "build-secret", "CLINDER_SESSION": "https://host/?token=other", "MINE": "kept"}
@@ -115,23 +115,23 @@ def test_the_command_gets_url_and_token_and_nothing_that_it_has_no_business_with
     assert not secret.keys() - {"MINE"} & seen.keys()
 
 
-def test_the_command_runs_in_this_folder_and_reads_this_input(kept: Kept) -> None:
+def test_the_command_inherits_folder_and_stdin(kept: Kept) -> None:
     inner = kept.folder / "inner"
     inner.mkdir()
     code = "import os, sys; print(os.getcwd(), sys.stdin.read())"
     assert clinder(inner, "run", "-q", "--", *python(code), stdin="from here").stdout == f"{inner} from here\n"
 
 
-def test_stdout_is_the_command_s_alone(project: Path) -> None:
+def test_only_the_command_writes_to_stdout(project: Path) -> None:
     assert clinder(project, "run", "--", "echo", "--json", "-v").stdout == "--json -v\n"
 
 
-def test_options_after_the_command_are_the_command_s_without_dashes_too(kept: Kept) -> None:
+def test_options_after_the_command_belong_to_it_even_without_dashes(kept: Kept) -> None:
     assert clinder(kept.folder, "run", "-q", "echo", "--keep", "--help").stdout == "--keep --help\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--"]])
-def test_no_command_is_a_wrong_use(project: Path, hub: Server, arguments: list[str]) -> None:
+def test_a_missing_command_is_a_usage_error(project: Path, hub: Server, arguments: list[str]) -> None:
     clinder(project, "run", *arguments, expect=2)
     assert launches(hub) == 0
 
@@ -139,7 +139,7 @@ def test_no_command_is_a_wrong_use(project: Path, hub: Server, arguments: list[s
 @pytest.mark.parametrize(
     ("command", "status"), [("no-such-command", 127), ("./no-such-file", 127), ("./notes.txt", 126), ("./inner", 126)]
 )
-def test_a_command_that_cannot_be_started_is_told_before_anything_is_launched(
+def test_a_command_that_cannot_be_started_is_reported_before_the_launch(
     project: Path, hub: Server, command: str, status: int
 ) -> None:
     (project / "notes.txt").write_text("no program")
@@ -148,7 +148,7 @@ def test_a_command_that_cannot_be_started_is_told_before_anything_is_launched(
     assert launches(hub) == 0
 
 
-def test_a_command_that_turns_out_not_to_be_executable_is_126_and_the_session_is_stopped_once(
+def test_a_command_with_a_missing_interpreter_is_126_and_stops_the_session(
     project: Path, session: JupyterSession
 ) -> None:
     (project / "broken").write_text("#!/no/such/interpreter\n")
@@ -158,7 +158,7 @@ def test_a_command_that_turns_out_not_to_be_executable_is_126_and_the_session_is
 
 
 @pytest.mark.parametrize("code", ["pass", "raise SystemExit(3)", "import os; os.kill(os.getpid(), 9)"])
-def test_a_session_that_the_run_launched_is_stopped_once_and_forgotten(
+def test_a_session_launched_by_run_is_stopped_once_and_forgotten(
     project: Path, session: JupyterSession, hub: Server, code: str
 ) -> None:
     clinder(project, "run", "--", *python(code), expect=None)
@@ -166,13 +166,13 @@ def test_a_session_that_the_run_launched_is_stopped_once_and_forgotten(
     assert clinder(project, "status", "--json", expect=6).document["state"] == "none"
 
 
-def test_a_session_that_ran_before_stays(kept: Kept) -> None:
+def test_a_session_that_was_already_running_is_kept(kept: Kept) -> None:
     clinder(kept.folder, "run", "--", "true")
     clinder(kept.folder, "run", "--", "false", expect=1)
     assert (launches(kept.hub), shutdowns(kept.session)) == (1, 0)
 
 
-def test_keep_leaves_a_session_that_the_run_launched(project: Path, session: JupyterSession) -> None:
+def test_keep_leaves_the_launched_session_running(project: Path, session: JupyterSession) -> None:
     clinder(project, "run", "--keep", "--", "true")
     assert shutdowns(session) == 0
     assert clinder(project, "status", "--json").document["state"] == "running"
@@ -198,16 +198,14 @@ def test_fresh_is_a_deprecated_alias_of_replace(project: Path, hub: Server, sess
     assert launches(hub) == 2
 
 
-def test_a_launch_that_fails_runs_nothing(project: Path, hub: Server) -> None:
+def test_the_command_is_not_run_if_the_launch_fails(project: Path, hub: Server) -> None:
     hub.handler = lambda _request, connection: connection.html(404)
     done = clinder(project, "run", "--", "touch", "ran", expect=None)
     assert done.status == 8
     assert not (project / "ran").exists()
 
 
-def test_a_session_that_cannot_be_stopped_does_not_change_the_status_and_stays_recorded(
-    project: Path, session: JupyterSession
-) -> None:
+def test_a_failed_stop_keeps_the_status_and_the_record(project: Path, session: JupyterSession) -> None:
     session.overrides[("POST", "api/shutdown")] = lambda _request, connection: connection.html(503)
     (project / "clinder.toml").write_text((project / "clinder.toml").read_text().replace("5s", "1s"))
     done = clinder(project, "run", "--", *python("raise SystemExit(9)"), expect=9)
@@ -229,7 +227,7 @@ time.sleep({limit})
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_is_handed_on_and_the_session_stopped(project: Path, session: JupyterSession, name: str) -> None:
+def test_a_signal_is_forwarded_and_the_session_stopped(project: Path, session: JupyterSession, name: str) -> None:
     with started(
         project, "run", "--", *python(f"print('ready', flush=True); import time; time.sleep({LIMIT_S})")
     ) as run:
@@ -240,7 +238,7 @@ def test_a_signal_is_handed_on_and_the_session_stopped(project: Path, session: J
     assert shutdowns(session) == 1
 
 
-def test_a_command_may_end_in_its_own_way_on_a_signal(kept: Kept) -> None:
+def test_a_command_may_handle_a_signal_itself(kept: Kept) -> None:
     with started(kept.folder, "run", "--", *python(TRAP.format(name="SIGTERM", status=42, limit=LIMIT_S))) as run:
         wait_for(run, "ready")
         run.send_signal(signal.SIGTERM)
@@ -249,7 +247,7 @@ def test_a_command_may_end_in_its_own_way_on_a_signal(kept: Kept) -> None:
     assert run.returncode == 42
 
 
-def test_a_second_signal_kills_a_command_that_goes_on(project: Path, session: JupyterSession) -> None:
+def test_a_second_signal_kills_a_command_that_keeps_running(project: Path, session: JupyterSession) -> None:
     code = f"""
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
@@ -278,7 +276,7 @@ def test_a_signal_during_the_launch_ends_the_run_before_the_command(project: Pat
     assert not (project / "ran").exists()
 
 
-def test_the_command_has_a_process_group_of_its_own(kept: Kept) -> None:
+def test_the_command_has_its_own_process_group(kept: Kept) -> None:
     code = "import os; print(os.getpid(), os.getpgrp(), os.getpgid(os.getppid()))"
     pid, own, parent = clinder(kept.folder, "run", "-q", "--", *python(code)).stdout.split()
     assert own == pid
@@ -288,7 +286,7 @@ def test_the_command_has_a_process_group_of_its_own(kept: Kept) -> None:
 WAIT = f"print('ready', flush=True); import time; time.sleep({LIMIT_S})"
 
 
-def test_a_session_that_is_gone_ends_the_command_with_6(project: Path, session: JupyterSession) -> None:
+def test_a_lost_session_ends_the_command_with_6(project: Path, session: JupyterSession) -> None:
     with started(project, "run", "--", *python(WAIT)) as run:
         wait_for(run, "ready")
         session.mode = "424"
@@ -327,7 +325,7 @@ def test_retry_launches_again_and_runs_the_command_again(project: Path, session:
     assert shutdowns(session) == 1
 
 
-def test_a_loss_after_the_last_retry_is_6(project: Path, session: JupyterSession, hub: Server) -> None:
+def test_a_loss_after_the_last_retry_ends_with_6(project: Path, session: JupyterSession, hub: Server) -> None:
     with started(project, "run", "--retry", "1", "--", *python(WAIT)) as run:
         for _ in range(2):
             wait_for(run, "ready")
@@ -337,9 +335,7 @@ def test_a_loss_after_the_last_retry_is_6(project: Path, session: JupyterSession
     assert launches(hub) == 2
 
 
-def test_ctrl_c_ends_a_run_whose_session_goes_at_the_same_time(
-    project: Path, session: JupyterSession, hub: Server
-) -> None:
+def test_ctrl_c_during_a_loss_ends_the_run(project: Path, session: JupyterSession, hub: Server) -> None:
     with started(project, "run", "--retry", "3", "--", *python(WAIT)) as run:
         wait_for(run, "ready")
         session.mode = "404"
@@ -349,7 +345,9 @@ def test_ctrl_c_ends_a_run_whose_session_goes_at_the_same_time(
     assert launches(hub) == 1
 
 
-def test_a_loss_after_ctrl_c_is_6_and_not_retried(project: Path, session: JupyterSession, hub: Server) -> None:
+def test_a_loss_after_ctrl_c_ends_with_6_and_is_not_retried(
+    project: Path, session: JupyterSession, hub: Server
+) -> None:
     code = f"import signal; signal.signal(signal.SIGINT, lambda *_: print('no', flush=True)); {WAIT}"
     with started(project, "run", "--retry", "3", "--", *python(code)) as run:
         wait_for(run, "ready")
@@ -361,7 +359,7 @@ def test_a_loss_after_ctrl_c_is_6_and_not_retried(project: Path, session: Jupyte
     assert launches(hub) == 1
 
 
-def test_ctrl_c_after_a_loss_launches_nothing_again(project: Path, session: JupyterSession, hub: Server) -> None:
+def test_ctrl_c_after_a_loss_prevents_another_launch(project: Path, session: JupyterSession, hub: Server) -> None:
     ended = project / "ended"
     code = (
         f"import pathlib, signal; signal.signal(signal.SIGTERM, lambda *_: exit(pathlib.Path('ended').touch())); {WAIT}"
@@ -383,6 +381,6 @@ def test_ctrl_c_after_a_loss_launches_nothing_again(project: Path, session: Jupy
     assert launches(hub) == 1
 
 
-def test_the_exit_status_of_a_failing_command_is_not_retried(project: Path, hub: Server) -> None:
+def test_a_failing_command_is_not_retried(project: Path, hub: Server) -> None:
     clinder(project, "run", "--retry", "3", "--", "false", expect=1)
     assert launches(hub) == 1

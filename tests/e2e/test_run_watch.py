@@ -31,27 +31,27 @@ def watching(server: JupyterSession, *, keeps_alive: bool = True, pace: Pace = P
     return Watch(Session(url=server.session_url, token=TOKEN), timeouts=Timeouts(), keeps_alive=keeps_alive, pace=pace)
 
 
-def test_a_request_that_counts_as_activity_is_sent_again_and_again(server: JupyterSession) -> None:
+def test_activity_is_reported_repeatedly(server: JupyterSession) -> None:
     with watching(server) as watch:
         eventually(lambda: len(server.asked(KERNELS, "GET")) >= 3, "three signs of activity")
     assert watch.loss is None
     assert {request.headers["authorization"] for request in server.requests} == {f"token {TOKEN}"}
 
 
-def test_without_keep_alive_nothing_that_counts_as_activity_is_sent(server: JupyterSession) -> None:
+def test_no_activity_is_reported_without_keep_alive(server: JupyterSession) -> None:
     with watching(server, keeps_alive=False):
         eventually(lambda: len(server.asked(STATUS)) >= 20, "twenty looks")
     assert server.asked(KERNELS) == []
 
 
-def test_nobody_looks_any_more_when_the_command_has_ended(server: JupyterSession) -> None:
+def test_the_watch_ends_with_the_command(server: JupyterSession) -> None:
     with watching(server):
         eventually(lambda: server.asked(KERNELS), "a sign of activity")
     assert "clinder-watch" not in [thread.name for thread in threading.enumerate()]
 
 
 @pytest.mark.parametrize("death", ["302", "404", "424", "403 HTML"])
-def test_a_session_that_is_gone_is_lost_at_once(server: JupyterSession, death: str) -> None:
+def test_a_session_that_is_gone_is_lost_immediately(server: JupyterSession, death: str) -> None:
     with watching(server, pace=Pace(look_s=0.02, outage_s=3600)) as watch:
         server.mode = death
         eventually(lambda: watch.loss, "the loss is noticed")
@@ -65,7 +65,7 @@ def await_looks(server: JupyterSession) -> None:
 
 
 @pytest.mark.parametrize("outage", ["503", "cut", "reset", "500"])
-def test_a_short_outage_is_lived_through_and_a_long_one_is_a_loss(server: JupyterSession, outage: str) -> None:
+def test_only_a_long_outage_is_a_loss(server: JupyterSession, outage: str) -> None:
     with watching(server, pace=Pace(look_s=0.02, outage_s=2)) as watch:
         for _ in range(2):
             server.mode = outage

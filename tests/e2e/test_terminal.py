@@ -51,7 +51,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(status), written.decode()
 
 
-def test_a_terminal_gets_a_live_view_that_folds_into_a_summary(project: Path) -> None:
+def test_a_terminal_shows_a_live_view_that_ends_as_a_summary(project: Path) -> None:
     status, written = on_a_terminal(project, "up")
     clinder(project, "down")
     assert status == 0
@@ -61,7 +61,7 @@ def test_a_terminal_gets_a_live_view_that_folds_into_a_summary(project: Path) ->
     assert re.search(r"http://127\.0\.0\.1:\d+/user/", written)
 
 
-def test_elsewhere_there_are_plain_lines_on_stderr_and_the_result_alone_on_stdout(project: Path) -> None:
+def test_without_a_terminal_progress_is_plain_lines_on_stderr(project: Path) -> None:
     up = clinder(project, "up")
     assert "\x1b" not in up.stderr
     assert "launching | Launching server..." in up.stderr.splitlines()
@@ -69,21 +69,21 @@ def test_elsewhere_there_are_plain_lines_on_stderr_and_the_result_alone_on_stdou
     clinder(project, "down")
 
 
-def test_quiet_says_nothing_but_the_result(project: Path) -> None:
+def test_quiet_only_prints_the_result(project: Path) -> None:
     up = clinder(project, "up", "--quiet")
     assert up.stderr == ""
     assert up.stdout
     clinder(project, "down", "-q")
 
 
-def test_color_is_taken_by_force_and_refused_by_no_color(project: Path) -> None:
+def test_force_color_and_no_color_control_the_color(project: Path) -> None:
     forced = clinder(project, "up", "--ref", "..", env={**os.environ, "FORCE_COLOR": "1"}, expect=2)
     assert forced.stderr.startswith("\x1b[31mclinder:\x1b[0m ")
     refused = clinder(project, "up", "--ref", "..", env={**os.environ, "FORCE_COLOR": "1", "NO_COLOR": "1"}, expect=2)
     assert "\x1b" not in refused.stderr
 
 
-def test_a_shell_completes_commands(project: Path) -> None:
+def test_shell_completion_offers_commands(project: Path) -> None:
     variables = {"_CLINDER_COMPLETE": "complete_bash", "COMP_WORDS": "clinder st", "COMP_CWORD": "1"}
     offered = clinder(project, env={**os.environ, **variables}).stdout.split()
     assert {"start", "state", "status", "stop"} <= set(offered)
@@ -93,7 +93,7 @@ def test_the_version_is_shown(project: Path) -> None:
     assert re.fullmatch(r"clinder \d+\.\d+\.\d+\n", clinder(project, "--version").stdout)
 
 
-def test_a_wrong_option_names_the_nearest_one_and_ends_with_2(project: Path) -> None:
+def test_an_unknown_option_suggests_the_nearest_one(project: Path) -> None:
     assert "--replace" in clinder(project, "up", "--replase", expect=2).stderr
     failed = clinder(project, "up", "--json", "--replase", expect=2).document
     assert failed["error"]["kind"] == "usage"

@@ -89,7 +89,7 @@ def test_the_command_reads_from_the_terminal(at_terminal: list[Terminal], tmp_pa
     terminal.until("status 0 terminal is back True")
 
 
-def test_ctrl_c_reaches_the_command_alone(at_terminal: list[Terminal], tmp_path: Path) -> None:
+def test_ctrl_c_only_reaches_the_command(at_terminal: list[Terminal], tmp_path: Path) -> None:
     code = """
 import signal, time
 signal.signal(signal.SIGINT, lambda *_: (print("caught"), exit(5)))
@@ -103,7 +103,7 @@ time.sleep(30)
     terminal.until("status 5 terminal is back True")
 
 
-def test_ctrl_c_that_the_command_dies_of_is_130(at_terminal: list[Terminal], tmp_path: Path) -> None:
+def test_a_command_killed_by_ctrl_c_ends_with_130(at_terminal: list[Terminal], tmp_path: Path) -> None:
     code = "import signal, time; signal.signal(2, signal.SIG_DFL); print('ready', flush=True); time.sleep(30)"
     terminal = run(at_terminal, tmp_path, code)
     terminal.until("ready")
@@ -111,7 +111,7 @@ def test_ctrl_c_that_the_command_dies_of_is_130(at_terminal: list[Terminal], tmp
     terminal.until("status 130 terminal is back True")
 
 
-def test_a_command_that_is_killed_leaves_no_terminal_without_echo(at_terminal: list[Terminal], tmp_path: Path) -> None:
+def test_echo_is_restored_after_a_command_is_killed(at_terminal: list[Terminal], tmp_path: Path) -> None:
     code = "import os, tty; tty.setraw(0); print('raw', flush=True); os.kill(os.getpid(), 9)"
     terminal = run(at_terminal, tmp_path, code + "\nimport time; time.sleep(30)")
     terminal.until("status 137 terminal is back True\r\n")  # \r\n: the terminal makes lines again
@@ -131,7 +131,7 @@ def write_program(folder: Path, code: str) -> str:
     return f"{sys.executable} {path}"
 
 
-def test_ctrl_z_stops_both_and_fg_goes_on_with_both(at_terminal: list[Terminal], tmp_path: Path) -> None:
+def test_ctrl_z_stops_both_and_fg_resumes_both(at_terminal: list[Terminal], tmp_path: Path) -> None:
     command = write_program(tmp_path, "print('heard', input('say: '))")
     terminal = shell(at_terminal, tmp_path)
     terminal.type(f"{command}\n")
@@ -180,7 +180,7 @@ def test_a_command_started_in_the_background_gets_the_terminal_with_fg(
     terminal.until("status 0 terminal is back True")
 
 
-def test_a_command_that_does_not_end_on_sigterm_is_killed_with_its_children(
+def test_a_command_that_ignores_sigterm_is_killed_with_its_children(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(child, "_GRACE_S", 0.3)
@@ -202,7 +202,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_a_command_is_not_left_running_when_its_block_is_left_early(tmp_path: Path) -> None:
+def test_a_command_is_killed_when_its_block_exits_early(tmp_path: Path) -> None:
     script = f"echo $$ > {tmp_path}/pid; mv {tmp_path}/pid {tmp_path}/ready; sleep 30"
     with Child(["sh", "-c", script], env=dict(os.environ)):
         deadline = time.monotonic() + LIMIT_S
@@ -212,6 +212,6 @@ def test_a_command_is_not_left_running_when_its_block_is_left_early(tmp_path: Pa
     assert not _runs(int((tmp_path / "ready").read_text()))
 
 
-def test_a_signal_that_came_before_anyone_listened_is_handed_on() -> None:
+def test_a_signal_received_before_the_command_started_is_forwarded() -> None:
     with Child(["sleep", "30"], env=dict(os.environ)) as command:
         assert command.wait(is_over=lambda: False, signalled=lambda: signal.SIGTERM) == 143

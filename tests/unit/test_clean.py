@@ -43,7 +43,7 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"
         ("\r", ""),
     ],
 )
-def test_what_a_hub_says_is_harmless_when_shown(said: str, shown: str) -> None:
+def test_text_from_a_hub_is_harmless_when_shown(said: str, shown: str) -> None:
     assert clean(said) == shown
 
 
@@ -64,7 +64,7 @@ def test_what_a_hub_says_is_harmless_when_shown(said: str, shown: str) -> None:
         "fine\n\n \n::error::x",
     ],
 )
-def test_a_ci_runner_finds_no_command_in_what_a_hub_says(said: str) -> None:
+def test_a_ci_runner_finds_no_command_in_text_from_a_hub(said: str) -> None:
     """A GitHub runner trims a line's white space, then looks for `::` at its start; `##[` it takes anywhere."""
     for line in clean(said).split("\n"):
         assert not line.strip().startswith("::")
@@ -75,17 +75,17 @@ def test_two_colons_within_a_line_stay() -> None:
     assert clean("std::vector and a::b") == "std::vector and a::b"
 
 
-def test_one_line_stays_one_line() -> None:
+def test_clean_line_returns_one_line() -> None:
     assert clean_line(" a\nb\r\nc ") == "a b c"
 
 
-def test_progress_that_the_next_line_overwrites_is_known_by_its_end() -> None:
+def test_a_message_ending_in_a_carriage_return_is_overwritten() -> None:
     assert is_passing("10%\r")
     assert not is_passing("done\n")
 
 
 @given(st.text())
-def test_nothing_but_printable_lines_comes_out(text: str) -> None:
+def test_only_printable_lines_are_returned(text: str) -> None:
     cleaned = clean(text)
     assert not re.search(
         r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|##\[", cleaned
@@ -99,7 +99,7 @@ def test_nothing_but_printable_lines_comes_out(text: str) -> None:
         )
     ).map("".join)
 )
-def test_pieces_of_escapes_never_add_up_to_one(text: str) -> None:
+def test_removed_escapes_never_leave_another_escape(text: str) -> None:
     cleaned = clean(text)
     assert "\x1b" not in cleaned
     assert "##[" not in cleaned
@@ -107,5 +107,5 @@ def test_pieces_of_escapes_never_add_up_to_one(text: str) -> None:
 
 
 @given(st.text(alphabet="abc :#[]\n\t\r"))
-def test_cleaning_twice_changes_nothing_more(text: str) -> None:
+def test_cleaning_twice_is_the_same_as_once(text: str) -> None:
     assert clean(clean(text)) == clean(text)

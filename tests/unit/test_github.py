@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SPEC = RepositorySpec("gh", "org/name", "main")
 
 
-def test_an_annotation_is_one_line_whatever_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_annotation_is_always_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     annotate("error", "a: b, c", "100%\nline\r\n::error::x")
     assert capsys.readouterr().out == "::error title=a%3A b%2C c::100%25%0Aline%0A: :error::x\n"
 
@@ -38,22 +38,22 @@ def test_a_long_annotation_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(capsys.readouterr().out) < 3100
 
 
-def test_a_secret_is_masked_also_as_it_stands_in_urls(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_secret_is_also_masked_as_encoded_in_urls(capsys: pytest.CaptureFixture[str]) -> None:
     mask("a/b%")
     assert capsys.readouterr().out == "::add-mask::a/b%25\n::add-mask::a%252Fb%2525\n"
 
 
-def test_a_message_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_message_is_never_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     print_message("::error::x\n##[error]y")
     assert capsys.readouterr().out == ": :error::x\n## [error]y\n"
 
 
-def test_the_word_that_resumes_commands_cannot_be_guessed() -> None:
+def test_the_token_that_resumes_commands_is_random() -> None:
     words = {re.match(r"::stop-commands::([0-9a-f]{32})\nx\n::\1::\n$", stopped("x\n"))[1] for _ in range(10)}  # type: ignore[index]
     assert len(words) == 10
 
 
-def test_a_value_with_line_breaks_sets_no_other_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_with_line_breaks_cannot_set_another_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_ENV", str(tmp_path / "env"))
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
     set_variables({"A": "x\nPATH=/evil\nB<<EOF"})
@@ -64,19 +64,19 @@ def test_a_value_with_line_breaks_sets_no_other_variable(tmp_path: Path, monkeyp
     assert len((tmp_path / "output").read_text().splitlines()) == 6
 
 
-def test_every_setting_that_makes_sense_in_a_job_has_an_input() -> None:
+def test_every_setting_that_applies_to_a_job_has_an_input() -> None:
     left_out = {"retry.backoff", "retry.wait", "session.path"}
     assert set(SETTINGS.values()) == set(setting_keys()) - left_out
 
 
-def test_inputs_that_are_not_given_count_as_such(tmp_path: Path) -> None:
+def test_missing_inputs_have_defaults(tmp_path: Path) -> None:
     inputs = read_inputs({"GITHUB_WORKSPACE": str(tmp_path), "INPUT_REPO": " ", "INPUT_KEEP-ALIVE": "True"})
     assert inputs.settings == {}
     assert (inputs.keeps_alive, inputs.has_summary, inputs.build_token) == (True, True, None)
     assert inputs.keep_alive_for == timedelta(hours=6)
 
 
-def test_a_duration_that_is_none_is_named(tmp_path: Path) -> None:
+def test_an_invalid_duration_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the input keep-alive-for: 'long' is not a duration"):
         read_inputs({"GITHUB_WORKSPACE": str(tmp_path), "INPUT_KEEP-ALIVE-FOR": "long"})
 
@@ -90,22 +90,22 @@ def read(tmp_path: Path, name: str, payload: object, **variables: str) -> str:
 
 
 @pytest.mark.parametrize("payload", ["", "[]", "{", "null", {"head_commit": "x", "pull_request": []}], ids=str)
-def test_a_payload_that_cannot_be_read_leaves_the_variables(tmp_path: Path, payload: object) -> None:
+def test_an_unreadable_payload_falls_back_to_the_variables(tmp_path: Path, payload: object) -> None:
     commit = "a" * 40
     assert read(tmp_path, "push", payload, REPOSITORY="org/name", SHA=commit) == f"org/name/{commit}"
 
 
-def test_a_commit_of_zeros_is_none(tmp_path: Path) -> None:
+def test_a_commit_of_zeros_is_ignored(tmp_path: Path) -> None:
     assert read(tmp_path, "push", {"deleted": True}, REPOSITORY="org/name", SHA="0" * 40) == "org/name/HEAD"
 
 
 @pytest.mark.parametrize("repository", ["", "org", "org/name/x", "org/na me", "org/name\n"])
-def test_a_repository_that_is_none_is_not_asked_for(tmp_path: Path, repository: str) -> None:
+def test_an_invalid_repository_name_is_refused(tmp_path: Path, repository: str) -> None:
     with pytest.raises(UsageError, match="does not name the repository"):
         read(tmp_path, "schedule", {}, REPOSITORY=repository, SHA="a" * 40)
 
 
-def test_a_workflow_that_ran_for_a_repository_that_is_gone_is_told_of(tmp_path: Path) -> None:
+def test_a_deleted_repository_of_a_workflow_run_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the workflow 'tests' ran for was deleted"):
         read(tmp_path, "workflow_run", {"workflow_run": {"name": "tests", "head_repository": None}})
 
@@ -137,7 +137,7 @@ def test_progress_has_one_group_after_another(capsys: pytest.CaptureFixture[str]
     ]
 
 
-def test_a_chatty_build_is_printed_before_the_hub_pauses(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_verbose_build_is_printed_before_the_hub_pauses(capsys: pytest.CaptureFixture[str]) -> None:
     on_event = ActionsProgress()
     for _ in range(600):
         on_event(Event(Phase.BUILDING, "line\n"))
@@ -149,7 +149,7 @@ def past(tmp_path: Path, log: str, *phases: tuple[str, float]) -> PastLaunch:
     return PastLaunch("x", PrivateFolder(tmp_path), "https://hub.example.org", SPEC, "build-failed", phases)
 
 
-def test_a_summary_has_nothing_but_text_of_what_others_say(tmp_path: Path) -> None:
+def test_untrusted_text_is_escaped_in_the_summary(tmp_path: Path) -> None:
     words = "```\n</details><img src=x>\n# title\n[x](javascript:y) @org/team"
     error = BuildError(words)
     page = summarize(Report("[x](y) <b> | @a", past(tmp_path, words, ("building", 90.0)), None, error))
@@ -161,7 +161,7 @@ def test_a_summary_has_nothing_but_text_of_what_others_say(tmp_path: Path) -> No
     assert "building 1m30s :crit, 0, 90000ms" in outside
 
 
-def test_a_link_that_is_no_plain_url_is_none() -> None:
+def test_a_url_with_special_characters_is_not_linked() -> None:
     session = Session(
         url="https://h.example.org/x/",
         token="t",
@@ -200,7 +200,7 @@ def test_the_summary_links_repository_and_commit(provider: str, repo: str, page:
     assert f"| commit | [abc]({commit_page}) |" in summary
 
 
-def test_the_end_of_a_long_log_is_shown_and_a_log_that_is_gone_is_left_out(tmp_path: Path) -> None:
+def test_only_the_end_of_a_long_log_is_shown(tmp_path: Path) -> None:
     launch = past(tmp_path, "".join(f"line {number} {'x' * 1000}\n" for number in range(200)), ("building", 1.0))
     page = summarize(Report(launch=launch, error=BuildError("no")))
     assert "the last 60 of 200 lines" in page

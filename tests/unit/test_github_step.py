@@ -83,13 +83,13 @@ def test_a_failure_is_annotated_and_summarized(tmp_path: Path, hub: Server) -> N
     ],
     ids=str,
 )
-def test_an_input_that_will_not_do_is_named(tmp_path: Path, inputs: dict[str, str], words: str) -> None:
+def test_an_invalid_input_is_named(tmp_path: Path, inputs: dict[str, str], words: str) -> None:
     status, printed = Step(tmp_path, repo="org/name", **inputs).run("up")
     assert status == 2
     assert words in printed
 
 
-def test_every_error_of_the_settings_is_told(tmp_path: Path) -> None:
+def test_every_error_in_the_settings_is_shown(tmp_path: Path) -> None:
     (tmp_path / "clinder.toml").write_text('hbu = "local"\nref = 5\n')
     status, printed = Step(tmp_path, repo="org/name", timeouts_build="soon").run("up")
     assert status == 2
@@ -98,7 +98,7 @@ def test_every_error_of_the_settings_is_told(tmp_path: Path) -> None:
 
 
 @each_spoiled_file
-def test_the_session_is_stopped_and_its_token_removed_whatever_became_of_the_file(
+def test_an_invalid_file_does_not_prevent_the_cleanup(
     tmp_path: Path, session: JupyterSession, hub: Server, spoil: Callable[[Path], object]
 ) -> None:
     step = Step(tmp_path, hub_url=hub.url, repo="org/name")
@@ -112,7 +112,7 @@ def test_the_session_is_stopped_and_its_token_removed_whatever_became_of_the_fil
 
 
 @pytest.mark.parametrize("name", ["INPUT_TIMEOUTS-STOP", "INPUT_SUMMARY", "INPUT_WORKING-DIRECTORY", "INPUT_CONFIG"])
-def test_the_session_is_stopped_whatever_became_of_the_inputs(
+def test_invalid_inputs_do_not_prevent_the_stop(
     tmp_path: Path, session: JupyterSession, hub: Server, name: str
 ) -> None:
     step = Step(tmp_path, hub_url=hub.url, repo="org/name")
@@ -123,7 +123,7 @@ def test_the_session_is_stopped_whatever_became_of_the_inputs(
     assert not step.folder.exists()
 
 
-def test_the_token_is_removed_though_the_session_cannot_be_stopped(
+def test_the_token_is_removed_even_if_the_session_cannot_be_stopped(
     tmp_path: Path, session: JupyterSession, hub: Server
 ) -> None:
     step = Step(tmp_path, hub_url=hub.url, repo="org/name", timeouts_stop="1s")
@@ -135,7 +135,7 @@ def test_the_token_is_removed_though_the_session_cannot_be_stopped(
     assert not step.folder.exists()
 
 
-def test_a_token_that_cannot_be_removed_is_told_of(
+def test_a_token_that_cannot_be_removed_is_reported(
     tmp_path: Path, session: JupyterSession, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, ignore_errors: bool = False) -> None:
@@ -164,7 +164,7 @@ def test_repository_and_commit_come_from_the_event(tmp_path: Path, hub: Server) 
     step.run("down")
 
 
-def test_the_end_of_the_input_is_a_wish_to_leave(tmp_path: Path, hub: Server) -> None:
+def test_the_end_of_stdin_interrupts_the_launch(tmp_path: Path, hub: Server) -> None:
     hub.handler = stream(event("building", "Step 1\n"), "hold")
     step = Step(tmp_path, hub_url=hub.url, repo="org/name")
     with step.start("up") as process:
@@ -174,9 +174,7 @@ def test_the_end_of_the_input_is_a_wish_to_leave(tmp_path: Path, hub: Server) ->
         assert process.wait(LIMIT_S) == 130
 
 
-def test_nobody_who_listens_is_no_reason_to_lose_a_session(
-    tmp_path: Path, session: JupyterSession, hub: Server
-) -> None:
+def test_a_closed_stdout_does_not_end_the_launch(tmp_path: Path, session: JupyterSession, hub: Server) -> None:
     step = Step(tmp_path, hub_url=hub.url, repo="org/name")
     with step.start("up") as process:
         assert process.stdout is not None
@@ -187,7 +185,7 @@ def test_nobody_who_listens_is_no_reason_to_lose_a_session(
     assert session.was_shut_down
 
 
-def test_a_fault_of_clinder_s_own_is_annotated(tmp_path: Path, hub: Server) -> None:
+def test_an_internal_error_is_annotated(tmp_path: Path, hub: Server) -> None:
     step = Step(tmp_path, hub_url=hub.url, repo="org/name")
     step.environment["GITHUB_ENV"] = str(tmp_path / "nowhere" / "env")
     status, printed = step.run("up")
@@ -209,7 +207,7 @@ def test_a_summary_that_cannot_be_written_is_a_warning(tmp_path: Path, hub: Serv
     assert step.run("down")[0] == 0
 
 
-def test_the_build_token_is_taken_from_the_environment_where_the_input_is_empty(tmp_path: Path, hub: Server) -> None:
+def test_an_empty_build_token_input_falls_back_to_the_environment(tmp_path: Path, hub: Server) -> None:
     step = Step(tmp_path, hub_url=hub.url, repo="org/name", build_token="")
     step.environment["CLINDER_BUILD_TOKEN"] = "from-the-environment"
     assert step.run("up")[0] == 0
@@ -226,9 +224,7 @@ def test_a_session_that_cannot_be_stopped_is_a_warning(tmp_path: Path, session: 
     assert "::warning title=clinder%3A the session may be left running::" in printed
 
 
-def test_a_file_that_has_become_nonsense_keeps_no_session_from_being_stopped(
-    tmp_path: Path, session: JupyterSession, hub: Server
-) -> None:
+def test_an_unreadable_file_does_not_prevent_the_stop(tmp_path: Path, session: JupyterSession, hub: Server) -> None:
     step = Step(tmp_path, hub_url=hub.url, repo="org/name")
     step.run("up")
     (tmp_path / "clinder.toml").write_text("hub = 1")

@@ -33,7 +33,7 @@ def shown(*arguments: str) -> str:
     return done.stdout
 
 
-def test_commands_stand_in_groups_and_none_is_cut_off() -> None:
+def test_commands_are_grouped_and_no_help_is_cut_off() -> None:
     found: dict[str, list[str]] = {}
     for title, rows in re.findall(r"^(\w[\w ]+):\n((?:  .+\n)+)", shown(), re.MULTILINE):
         found[title] = re.findall(r"^  (\w+)  ", rows, re.MULTILINE)
@@ -48,18 +48,18 @@ def test_a_command_fits_a_screen_before_the_shared_options(command: str) -> None
     assert len(own.splitlines()) <= LINES
 
 
-def test_settings_and_shared_options_follow_the_command_s_own() -> None:
+def test_settings_and_shared_options_come_after_own_options() -> None:
     text = shown("state", "adopt")
     titles = re.findall(r"^(\w[^:\n]*):$", text, re.MULTILINE)
     assert titles == ["Arguments", "Options", "Settings (instead of clinder.toml)", "Shared options"]
 
 
 @pytest.mark.parametrize("option", SIMULATIONS)
-def test_options_that_simulate_a_difficult_hub_are_hidden(option: str) -> None:
+def test_options_that_simulate_failures_are_hidden(option: str) -> None:
     assert option not in shown("hub", "serve")
 
 
-def test_a_command_takes_no_option_that_it_does_not_read() -> None:
+def test_a_command_has_no_option_that_it_ignores() -> None:
     assert "--session-path" not in shown("up") + shown("run") + shown("start")
 
 
@@ -67,7 +67,7 @@ def test_a_command_takes_no_option_that_it_does_not_read() -> None:
 @pytest.mark.parametrize(
     "arguments", [("logs", "--json"), ("hub", "serve", "--port", "x"), ("status", "--state-dir", "")]
 )
-def test_without_its_undocumented_names_typer_converts(
+def test_typer_converts_if_its_undocumented_names_are_missing(
     name: str, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

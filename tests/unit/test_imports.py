@@ -49,7 +49,7 @@ def run(folder: Path, *arguments: str) -> tuple[int, set[str]]:
     ],
     ids=str,
 )
-def test_what_needs_no_network_does_not_import_it(tmp_path: Path, arguments: tuple[str, ...], expected: int) -> None:
+def test_commands_without_network_do_not_import_it(tmp_path: Path, arguments: tuple[str, ...], expected: int) -> None:
     status, modules = run(tmp_path, *arguments)
     assert status == expected
     assert not modules & set(HEAVY)
@@ -66,18 +66,18 @@ def test_what_needs_no_network_does_not_import_it(tmp_path: Path, arguments: tup
     ],
     ids=str,
 )
-def test_a_command_does_without_pydantic(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_a_command_does_not_import_pydantic(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     StateFolder(tmp_path / ".clinder").write(State(pending=None, session=None))
     _, modules = run(tmp_path, *arguments)
     assert not modules & {"pydantic", "pydantic_core"}
 
 
-def test_the_version_is_shown_without_making_any_command(tmp_path: Path) -> None:
+def test_the_version_is_shown_without_making_commands(tmp_path: Path) -> None:
     _, modules = run(tmp_path, "--version")
     assert not modules & {"clinder.cli.up", "clinder.config.loading", "pydantic"}
 
 
-def test_a_command_is_made_without_the_others(tmp_path: Path) -> None:
+def test_only_the_command_that_runs_is_made(tmp_path: Path) -> None:
     _, modules = run(tmp_path, "status")
     assert "clinder.cli.status" in modules
     assert not modules & {"clinder.cli.up", "clinder.cli.run", "clinder.cli.hub"}

@@ -64,7 +64,7 @@ def hostile_facts() -> dict[str, Any]:
     }
 
 
-def test_hostile_facts_are_shown_cleaned_and_shortened(logs: PrivateFolder) -> None:
+def test_hostile_facts_are_cleaned_and_cut(logs: PrivateFolder) -> None:
     text = shown(keep(logs, hostile_facts()))
     assert text.replace("\n", "").isprintable()
     assert not COMMAND.search(text)
@@ -86,7 +86,7 @@ def test_hostile_facts_are_shown_cleaned_and_shortened(logs: PrivateFolder) -> N
     ],
     ids=lambda facts: str(facts)[:20],
 )
-def test_facts_that_are_none_are_left_out(logs: PrivateFolder, facts: object) -> None:
+def test_invalid_facts_are_omitted(logs: PrivateFolder, facts: object) -> None:
     launch = keep(logs, facts)
     assert (launch.hub, launch.spec, launch.outcome, launch.phases) == ("", None, "", ())
     assert shown(launch)
@@ -100,7 +100,7 @@ _VALUES = st.recursive(
 
 
 @given(facts=st.dictionaries(st.sampled_from(["hub", "provider", "repo", "ref", "outcome", "phases"]), _VALUES))
-def test_any_facts_are_shown_or_left_out(tmp_path_factory: pytest.TempPathFactory, facts: dict[str, Any]) -> None:
+def test_any_facts_are_shown_or_omitted(tmp_path_factory: pytest.TempPathFactory, facts: dict[str, Any]) -> None:
     logs = PrivateFolder(tmp_path_factory.mktemp("logs"))
     assert not COMMAND.search(shown(keep(logs, facts)))
 
@@ -120,14 +120,14 @@ def test_any_facts_are_shown_or_left_out(tmp_path_factory: pytest.TempPathFactor
     ],
     ids=lambda left: str(left)[:60],
 )
-def test_a_limit_that_no_hub_would_tell_is_not_believed(logs: PrivateFolder, left: Any) -> None:
+def test_an_implausible_rate_limit_is_ignored(logs: PrivateFolder, left: Any) -> None:
     if isinstance(left, dict) and type(left.get("reset_at")) is int:
         left = {**left, "reset_at": int(time.time()) + left["reset_at"]}
     keep(logs, {"rate_limit": {HUB: left}})
     assert last_rate_limit(logs, HUB) is None
 
 
-def test_no_more_launches_are_read_than_are_kept(logs: PrivateFolder) -> None:
+def test_only_as_many_launches_are_read_as_are_kept(logs: PrivateFolder) -> None:
     for second in range(60):
         (logs.path / f"20260101T0000{second:02}.000Z-1.log").touch()
     (logs.path / "zzz.log").touch()
@@ -139,19 +139,19 @@ def test_no_more_launches_are_read_than_are_kept(logs: PrivateFolder) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 65_534, 65_535, 65_536, 131_071])
-def test_a_command_for_a_ci_runner_is_found_wherever_the_log_is_divided(logs: PrivateFolder, before: int) -> None:
+def test_a_ci_command_is_found_wherever_the_log_is_divided(logs: PrivateFolder, before: int) -> None:
     log = "x" * max(before - 1, 0) + "\n::error::pwn\n"
     assert not COMMAND.search(read_log(keep(logs, {}, log)))
 
 
-def test_a_line_without_an_end_is_shown_in_pieces(logs: PrivateFolder) -> None:
+def test_an_endless_line_is_shown_in_pieces(logs: PrivateFolder) -> None:
     launch = keep(logs, {}, " " * 200_000 + "::error::" + "\x1b[2J" * 50_000)
     shown = read_log(launch)
     assert not COMMAND.search(shown)
     assert "\x1b" not in shown
 
 
-def test_a_letter_that_is_not_whole_yet_is_waited_for(logs: PrivateFolder) -> None:
+def test_an_incomplete_character_is_waited_for(logs: PrivateFolder) -> None:
     launch = keep(logs, {}, b"caf\xc3")
     with LogReader(launch) as log:
         assert list(log.lines(is_all=False)) == []
@@ -161,7 +161,7 @@ def test_a_letter_that_is_not_whole_yet_is_waited_for(logs: PrivateFolder) -> No
         assert "".join(log.lines(is_all=True)) == "more\n"
 
 
-def test_of_a_very_large_log_the_end_is_shown(logs: PrivateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_end_of_a_very_large_log_is_shown(logs: PrivateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clinder.output.launches._LOG_BYTES", 100_000)
     launch = keep(logs, {}, "a line\n" * 50_000 + "the last\n")
     shown = read_log(launch)

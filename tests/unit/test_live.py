@@ -68,7 +68,7 @@ def test_pushed_layers_have_a_bar(screen: Screen) -> None:
     screen.view.close(succeeded=True)
 
 
-def test_a_success_folds_into_one_line(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_success_ends_as_one_line(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(0, 1000, 2))
     monkeypatch.setattr("time.monotonic", lambda: float(next(seconds)))
     screen.show(ATTEMPT, Event(Phase.LAUNCHING, "Launching\n"), Verifying(), Verifying("auto"), Verified())
@@ -87,7 +87,7 @@ def test_a_failure_leaves_the_end_of_the_log_on_the_screen(screen: Screen) -> No
     assert "line 29" not in left
 
 
-def test_what_a_hub_says_is_neither_markup_nor_a_control_sequence(screen: Screen) -> None:
+def test_text_from_a_hub_is_neither_markup_nor_a_control_sequence(screen: Screen) -> None:
     screen.show(ATTEMPT, Event(Phase.BUILDING, "[red]bold[/red] \x1b]0;title\x07\x1b[2J\x1b[31mplain :smile:\n"))
     assert "[red]bold[/red] plain :smile:" in screen.text
     assert "\x1b]0;" not in screen.file.getvalue()
@@ -95,14 +95,14 @@ def test_what_a_hub_says_is_neither_markup_nor_a_control_sequence(screen: Screen
     screen.view.close(succeeded=True)
 
 
-def test_a_second_try_begins_a_view_of_its_own(screen: Screen) -> None:
+def test_a_second_attempt_starts_a_new_view(screen: Screen) -> None:
     screen.show(ATTEMPT, Event(Phase.BUILDING, "old\n"))
     screen.show(Attempt("https://hub.example.org", SPEC, 2, 3), Event(Phase.WAITING, "new\n"))
     assert "(attempt 2 of 3)" in screen.text
     screen.view.close(succeeded=True)
 
 
-def test_words_of_clinder_stand_above_the_view(screen: Screen) -> None:
+def test_messages_are_printed_above_the_view(screen: Screen) -> None:
     screen.show(ATTEMPT, Message("stopping the old one"))
     assert "stopping the old one" in screen.text
     screen.view.close(succeeded=True)

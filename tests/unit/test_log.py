@@ -24,7 +24,7 @@ SPEC = RepositorySpec("gh", "org/name", "main")
 FIRST, SECOND = "https://a.example.org", "https://b.example.org"
 
 
-def test_the_launches_that_a_hub_has_left_are_its_own(tmp_path: Path) -> None:
+def test_rate_limits_are_kept_per_hub(tmp_path: Path) -> None:
     left = RateLimit(FIRST, 0, 10, int(time.time()) + 999)
     log = LaunchLog(PrivateFolder(tmp_path))
     for item in (Attempt(FIRST, SPEC, 1, 2), left, Attempt(SECOND, SPEC, 2, 2)):
@@ -34,7 +34,7 @@ def test_the_launches_that_a_hub_has_left_are_its_own(tmp_path: Path) -> None:
     assert last_rate_limit(PrivateFolder(tmp_path), FIRST) == left
 
 
-def test_the_oldest_logs_go_and_this_one_stays_though_the_clock_was_set_back(tmp_path: Path) -> None:
+def test_the_oldest_logs_are_removed_even_if_the_clock_was_set_back(tmp_path: Path) -> None:
     later = [tmp_path / f"99990101T0000{second:02}.000Z-1.log" for second in range(30)]
     for path in later:
         path.touch()
@@ -52,7 +52,7 @@ def end_a_launch(folder: PrivateFolder) -> LaunchLog:
     return log
 
 
-def test_only_logs_that_clinder_named_are_removed(tmp_path: Path) -> None:
+def test_only_files_named_like_logs_are_removed(tmp_path: Path) -> None:
     others = ["a.log", "0.json", "20200101.log", "20200101T000000.000Z-1.log.gz", "x20200101T000000.000Z-1.log"]
     logs = [f"20200101T0000{second:02}.000Z-1.{suffix}" for second in range(30) for suffix in ("log", "json")]
     for name in (*others, *logs):
@@ -67,7 +67,7 @@ def test_only_logs_that_clinder_named_are_removed(tmp_path: Path) -> None:
     }
 
 
-def test_what_cannot_be_removed_keeps_no_other_log(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_removed_does_not_keep_others(tmp_path: Path) -> None:
     for second in range(30):
         (tmp_path / f"20200101T0000{second:02}.000Z-1.log").touch()
     (tmp_path / "20200101T000000.000Z-2.log").mkdir()

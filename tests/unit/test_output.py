@@ -93,7 +93,7 @@ def test_the_keys_of_status() -> None:
     assert "hunter2" not in json.dumps(document)
 
 
-def test_status_shows_the_token_on_demand_alone() -> None:
+def test_status_only_shows_the_token_on_request() -> None:
     document = status_document(StatusResult(SESSION, SEEN, (), State()), with_token=True)
     assert document["token"] == "hunter2"
     assert document["uri"] == SESSION.uri
@@ -137,7 +137,7 @@ def test_text_goes_to_stdout_and_messages_to_stderr(capsys: pytest.CaptureFixtur
     assert capsys.readouterr() == ("text\n", "message\n")
 
 
-def test_quiet_keeps_messages_back_but_not_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_suppresses_messages_but_not_the_result(capsys: pytest.CaptureFixture[str]) -> None:
     show(Result({}, text="text", messages=("message",)), as_json=False, quiet=True)
     assert capsys.readouterr() == ("text\n", "")
 
@@ -145,7 +145,7 @@ def test_quiet_keeps_messages_back_but_not_the_result(capsys: pytest.CaptureFixt
 # Errors
 
 
-def test_the_exit_statuses_are_these() -> None:
+def test_each_error_has_its_exit_status() -> None:
     statuses = {
         name: kind.exit_status
         for name, kind in inspect.getmembers(errors, inspect.isclass)
@@ -175,11 +175,11 @@ def test_the_exit_statuses_are_these() -> None:
 
 
 @pytest.mark.parametrize(("number", "status"), [(2, 130), (15, 143), (1, 129)])
-def test_an_interruption_ends_as_shells_have_it(number: int, status: int) -> None:
+def test_an_interruption_has_the_exit_status_of_shells(number: int, status: int) -> None:
     assert InterruptedBySignalError(number, "x").exit_status == status
 
 
-def test_only_what_another_try_may_mend_is_tried_again() -> None:
+def test_only_errors_that_may_pass_are_retried() -> None:
     retryable = {
         name
         for name, kind in inspect.getmembers(errors, inspect.isclass)
@@ -188,12 +188,12 @@ def test_only_what_another_try_may_mend_is_tried_again() -> None:
     assert retryable == {"LaunchRetryError", "UnreachableError", "RateLimitedError"}
 
 
-def test_an_error_says_what_happened_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_shows_its_message_and_hint(capsys: pytest.CaptureFixture[str]) -> None:
     show_error(BuildError("it broke", hint="Mend it."), as_json=False)
     assert capsys.readouterr() == ("", "clinder: it broke\n  Mend it.\n")
 
 
-def test_an_error_as_json_bears_kind_message_hint_and_any_session(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_as_json_has_kind_message_hint_and_any_session(capsys: pytest.CaptureFixture[str]) -> None:
     show_error(ClinderError("x", hint="y", session=SESSION), as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert document["format_version"] == 1
@@ -201,12 +201,12 @@ def test_an_error_as_json_bears_kind_message_hint_and_any_session(capsys: pytest
     assert document["session"]["token"] == "hunter2"
 
 
-def test_an_error_without_json_prints_any_session_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_without_json_prints_any_session(capsys: pytest.CaptureFixture[str]) -> None:
     show_error(ClinderError("x", session=SESSION), as_json=False)
     assert SESSION.uri in capsys.readouterr().err
 
 
-def test_a_hubs_words_in_an_error_speak_to_no_ci_runner(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_from_a_hub_in_an_error_gives_no_ci_commands(capsys: pytest.CaptureFixture[str]) -> None:
     show_error(BuildError("failed: \x1b[31mno\n::add-mask::x\n##[error]y"), as_json=False)
     assert capsys.readouterr().err == "clinder: failed: no\n  : :add-mask::x\n  ## [error]y\n"
 
@@ -214,7 +214,7 @@ def test_a_hubs_words_in_an_error_speak_to_no_ci_runner(capsys: pytest.CaptureFi
 # Text
 
 
-def test_a_sessions_origin_is_one_phrase() -> None:
+def test_the_origin_of_a_session_is_one_phrase() -> None:
     assert describe_origin(SESSION) == "gh/org/name/main at e67fba914dc2 on https://mybinder.org"
     assert describe_origin(Session(url="https://h/", token="t")) == "started elsewhere"
 
@@ -234,7 +234,7 @@ def test_status_is_a_few_aligned_lines() -> None:
 
 
 @pytest.mark.parametrize("stamp", [None, "", "yesterday", "2026-99-99", "2026-11-22T18:00:00"])
-def test_an_odd_last_activity_is_left_out_or_read_as_utc(stamp: str | None) -> None:
+def test_an_invalid_last_activity_is_omitted_and_a_naive_one_is_utc(stamp: str | None) -> None:
     seen = Observation(Condition.RUNNING, None, NOW, last_activity=stamp)
     text = status_text(StatusResult(SESSION, seen, (), State()))
     assert ("idle" in text) is (stamp == "2026-11-22T18:00:00")
@@ -244,7 +244,7 @@ def test_status_text_does_not_show_the_token() -> None:
     assert "hunter2" not in status_text(StatusResult(SESSION, SEEN, (), State(retired=(SESSION,))))
 
 
-def test_a_second_launch_tells_of_its_layers_anew(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_launch_reports_its_layers_again(capsys: pytest.CaptureFixture[str]) -> None:
     progress = PlainProgress()
     pushed = Event(Phase.PUSHING, progress={"a": LayerProgress(1, 1), "b": LayerProgress(0, 2)})
     for number in (1, 2):
@@ -255,7 +255,7 @@ def test_a_second_launch_tells_of_its_layers_anew(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.count("1 of 2 layers pushed\n") == 2
 
 
-def test_plain_progress_keeps_every_line_in_its_phase(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_progress_prefixes_every_line_with_its_phase(capsys: pytest.CaptureFixture[str]) -> None:
     progress = PlainProgress()
     for item in (
         Attempt("https://h", RepositorySpec("gh", "o/n", "main"), 1, 3),
@@ -322,7 +322,7 @@ def hostile_status() -> StatusResult:
     return StatusResult(state.session, replace(SEEN, reason=HOSTILE, last_activity=HOSTILE), tuple(drift), state)
 
 
-def test_what_records_hold_is_cleaned_and_shortened_on_the_screen() -> None:
+def test_text_from_records_is_cleaned_and_cut_on_the_screen() -> None:
     decided = plan(None, hostile_state(), {SESSION.url: SEEN})
     for text in (state_text(hostile_state()), status_text(hostile_status()), plan_text(decided)):
         assert len(text.splitlines()) > 2
@@ -331,7 +331,7 @@ def test_what_records_hold_is_cleaned_and_shortened_on_the_screen() -> None:
         assert max(len(line) for line in text.splitlines()) < 1100
 
 
-def test_what_records_hold_is_cleaned_and_shortened_in_json() -> None:
+def test_text_from_records_is_cleaned_and_cut_in_json() -> None:
     documents = (
         state_document(hostile_state(), with_token=True),
         status_document(hostile_status(), with_token=True),
@@ -344,7 +344,7 @@ def test_what_records_hold_is_cleaned_and_shortened_in_json() -> None:
             assert len(text) <= 4096
 
 
-def test_who_holds_the_lock_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_holder_of_the_lock_is_shown_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     pending = hostile_state().pending
     assert pending is not None
     PlainProgress()(Message(f"waiting for {pending.process}"))
@@ -356,7 +356,7 @@ def test_who_holds_the_lock_is_told_in_a_line(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_a_message_is_shown_up_to_a_limit(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+def test_a_long_message_is_cut(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
     show_error(ClinderError("x" * 10**6, hint="y" * 10**6), as_json=as_json)
     show(Result({}, messages=("z" * 10**6,)), as_json=False)
     out, err = capsys.readouterr()

@@ -49,7 +49,7 @@ def test_a_dotenv_file_is_read_back_by_a_shell_too(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", [*NASTY, "two\nlines"])
-def test_json_carries_any_value(value: str) -> None:
+def test_json_represents_any_value(value: str) -> None:
     assert json.loads(set_variables({"A": value, "B": "b"}, Shell.JSON)) == {"A": value, "B": "b"}
 
 
@@ -62,7 +62,7 @@ def test_json_carries_any_value(value: str) -> None:
         ("$(1) `n $Env:X", "$Env:A = '$(1) `n $Env:X'"),
     ],
 )
-def test_powershell_takes_single_quotes_literally_but_doubled_ones(value: str, written: str) -> None:
+def test_powershell_values_double_every_kind_of_single_quote(value: str, written: str) -> None:
     assert set_variables({"A": value}, Shell.POWERSHELL) == written
 
 
@@ -79,7 +79,7 @@ def test_a_github_environment_file_has_a_bare_line_for_each() -> None:
 
 @pytest.mark.parametrize("break_", ["\n", "\r", "\0", "\r\n"])
 @pytest.mark.parametrize("shell", ONE_LINE)
-def test_a_line_break_which_would_begin_another_variable_is_refused(shell: Shell, break_: str) -> None:
+def test_a_line_break_that_would_start_another_variable_is_refused(shell: Shell, break_: str) -> None:
     with pytest.raises(UsageError, match=f"A contains a line break, which the format {shell.value} cannot express"):
         set_variables({"A": f"a{break_}B=b"}, shell)
 
@@ -93,7 +93,7 @@ def test_unsetting_in_each_shell() -> None:
     assert json.loads(written[Shell.JSON]) == {"A": None, "B": None}
 
 
-def test_each_shell_but_json_has_its_way_of_use() -> None:
+def test_every_format_but_json_has_a_usage_hint() -> None:
     uses = {shell: how_to(shell, "clinder env") for shell in Shell}
     assert uses.pop(Shell.JSON) == ""
     assert all("clinder env" in use for use in uses.values())

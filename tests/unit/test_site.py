@@ -32,7 +32,7 @@ def test_the_contents_name_every_page_once() -> None:
     assert sorted(pages_of(contents)) == sorted(pages)
 
 
-def test_the_how_to_of_settings_has_a_section_for_each_in_order() -> None:
+def test_the_settings_how_to_has_a_section_for_each_setting_in_order() -> None:
     page = (DOCS / "how-to" / "settings.md").read_text(encoding="utf-8")
     headings = re.findall(r"^##+ (\w+)$", page, re.MULTILINE)
     keys: list[str] = []
@@ -54,13 +54,13 @@ def test_the_how_to_of_settings_has_a_section_for_each_in_order() -> None:
         ("#gone", True),
     ],
 )
-def test_a_link_that_leads_nowhere_is_found(target: str, is_broken: bool, tmp_path: Path) -> None:
+def test_a_broken_link_is_found(target: str, is_broken: bool, tmp_path: Path) -> None:
     (tmp_path / "other.html").write_text('<h1 id="part">Other</h1>')
     (tmp_path / "picture.svg").write_text("<svg/>")
     (tmp_path / "index.html").write_text(f'<p id="here"><a href="{target}">There</a></p>')
     assert broken_links(tmp_path) == ([f"index.html: {target}"] if is_broken else [])
 
 
-def test_a_picture_that_is_not_there_is_found(tmp_path: Path) -> None:
+def test_a_missing_picture_is_found(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text('<img src="gone.svg">')
     assert broken_links(tmp_path) == ["index.html: gone.svg"]

@@ -29,7 +29,7 @@ def test_bars_lie_end_to_end() -> None:
     assert drawn[2] == f"launching  {' ' * 30}{'█' * 10} 1s"
 
 
-def test_medians_are_those_of_earlier_launches_of_the_same_repository_that_succeeded() -> None:
+def test_medians_are_of_earlier_successful_launches_of_the_same_repository() -> None:
     alike = [launched(str(number), ("building", seconds)) for number, seconds in enumerate((10.0, 20.0, 90.0))]
     others = [
         launched("3", ("building", 1.0), repo="org/other"),
@@ -48,7 +48,7 @@ def test_any_times_make_a_picture(phases: tuple[tuple[str, float], ...]) -> None
     assert timeline_text(launched("1", *phases), usual)
 
 
-def test_a_long_title_is_shortened_in_the_picture_and_whole_beside_it() -> None:
+def test_a_long_title_is_only_cut_in_the_heading() -> None:
     root = ET.fromstring(timeline_svg(launched("1", repo=f"org/{'long-' * 30}name"), {}))
     shown, whole = root.findtext("{*}text") or "", root.findtext("{*}title") or ""
     assert shown.endswith("…")
