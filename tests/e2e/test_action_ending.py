@@ -1,4 +1,4 @@
-"""The action when its job is cancelled, its process killed, its session lost: what is left behind, and what is said."""
+"""The end of the action: cancelled jobs, killed processes, lost sessions, and the post step."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LAUNCHING = event("launching", "Launching server...\n")
 
 
 class Gate:
-    """A piece of a hub's stream that waits until the test lets it go on."""
+    """A part of a hub's stream that waits until the test opens it."""
 
     def __init__(self) -> None:
         self._open = threading.Event()
@@ -50,7 +50,7 @@ def gate() -> Gate:
 
 
 def kill_all(job: Job) -> None:
-    """End every process of the job's steps without a word."""
+    """Kill every process of the job's steps."""
     for process in clinders(job.temp):
         process.kill()
 
@@ -108,7 +108,7 @@ def test_a_step_killed_before_the_image_is_built_launches_nothing(job: Job, hub:
     step.await_output("Step 1", main)
     main.kill()
     step.finish(main)
-    eventually(lambda: not clinders(job.temp), "the launch is given up")
+    eventually(lambda: not clinders(job.temp), "the launch ends")
     post = step.post()
     assert post.status == 0
     assert "nothing to stop" in post.output
@@ -154,7 +154,7 @@ def test_a_job_cancelled_during_the_installation_ends_it(job: Job, tmp_path: Pat
     job.more = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     step = job.step(repo="org/name")
     main = step.start()
-    eventually(lambda: note.exists() and note.read_text().strip(), "the installation is under way")
+    eventually(lambda: note.exists() and note.read_text().strip(), "the installation has started")
     ran = step.cancel(main)
     assert ran.status == 130
     assert ran.understood.annotations() == []
@@ -190,7 +190,7 @@ def test_a_session_that_cannot_be_stopped_is_a_warning(job: Job, session: Jupyte
     assert post.status == 0
     (warning,) = post.understood.annotations("warning")
     assert "cannot be stopped" in warning.data
-    assert not Path(step.state["folder"]).exists(), "its token is left nowhere"
+    assert not Path(step.state["folder"]).exists(), "the token is removed"
 
 
 def test_post_stops_the_session_despite_invalid_settings(job: Job, session: JupyterSession, hub: Server) -> None:

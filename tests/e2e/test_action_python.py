@@ -1,4 +1,4 @@
-"""How the action finds Python and makes its environment: what is installed is pinned, and what is missing is said."""
+"""How the action finds Python and creates its environment from pinned packages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAILS = stream(event("failed", "Could not resolve ref\n"))
 
 @pytest.fixture
 def path(tmp_path: Path, job: Job) -> Callable[..., None]:
-    """Give the job a PATH of these programs alone, in a `RUNNER_TEMP` of its own."""
+    """Give the job a PATH with only these programs, and a new `RUNNER_TEMP`."""
     job.node = shutil.which("node") or "node"
     job.temp = tmp_path / "temp"
     job.temp.mkdir()
@@ -63,7 +63,7 @@ def test_a_python_that_is_too_old_is_ignored(job: Job, path: Callable[..., None]
 
 def test_programs_in_the_workspace_are_not_run(job: Job, path: Callable[..., None]) -> None:
     path()
-    job.more["PATH"] += f"{os.pathsep}."  # as Windows does of its own accord
+    job.more["PATH"] += f"{os.pathsep}."  # Windows always searches the current folder
     for name in ("uv", "python3"):
         (job.workspace / name).write_text("#!/bin/sh\n: > taken-over\n")
         (job.workspace / name).chmod(0o755)

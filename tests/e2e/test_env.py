@@ -1,4 +1,4 @@
-"""`clinder env`: shells and tools take the session over, from stdout alone."""
+"""`clinder env`: the variables of the session for shells and tools."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["fish"]
 
 @dataclass(frozen=True)
 class Kept:
-    """A project whose session runs."""
+    """A project with a running session."""
 
     folder: Path
     session: JupyterSession

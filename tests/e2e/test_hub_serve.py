@@ -1,4 +1,4 @@
-"""`hub serve` answers as a BinderHub does, and each fault of a real one can be had from it."""
+"""`hub serve` responds like a BinderHub, and can simulate the failures of a real one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def hub(cache: Path) -> Iterator[HubProcess]:
 
 @pytest.fixture(scope="module")
 def idle_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
-    """A hub for all tests that start nothing."""
+    """A hub for all tests that launch nothing."""
     with environment_variables(tmp_path_factory.mktemp("idle")), serving() as hub:
         yield hub
 
@@ -87,7 +87,7 @@ def test_the_first_launch_builds_and_the_second_finds_the_image(hub: HubProcess,
 
 
 def execute(session: Session, code: str) -> str:
-    """Run code in a new kernel over a WebSocket; what it printed."""
+    """Run code in a new kernel over a WebSocket, and return its output."""
     kernel = session.post("api/kernels").json()["id"]
     url = session.url.replace("http://", "ws://") + f"api/kernels/{kernel}/channels"
     connection = websocket.create_connection(url, header=[f"Authorization: token {session.token}"], timeout=LIMIT_S)
@@ -137,14 +137,14 @@ def test_an_ended_session_answers_as_on_a_real_hub(repository: Path, gone_as: st
         session = hub.build(cloned(repository)).session()
         assert session.post("api/shutdown").status_code == 200
         eventually(lambda: session.get("api/status").status_code == 503, "the proxy finds no server", 0.9)
-        eventually(lambda: session.get("api/status").status_code != 503, "the hub has looked")
+        eventually(lambda: session.get("api/status").status_code != 503, "the hub has polled")
         got, posted = session.get("api/status"), session.post("api/shutdown")
         if gone_as == "mybinder":
             assert (got.status_code, posted.status_code) == (424, 424)
         else:
             followed = requests.get(f"{session.url}api/status", timeout=LIMIT_S)
             assert got.status_code == 302
-            assert got.headers["Connection"] == "close", "who uses the connection again finds it cut"
+            assert got.headers["Connection"] == "close", "the connection cannot be used again"
             assert [answer.status_code for answer in followed.history] == [302, 302]
             assert "/hub/login?next=" in followed.url
             assert (followed.status_code, posted.status_code) == (403, 403)
@@ -259,7 +259,7 @@ def test_a_failed_launch_is_attempted_four_times(
 
 @pytest.fixture
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository whose build waits for a file called `go`, after 150 lines of log."""
+    """A repository whose build prints 150 lines and then waits for a file named `go`."""
     tools = tmp_path / "tools"
     tools.mkdir()
     tool = tools / "mamba"
@@ -310,7 +310,7 @@ def test_a_signal_stops_the_hub_its_sessions_and_streams(repository: Path, cache
         stream = hub.build(cloned(repository))
         session = stream.session()
         session.post("api/kernels")
-        eventually(lambda: len(processes_of(cache / "sessions")) >= 2, "server and kernel run")
+        eventually(lambda: len(processes_of(cache / "sessions")) >= 2, "server and kernel are running")
         started = time.monotonic()
         assert hub.end(number) == 0
         assert time.monotonic() - started < 20

@@ -1,4 +1,4 @@
-"""The proxy of `hub serve` against servers that misbehave, each a socket that a test holds in its hand."""
+"""The proxy of `hub serve` in front of misbehaving servers, each a socket controlled by the test."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["cache"]
 
 
 class OneSession:
-    """All sessions are at this port."""
+    """Sessions that all have the same port."""
 
     def __init__(self, port: int) -> None:
         self._port = port

@@ -1,4 +1,4 @@
-"""`clinder logs` and `status --watch`: the hub's words, where the time went, and what goes on now."""
+"""`clinder logs` and `status --watch`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_logs_show_the_cleaned_log_of_this_launch_and_earlier_ones(project: Path
     assert re.search(r"^ +\d+\.\d{3} building  step 1 <b>&amp; red$", last, re.MULTILINE)
     assert "there are 2 logs" in clinder(project, "logs", "2", expect=2).stderr
     medians = clinder(project, "logs", "--json").document["phases"]
-    assert all(phase["median_seconds"] is not None for phase in medians), "the other ref counts, too"
+    assert all(phase["median_seconds"] is not None for phase in medians), "launches of the other ref count too"
 
 
 def test_the_timeline_is_shown_as_text_json_and_picture(project: Path) -> None:

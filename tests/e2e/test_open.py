@@ -1,4 +1,4 @@
-"""`clinder open` leads a real browser into the session, logged in, and shows its token to no one on the way."""
+"""`clinder open` logs a real browser into the session without exposing its token."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ with open({seen!r}, "w") as file:
 
 @pytest.fixture(scope="module")
 def project(place: Path) -> Iterator[Path]:
-    """A project whose session has JupyterLab, as its repository asks for it."""
+    """A project whose session has JupyterLab, which its repository requires."""
     code = "import os; print('answer', 6 * 7, os.path.basename(os.getcwd()))"
     folder = place / "project"
     folder.mkdir()
@@ -59,7 +59,7 @@ def token(project: Path, kept_cache: Path) -> str:
 
 
 def opened_with(folder: Path, project: Path, *arguments: str, driver: list[str] | None = None) -> dict[str, Any]:
-    """Open the session in a stand-in for the browser, and return what that saw."""
+    """Open the session in a fake browser, and return its arguments and page."""
     browser, seen = folder / "browser", folder / "seen.json"
     browser.write_text(BROWSER.format(python=sys.executable, driver=driver or [], seen=str(seen)))
     browser.chmod(0o755)

@@ -1,4 +1,4 @@
-"""`clinder run -- CMD`: the command's exit status, folder, input and signals are its own; the teardown happens once."""
+"""`clinder run -- CMD`: exit status, folder, stdin and signals of the command, and the stop of the session."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_project(folder: Path, hub: Server) -> Path:
 
 @pytest.fixture
 def hub(session: JupyterSession) -> Iterator[Server]:
-    """A hub that launches that session each time, after whose loss, too."""
+    """A hub that launches this session each time, even after it was lost."""
 
     def launch(request: Request, connection: Connection) -> None:
         session.mode = "running"
@@ -52,7 +52,7 @@ def project(tmp_path: Path, hub: Server) -> Path:
 
 @dataclass(frozen=True)
 class Kept:
-    """A project whose session runs."""
+    """A project with a running session."""
 
     folder: Path
     session: JupyterSession
@@ -61,7 +61,7 @@ class Kept:
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
-    """A session that runs before, for all tests that leave it so."""
+    """A running session, for all tests that leave it running."""
     with JupyterSession() as session, Server(session.launch()) as hub:
         folder = write_project(tmp_path_factory.mktemp("kept") / "project", hub)
         clinder(folder, "up", "-q")
@@ -261,7 +261,7 @@ while True:
         run.send_signal(signal.SIGTERM)
         wait_for(run, "no")
         run.send_signal(signal.SIGTERM)
-        run.communicate(timeout=LIMIT_S)  # until the last one who holds stdout has ended: the grandchild, too
+        run.communicate(timeout=LIMIT_S)  # until all holders of stdout have exited, including the grandchild
     assert run.returncode == 128 + signal.SIGKILL
     assert shutdowns(session) == 1
 
@@ -374,7 +374,7 @@ def test_ctrl_c_after_a_loss_prevents_another_launch(project: Path, session: Jup
     with started(project, "run", "--retry", "3", "--", *python(code)) as run:
         wait_for(run, "ready")
         session.overrides["GET", "*"] = gone
-        eventually(lambda: any(looks), "the lost session is let go of")
+        eventually(lambda: any(looks), "the lost session is released")
         run.send_signal(signal.SIGINT)
         _, said = run.communicate(timeout=LIMIT_S)
     assert run.returncode == 130, said

@@ -1,4 +1,4 @@
-"""Watching a session while a command runs: what counts as lost, what is lived through, and what keeps it awake."""
+"""Watching a session while a command runs: losses, short outages and keep-alive."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def watching(server: JupyterSession, *, keeps_alive: bool = True, pace: Pace = P
 
 def test_activity_is_reported_repeatedly(server: JupyterSession) -> None:
     with watching(server) as watch:
-        eventually(lambda: len(server.asked(KERNELS, "GET")) >= 3, "three signs of activity")
+        eventually(lambda: len(server.asked(KERNELS, "GET")) >= 3, "three reports of activity")
     assert watch.loss is None
     assert {request.headers["authorization"] for request in server.requests} == {f"token {TOKEN}"}
 
 
 def test_no_activity_is_reported_without_keep_alive(server: JupyterSession) -> None:
     with watching(server, keeps_alive=False):
-        eventually(lambda: len(server.asked(STATUS)) >= 20, "twenty looks")
+        eventually(lambda: len(server.asked(STATUS)) >= 20, "twenty checks")
     assert server.asked(KERNELS) == []
 
 
 def test_the_watch_ends_with_the_command(server: JupyterSession) -> None:
     with watching(server):
-        eventually(lambda: server.asked(KERNELS), "a sign of activity")
+        eventually(lambda: server.asked(KERNELS), "a report of activity")
     assert "clinder-watch" not in [thread.name for thread in threading.enumerate()]
 
 
@@ -61,7 +61,7 @@ def test_a_session_that_is_gone_is_lost_immediately(server: JupyterSession, deat
 
 def await_looks(server: JupyterSession) -> None:
     seen = len(server.requests)
-    eventually(lambda: len(server.requests) > seen + 3, "some looks")
+    eventually(lambda: len(server.requests) > seen + 3, "some checks")
 
 
 @pytest.mark.parametrize("outage", ["503", "cut", "reset", "500"])

@@ -1,4 +1,4 @@
-"""What a person sees: the live view on a real terminal, plain lines elsewhere, and what quiets or colours them."""
+"""Progress on a real terminal and elsewhere, quiet mode, color, completion and usage errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def on_a_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Run `clinder` on a pseudo-terminal of its own; returns its status and all that it wrote there."""
+    """Run `clinder` in a new pseudo-terminal; return its exit status and output."""
     pid, descriptor = pty.fork()
     if pid == 0:
         os.chdir(folder)
@@ -41,7 +41,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
     while True:
         try:
             piece = os.read(descriptor, 65536)
-        except OSError:  # the other side is closed
+        except OSError:  # the other end is closed
             break
         if not piece:
             break

@@ -1,4 +1,4 @@
-"""A command that runs under another: its terminal, its stops and its end, with real processes in a real terminal."""
+"""A command as a child of another: terminal, job control and exit, with real processes in a real terminal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ print("status", status, "terminal is back", echo, flush=True)
 
 
 class Terminal:
-    """A program at a pseudo-terminal, as if typed to it."""
+    """A program in a pseudo-terminal."""
 
     def __init__(self, *command: str, folder: str) -> None:
         import pty
@@ -49,7 +49,7 @@ class Terminal:
         os.write(self._descriptor, text.encode())
 
     def until(self, text: str, *, typing: str = "") -> None:
-        """Read on until this is shown; `typing` is typed again and again meanwhile."""
+        """Read until this is shown; meanwhile, type `typing` repeatedly."""
         deadline = time.monotonic() + LIMIT_S
         while text not in self.shown:
             self.type(typing)
@@ -114,7 +114,7 @@ def test_a_command_killed_by_ctrl_c_ends_with_130(at_terminal: list[Terminal], t
 def test_echo_is_restored_after_a_command_is_killed(at_terminal: list[Terminal], tmp_path: Path) -> None:
     code = "import os, tty; tty.setraw(0); print('raw', flush=True); os.kill(os.getpid(), 9)"
     terminal = run(at_terminal, tmp_path, code + "\nimport time; time.sleep(30)")
-    terminal.until("status 137 terminal is back True\r\n")  # \r\n: the terminal makes lines again
+    terminal.until("status 137 terminal is back True\r\n")  # \r\n: the terminal translates line ends again
 
 
 def shell(at_terminal: list[Terminal], folder: Path) -> Terminal:
@@ -172,7 +172,7 @@ def test_a_command_started_in_the_background_gets_the_terminal_with_fg(
     command = write_program(tmp_path, "print('heard', input())")
     terminal = shell(at_terminal, tmp_path)
     terminal.type(f"{command} &\n")
-    terminal.until("Stopped", typing="\n")  # the shell tells of it when it shows its prompt
+    terminal.until("Stopped", typing="\n")  # the shell reports it with its next prompt
     terminal.type("fg\n")
     terminal.until("run.py")
     terminal.type("hello\n")

@@ -65,7 +65,7 @@ def test_text_from_a_hub_is_harmless_when_shown(said: str, shown: str) -> None:
     ],
 )
 def test_a_ci_runner_finds_no_command_in_text_from_a_hub(said: str) -> None:
-    """A GitHub runner trims a line's white space, then looks for `::` at its start; `##[` it takes anywhere."""
+    """A GitHub runner strips white space from a line, then looks for `::` at its start, and for `##[` anywhere."""
     for line in clean(said).split("\n"):
         assert not line.strip().startswith("::")
         assert not re.search(r"##\w*\[", line)

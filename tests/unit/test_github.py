@@ -1,4 +1,4 @@
-"""The parts of the GitHub Action: what it writes for the runner, what it reads of inputs and events, its summary."""
+"""The parts of the GitHub Action: workflow commands, inputs, events, progress and summary."""
 
 from __future__ import annotations
 

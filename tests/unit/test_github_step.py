@@ -1,4 +1,4 @@
-"""`action/start.py`, without Node.js: a step that brings a session up, and the one that stops it."""
+"""`action/start.py` without Node.js: the step that brings up a session, and the one that stops it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMIT_S = 60
 
 
 class Step:
-    """The folder, the files and the inputs of a step."""
+    """A step with its folder, files and inputs."""
 
     def __init__(self, place: Path, **inputs: str) -> None:
         self.folder = place / "step"
@@ -45,7 +45,7 @@ class Step:
     def run(self, verb: str) -> tuple[int, str]:
         with self.start(verb) as process:
             assert process.stdout is not None
-            printed = process.stdout.read()  # its input stays open meanwhile
+            printed = process.stdout.read()  # stdin stays open meanwhile
             return process.wait(LIMIT_S), printed
 
 

@@ -1,4 +1,4 @@
-"""What `--help` shows, and what it leaves out."""
+"""The output of `--help`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that need no network, and no embedded hub, do not pay for them: looked at in a process of its own."""
+"""Commands that need neither network nor embedded hub do not import them; checked in a separate process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print(json.dumps([status or 0, sorted(sys.modules)]))
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, set[str]]:
-    """Run clinder and return its exit status, and what it has imported."""
+    """Run clinder; return its exit status and the modules that it imported."""
     done = subprocess.run(
         [sys.executable, "-c", RUN, *arguments], cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=True
     )

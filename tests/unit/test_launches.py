@@ -1,4 +1,4 @@
-"""Earlier launches, read back from files that may have come with a checkout."""
+"""Past launches, read from files that may be part of an untrusted checkout."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def logs(tmp_path: Path) -> PrivateFolder:
 
 
 def keep(logs: PrivateFolder, facts: object, log: str | bytes = "") -> PastLaunch:
-    """Write the files of a launch and read it back."""
+    """Write the files of a launch and read them back."""
     (logs.path / f"{NAME}.log").write_bytes(log if isinstance(log, bytes) else log.encode())
     (logs.path / f"{NAME}.json").write_text(facts if isinstance(facts, str) else json.dumps(facts))
     (launch,) = past_launches(logs)
@@ -46,7 +46,7 @@ def keep(logs: PrivateFolder, facts: object, log: str | bytes = "") -> PastLaunc
 
 
 def shown(launch: PastLaunch) -> str:
-    """Everything in which a launch is shown."""
+    """All output about a launch."""
     usual = medians(launch, [])
     document = launch_document(launch, usual, "")
     summary = summarize(Report(launch=launch, error=BuildError("no")))
@@ -144,7 +144,7 @@ def test_a_ci_command_is_found_wherever_the_log_is_divided(logs: PrivateFolder, 
     assert not COMMAND.search(read_log(keep(logs, {}, log)))
 
 
-def test_an_endless_line_is_shown_in_pieces(logs: PrivateFolder) -> None:
+def test_a_very_long_line_is_shown_in_pieces(logs: PrivateFolder) -> None:
     launch = keep(logs, {}, " " * 200_000 + "::error::" + "\x1b[2J" * 50_000)
     shown = read_log(launch)
     assert not COMMAND.search(shown)

@@ -1,4 +1,4 @@
-"""The live view: what a terminal shows while a launch goes on, and what is left of it afterwards."""
+"""The live view on a terminal, during and after a launch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Screen:
-    """A terminal that keeps all that was ever written to it."""
+    """A terminal that records everything written to it."""
 
     def __init__(self) -> None:
         self.file = io.StringIO()

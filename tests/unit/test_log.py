@@ -1,4 +1,4 @@
-"""What is kept of a launch beside its log, and read back by later ones."""
+"""The log of a launch, the JSON file beside it, and the removal of old ones."""
 
 from __future__ import annotations
 

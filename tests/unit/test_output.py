@@ -189,8 +189,8 @@ def test_only_errors_that_may_pass_are_retried() -> None:
 
 
 def test_an_error_shows_its_message_and_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    show_error(BuildError("it broke", hint="Mend it."), as_json=False)
-    assert capsys.readouterr() == ("", "clinder: it broke\n  Mend it.\n")
+    show_error(BuildError("it broke", hint="Fix it."), as_json=False)
+    assert capsys.readouterr() == ("", "clinder: it broke\n  Fix it.\n")
 
 
 def test_an_error_as_json_has_kind_message_hint_and_any_session(capsys: pytest.CaptureFixture[str]) -> None:
@@ -283,7 +283,7 @@ def test_plain_progress_prefixes_every_line_with_its_phase(capsys: pytest.Captur
     ]
 
 
-# What a checkout may have written into its records
+# Records from an untrusted checkout
 
 HOSTILE = "\x1b[31m\n::error::x\u202e##[error]\r" + "y" * 10_000
 COMMAND = re.compile(r"^\s*::|##\w*\[", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Variables for shells and tools: whatever a value holds, it stays a value."""
+"""Variables for shells and tools: no value is executed."""
 
 from __future__ import annotations
 

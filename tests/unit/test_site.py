@@ -1,4 +1,4 @@
-"""The site's contents name every page once, its how-to every setting, and a broken link is found in what is built."""
+"""The documentation site: its table of contents, the settings how-to, and the search for broken links."""
 
 from __future__ import annotations
 

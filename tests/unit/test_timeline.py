@@ -1,4 +1,4 @@
-"""The timeline of a launch: each bar in its place, and no picture that its words burst."""
+"""The timeline of a launch, as text and as a picture."""
 
 from __future__ import annotations
 
