@@ -81,7 +81,7 @@ def serve(
     keepalive: Annotated[str, typer.Option(hidden=True)] = "25s",
     poll: Annotated[str, typer.Option(hidden=True)] = "30s",
     cache_dir: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder of repositories and environments.")
+        str | None, typer.Option(metavar="DIR", help="Folder for repositories and environments.")
     ] = None,
 ) -> Result:
     """Serve the embedded hub over HTTP, for any Binder client.

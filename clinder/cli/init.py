@@ -30,5 +30,7 @@ def init(
     check_folder(folder)
     found = discover(folder, hub=hub, repo=repo, ref=ref)
     path = write_config(folder, found.values, force=force)
-    taken = (f"{key} = {show_text(str(value.given))} ({value.source})" for key, value in found.values.items())
-    return Result({}, text=show_path(path), messages=(*taken, *found.notes, "Next: commit it, then run `clinder up`."))
+    settings = (f"{key} = {show_text(str(value.given))} ({value.source})" for key, value in found.values.items())
+    return Result(
+        {}, text=show_path(path), messages=(*settings, *found.notes, "Next: commit it, then run `clinder up`.")
+    )

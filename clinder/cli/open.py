@@ -29,11 +29,11 @@ def open_session(
     """
     config = invocation.load_config()
     try:
-        wanted = config.settings.session.path if path is None else read_path(path)
+        target = config.settings.session.path if path is None else read_path(path)
     except ValueError as error:
         raise UsageError(str(error)) from error
     session = running_session(config)
-    link = session_link(session, wanted)
+    link = session_link(session, target)
     if not print_link and open_link(link):
         return Result({}, messages=(f"opened {session.url}",))
     messages = () if print_link else ("No browser was found. Anyone with this link controls the session:",)

@@ -10,8 +10,8 @@ import typer
 from clinder.cli.command import Invocation, command
 from clinder.cli.uri import UriArgument, read_session
 from clinder.model.errors import UsageError
-from clinder.operations.lifecycle import adopt as take_in
-from clinder.operations.lifecycle import forget as drop
+from clinder.operations.lifecycle import adopt as record_session
+from clinder.operations.lifecycle import forget as remove_sessions
 from clinder.output.documents import state_document
 from clinder.output.result import Result
 from clinder.output.text import describe_origin, state_text
@@ -42,12 +42,12 @@ def forget(
             raise UsageError(
                 "forgetting a session loses its token", hint="Use --yes to forget it without confirmation."
             )
-        if not typer.confirm(f"Forget {url or 'what is recorded'}, without stopping it?", err=True):
+        if not typer.confirm(f"Forget {url or 'all recorded sessions'} without stopping?", err=True):
             return Result({}, messages=("nothing was forgotten",))
     config = invocation.load_config(needs_file=False)
     with invocation.context(config) as context:
-        dropped = drop(config, context, url)
-    return Result({}, text="\n".join(session.uri for session in dropped), messages=(f"forgotten: {len(dropped)}",))
+        forgotten = remove_sessions(config, context, url)
+    return Result({}, text="\n".join(session.uri for session in forgotten), messages=(f"forgotten: {len(forgotten)}",))
 
 
 @command("adopt", json=False, progress=True, settings=("hub", "repo", "ref", "timeouts.connect"))
@@ -59,5 +59,5 @@ def adopt(invocation: Invocation, uri: UriArgument = None) -> Result:
     session = read_session(uri)
     config = invocation.load_config()
     with invocation.context(config) as context:
-        session = take_in(config, context, session)
+        session = record_session(config, context, session)
     return Result({}, text=session.url, messages=(f"adopted: {describe_origin(session)}",))

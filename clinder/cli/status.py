@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clinder.cli.command import Invocation, command, read_interval_s
-from clinder.operations.inspect import status as look
+from clinder.operations.inspect import status as read_status
 from clinder.output.documents import status_document
 from clinder.output.result import Result, show
 from clinder.output.text import status_text
@@ -36,7 +36,7 @@ def status(
     """Show whether the recorded session is running as declared."""
     pause_s = read_interval_s("--every", every)
     config = invocation.load_config()
-    result = look(config)
+    result = read_status(config)
     if watch:
         with Interrupts().installed() as interrupts:
             while result.seen and result.seen.condition.value != "gone":
@@ -44,7 +44,7 @@ def status(
                 if not show(current, as_json=invocation.as_json, quiet=True):
                     break
                 interrupts.sleep(pause_s)
-                result = look(config)
+                result = read_status(config)
     return _result(result, show_token, exit_code, json_lines=watch)
 
 

@@ -137,8 +137,8 @@ def _up(step: Step, runner_pid: str) -> int:
     set_outputs(outputs)
     if inputs.keeps_alive:
         Keeping(step.folder).begin(["keep-alive", str(step.folder), runner_pid])
-    kept = ", and is kept active" if inputs.keeps_alive else ""
-    print_message(f"the session is up{kept}: {session.url}")
+    suffix = ", and is kept active" if inputs.keeps_alive else ""
+    print_message(f"the session is up{suffix}: {session.url}")
     return 0
 
 

@@ -156,8 +156,8 @@ class LogReader:
     def __init__(self, launch: PastLaunch, *, most_bytes: int | None = None) -> None:
         self._launch = launch
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._waiting = ""
-        self._left = most_bytes
+        self._incomplete = ""
+        self._remaining = most_bytes
         self._note = ""
 
     def __enter__(self) -> Self:
@@ -166,7 +166,7 @@ class LogReader:
                 self._descriptor = folder.open_file(self._launch.path.name)
         except OSError as error:
             raise _unreadable(self._launch.folder, self._launch.path, error) from error
-        unread = os.fstat(self._descriptor).st_size - self._left if self._left is not None else 0
+        unread = os.fstat(self._descriptor).st_size - self._remaining if self._remaining is not None else 0
         if unread > 0:
             os.lseek(self._descriptor, unread, os.SEEK_SET)
             self._note = f"[the first {unread} bytes of {self._launch.path} are not shown]\n"
@@ -188,15 +188,15 @@ class LogReader:
             self._note = ""
         self._skip_to_the_end_if_shortened()
         while piece := self._read():
-            whole, newline, rest = (self._waiting + self._decoder.decode(piece)).rpartition("\n")
+            whole, newline, rest = (self._incomplete + self._decoder.decode(piece)).rpartition("\n")
             if not newline and len(rest) > _PIECE:
                 whole, newline, rest = rest, "\n", ""
-            self._waiting = rest
+            self._incomplete = rest
             if newline:
                 yield f"{clean(whole)}\n"
-        if is_all and self._waiting:
-            yield f"{clean(self._waiting)}\n"
-            self._waiting = ""
+        if is_all and self._incomplete:
+            yield f"{clean(self._incomplete)}\n"
+            self._incomplete = ""
 
     def _skip_to_the_end_if_shortened(self) -> None:
         """Go on near the end of a log whose middle was dropped since (`BoundedFile`)."""
@@ -211,11 +211,11 @@ class LogReader:
 
     def _read(self) -> bytes:
         try:
-            piece = os.read(self._descriptor, _PIECE if self._left is None else min(_PIECE, self._left))
+            piece = os.read(self._descriptor, _PIECE if self._remaining is None else min(_PIECE, self._remaining))
         except OSError as error:
             raise _unreadable(self._launch.folder, self._launch.path, error) from error
-        if self._left is not None:
-            self._left -= len(piece)
+        if self._remaining is not None:
+            self._remaining -= len(piece)
         return piece
 
     def has_ended(self) -> bool:
@@ -249,10 +249,10 @@ def last_rate_limit(logs: PrivateFolder, hub: str) -> RateLimit | None:
 def _rate_limit(folder: OpenFolder, hub: str) -> Iterator[RateLimit]:
     for name in log_names(folder)[:KEPT]:
         by_hub = _facts(folder, name).get("rate_limit")
-        left = by_hub.get(hub) if isinstance(by_hub, dict) else None
-        if not isinstance(left, dict):
+        counts = by_hub.get(hub) if isinstance(by_hub, dict) else None
+        if not isinstance(counts, dict):
             continue
-        remaining, limit, reset_at = (_count(left.get(key)) for key in ("remaining", "limit", "reset_at"))
+        remaining, limit, reset_at = (_count(counts.get(key)) for key in ("remaining", "limit", "reset_at"))
         if remaining is None or limit is None or reset_at is None:
             continue
         if 0 < reset_at - time.time() <= _LONGEST_LIMIT_S:

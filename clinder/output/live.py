@@ -135,8 +135,8 @@ class LiveProgress:
             mark: RenderableType = self._spinner if is_current else Text("✓", style="green")
             took = Text(format_duration(seconds), style="dim", justify="right")
             phases.add_row(mark, Text(phase, style="bold" if is_current else ""), took, self._bar(phase))
-        shown = list(self._log)[-_LOG_LINES:]
-        log = [Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in shown]
+        lines = list(self._log)[-_LOG_LINES:]
+        log = [Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in lines]
         return Group(Text(self._title, style="bold"), phases, *log)
 
     def _bar(self, phase: str) -> RenderableType:

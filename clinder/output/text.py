@@ -28,9 +28,9 @@ _MOST_PROVIDERS = 30
 
 def aligned(rows: Iterable[tuple[str, str]]) -> str:
     """Align rows of a label and a value in two columns; omit rows without a value."""
-    kept = [(_clean_label(label), clean_value(value)) for label, value in rows if value]
-    width = max((len(label) for label, _ in kept), default=0)
-    return "\n".join(f"{label:<{width}}  {value}" for label, value in kept)
+    shown = [(_clean_label(label), clean_value(value)) for label, value in rows if value]
+    width = max((len(label) for label, _ in shown), default=0)
+    return "\n".join(f"{label:<{width}}  {value}" for label, value in shown)
 
 
 def _clean_label(label: str) -> str:

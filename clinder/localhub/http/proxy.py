@@ -87,9 +87,9 @@ class HubHandler(LoopbackHandler):
 
 def _head(request: HTTPServerRequest) -> bytes:
     upgrades = "upgrade" in request.headers.get("Connection", "").lower() and "Upgrade" in request.headers
-    kept = [(name, value) for name, value in request.headers.get_all() if name.lower() not in _HOP_BY_HOP]
-    kept.append(("Connection", "Upgrade" if upgrades else "close"))
-    lines = [f"{request.method} {request.uri} HTTP/1.1", *(f"{name}: {value}" for name, value in kept), "", ""]
+    headers = [(name, value) for name, value in request.headers.get_all() if name.lower() not in _HOP_BY_HOP]
+    headers.append(("Connection", "Upgrade" if upgrades else "close"))
+    lines = [f"{request.method} {request.uri} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "", ""]
     return "\r\n".join(lines).encode("latin-1")
 
 
