@@ -116,7 +116,7 @@ def state_text(state: State) -> str:
 
 def hub_text(hub: str, report: HubReport, rate_limit: RateLimit | None) -> str:
     """Describe the report of a hub about itself."""
-    limit = "unknown: reported by hubs at each launch"
+    limit = "unknown: hubs report it at each launch"
     if rate_limit:
         reset = datetime.fromtimestamp(rate_limit.reset_at, UTC).astimezone()
         limit = f"{rate_limit.remaining} of {rate_limit.limit} launches remaining, resets at {reset:%H:%M:%S}"

@@ -119,7 +119,7 @@ def _run_once(config: Config, options: RunOptions, session: Session, between: In
     with Child(options.command, env=session_environment(session)) as child, watch:
         status = child.wait(is_over=lambda: watch.loss is not None, signalled=lambda: between.requested)
     if status != 0 and watch.loss is None and not child.is_signalled:
-        watch.look()  # it may have failed because its session has just gone
+        watch.check()  # it may have failed because its session has just gone
     return _Ended(status, child.is_signalled, watch.loss)
 
 

@@ -25,12 +25,12 @@ class Pace:
     """How closely a session is watched, in seconds.
 
     Attributes:
-        look_s: the pause between two checks.
+        check_s: the pause between two checks.
         outage_s: how long a session may be unreachable before it counts as lost.
         keep_alive_s: how often to report activity; hubs stop servers after ten minutes without any (measured).
     """
 
-    look_s: float = 5.0
+    check_s: float = 5.0
     outage_s: float = 30.0
     keep_alive_s: float = 60.0
 
@@ -81,7 +81,7 @@ class Watch:
         self._ended.set()
         self._thread.join(timeout=1)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Check once more whether the session is gone; being unreachable for a moment is not a loss."""
         seen = observe_session(self._session, timeouts=self._timeouts)
         if seen.condition is Condition.GONE:
@@ -90,7 +90,7 @@ class Watch:
     def _watch(self) -> None:
         unreachable_since: float | None = None
         last_activity = time.monotonic()
-        while not self._ended.wait(self._pace.look_s):
+        while not self._ended.wait(self._pace.check_s):
             began = time.monotonic()
             seen = observe_session(self._session, timeouts=self._timeouts)
             if seen.condition is Condition.RUNNING:

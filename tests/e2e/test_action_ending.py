@@ -206,11 +206,11 @@ def session_of(server: JupyterSession) -> Session:
 
 
 def keep(
-    folder: Path, server: JupyterSession, *, limit_s: float = 30, runner_pid: int = 0, look_s: float = 0.05
+    folder: Path, server: JupyterSession, *, limit_s: float = 30, runner_pid: int = 0, check_s: float = 0.05
 ) -> str:
     keeping = Keeping(folder)
     keeping.mark.touch()
-    pace = Pace(look_s=look_s, outage_s=30, keep_alive_s=0.1)
+    pace = Pace(check_s=check_s, outage_s=30, keep_alive_s=0.1)
     limit = timedelta(seconds=limit_s)
     return keeping.keep(session_of(server), timeouts=Timeouts(), limit=limit, runner_pid=runner_pid, pace=pace)
 

@@ -15,7 +15,7 @@ from clinder.run.watch import Pace, Watch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACE = Pace(look_s=0.02, outage_s=0.5, keep_alive_s=0.1)
+PACE = Pace(check_s=0.02, outage_s=0.5, keep_alive_s=0.1)
 KERNELS = "/user/x/api/kernels"
 STATUS = "/user/x/api/status"
 
@@ -52,7 +52,7 @@ def test_the_watch_ends_with_the_command(server: JupyterSession) -> None:
 
 @pytest.mark.parametrize("death", ["302", "404", "424", "403 HTML"])
 def test_a_session_that_is_gone_is_lost_immediately(server: JupyterSession, death: str) -> None:
-    with watching(server, pace=Pace(look_s=0.02, outage_s=3600)) as watch:
+    with watching(server, pace=Pace(check_s=0.02, outage_s=3600)) as watch:
         server.mode = death
         eventually(lambda: watch.loss, "the loss is noticed")
     assert watch.loss
@@ -66,7 +66,7 @@ def await_looks(server: JupyterSession) -> None:
 
 @pytest.mark.parametrize("outage", ["503", "cut", "reset", "500"])
 def test_only_a_long_outage_is_a_loss(server: JupyterSession, outage: str) -> None:
-    with watching(server, pace=Pace(look_s=0.02, outage_s=2)) as watch:
+    with watching(server, pace=Pace(check_s=0.02, outage_s=2)) as watch:
         for _ in range(2):
             server.mode = outage
             await_looks(server)

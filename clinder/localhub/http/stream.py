@@ -100,7 +100,7 @@ class BuildHandler(LoopbackHandler):
         return None
 
     def _is_local_request(self) -> bool:
-        """Whether the request is not from a web page of another machine: launching runs arbitrary code as the user.
+        """Whether the request may launch: web pages of other machines may not, since launching runs arbitrary code.
 
         Pages on the loopback are allowed. `Sec-Fetch-Site` reveals requests without an `Origin`.
         """
