@@ -118,7 +118,7 @@ def test_a_closed_stdin_is_no_answer(recorded: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert "Give --yes" in done.stderr
+    assert "Use --yes" in done.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals there")
