@@ -100,7 +100,7 @@ EVENTS = {
         "pull request #12 from the fork student/name",
     ),
     "pull_request of a fork that is gone": Event(
-        "pull_request", pull_request(None), _MERGE, "", "the repository that pull request #12 comes from is gone"
+        "pull_request", pull_request(None), _MERGE, "", "the head repository of pull request #12 was deleted"
     ),
     "pull_request_target of a fork": Event(
         "pull_request_target", pull_request(FORK), _DEFAULT, f"student/name/{HEAD}", "from the fork student/name"
@@ -116,7 +116,11 @@ EVENTS = {
         "the merge queue's branch for main",
     ),
     "issue_comment": Event(
-        "issue_comment", {"issue": {"number": 12}}, _DEFAULT, f"org/name/{DEFAULT}", "the commit that this run"
+        "issue_comment",
+        {"issue": {"number": 12}},
+        _DEFAULT,
+        f"org/name/{DEFAULT}",
+        "the commit of this run (event issue_comment)",
     ),
     "a server of one's own": Event(
         "push",
