@@ -1,4 +1,4 @@
-"""What all tests share: no settings, proxies or credentials of whoever runs them; a hub and the session behind it."""
+"""Fixtures for all tests: an environment without settings, proxies or credentials; a hub and the session behind it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NOT_MEASURED = (
 
 
 def pytest_configure() -> None:
-    """Let signals have their effect on the commands that are tested, even where whoever runs the tests ignores them."""
+    """Restore the default effect of signals on the commands under test, even if the caller ignores them."""
     for name in ("SIGINT", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:
@@ -50,7 +50,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Take away what would change clinder's behaviour from outside."""
+    """Remove everything from the environment that changes clinder's behaviour."""
     if request.path.parent.name in NOT_MEASURED or request.path.stem.startswith(NOT_MEASURED):
         for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
             monkeypatch.delenv(name, raising=False)
@@ -69,6 +69,6 @@ def session() -> Iterator[JupyterSession]:
 
 @pytest.fixture
 def hub(session: JupyterSession) -> Iterator[Server]:
-    """A hub that launches `session` at once, unless the test gives it another handler."""
+    """A hub that launches `session` immediately, unless the test sets another handler."""
     with Server(session.launch()) as server:
         yield server

@@ -1,1 +1,1 @@
-"""Tests against real servers on the loopback, which misbehave as real hubs do."""
+"""Tests against real servers on the loopback, which misbehave like real hubs."""

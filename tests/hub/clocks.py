@@ -1,4 +1,4 @@
-"""A clock that is set back: what is read of the time of day goes back; what measures durations goes on."""
+"""A clock that is set back: the time of day jumps back, monotonic clocks continue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def set_back(monkeypatch: pytest.MonkeyPatch, *, hours: float) -> None:
-    """Set the clock back for all of clinder, from now on."""
+    """Set the clock back for all of clinder."""
     real, step = time.time, timedelta(hours=hours)
 
     class SetBack(datetime):

@@ -1,7 +1,7 @@
-"""A hub that launches a session of its own for every request, and knows at any time which of them run.
+"""A hub that launches a separate session for every request, and knows which of them are running.
 
-Where `hub.servers.JupyterSession` is one session that a test makes behave as it likes, this is for tests of many
-launches: what counts in the end is whether the hub's list of sessions is that of the state.
+`hub.servers.JupyterSession` is a single session whose behaviour a test controls. This hub is for tests with many
+launches, which compare the hub's list of sessions with the recorded state.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class Launched:
     """A session that the hub launched.
 
     Attributes:
-        url: where it is.
-        token: what it asks for.
-        ref: what it was asked for, as the last part of the spec.
+        url: its URL.
+        token: its token.
+        ref: the requested ref, which is the last part of the spec.
         mode: `running`, or one of `hub.servers.DEATHS`.
-        survives: how many requests to shut down it answers with 200, without doing anything.
-        is_sick: whether it answers 500 to everything but a request to shut down.
-        was_asked: whether any request came to it.
+        survives: how many shutdown requests it answers with 200 without doing anything.
+        is_sick: whether it answers 500 to everything except a shutdown request.
+        was_asked: whether it has received any request.
     """
 
     url: str
@@ -41,12 +41,12 @@ class Launched:
 
 
 class Cluster(Server):
-    """The hub, and the proxy before all its sessions, at one address.
+    """The hub and the proxy in front of all its sessions, at one address.
 
     Attributes:
-        sessions: by name, every session that was ever launched.
-        build: answers in place of a launch, where a test wants a hub that does not launch.
-        before_ready: is called when a session runs and its `ready` was not yet sent.
+        sessions: every session that was ever launched, by name.
+        build: answers launch requests instead of a launch, if set.
+        before_ready: called when a session is running, before its `ready` is sent.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Cluster(Server):
 
     @property
     def running(self) -> set[str]:
-        """The URLs of the sessions whose servers run, reachable or not."""
+        """The URLs of the sessions whose servers are running, reachable or not."""
         return {known.url for known in list(self.sessions.values()) if not is_gone(known.mode)}
 
     def find(self, url: str) -> Launched:
@@ -66,17 +66,17 @@ class Cluster(Server):
         return self.sessions[url.removeprefix(self.url + _PREFIX).strip("/")]
 
     def add(self, ref: str = "main") -> Launched:
-        """Launch a session, as somebody's request would."""
+        """Launch a session, as if by a request of another client."""
         with self._lock:
             name = f"s{len(self.sessions)}"
             self.sessions[name] = Launched(f"{self.url}{_PREFIX}{name}/", f"token-of-{name}", ref)
         return self.sessions[name]
 
     def settle(self) -> None:
-        """Wait until everything that was sent here has had its effect, be its sender alive or not."""
+        """Wait until every request that was sent has had its effect, even if its client has exited."""
         with socket.create_connection(("127.0.0.1", self.port), LIMIT_S) as probe:
             probe.sendall(b"GET /versions HTTP/1.1\r\n\r\n")
-            probe.recv(1)  # connections are taken in the order in which they came: all before this one are being served
+            probe.recv(1)  # connections are accepted in order, so all earlier ones are being served
         for thread in self._threads[1:]:
             thread.join(LIMIT_S)
         del self._threads[1:]
@@ -101,7 +101,7 @@ class Cluster(Server):
             _serve(known, request, path, connection)
 
     def _launch(self, request: Request, connection: Connection) -> None:
-        """Launch, whether or not anybody is there to hear of it: as a real hub does."""
+        """Launch a session even if the client has disconnected, as a real hub does."""
         made = self.add(request.path.rpartition("/")[2])
         play(
             connection,
@@ -113,7 +113,7 @@ class Cluster(Server):
 
 
 def is_gone(mode: str) -> bool:
-    """Whether a session that answers in this way is there no more."""
+    """Whether a session that answers in this way no longer exists."""
     return mode in ("302", "404", "424", "403 HTML")
 
 

@@ -1,4 +1,4 @@
-"""Fixtures: a hub, a session behind it, and a configuration with short timeouts that names them."""
+"""Fixtures: a hub, a session behind it, and a configuration for them with short timeouts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def configure(hub: Server, tmp_path: Path) -> Callable[..., Config]:
-    """Make a configuration: by dotted key (a double underscore for the dot), over short timeouts."""
+    """Return a function that makes a configuration with short timeouts from dotted keys (`__` stands for the dot)."""
 
     def make(**settings: object) -> Config:
         options: dict[str, object] = {
@@ -44,7 +44,7 @@ def configure(hub: Server, tmp_path: Path) -> Callable[..., Config]:
 
 
 class Heard:
-    """A listener that remembers."""
+    """A listener that records every event."""
 
     def __init__(self) -> None:
         self.items: list[Event | Progress] = []
@@ -69,7 +69,7 @@ def context(heard: Heard) -> RunContext:
 
 @pytest.fixture
 def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask a session more often than a real one should be asked."""
+    """Poll a session more often than would be polite with a real one."""
     monkeypatch.setattr("clinder.net.jupyter._POLL_S", 0.01)
 
 

@@ -1,4 +1,4 @@
-"""A disk that can be filled up: a small file system of its own where one can be mounted, else a limit on file sizes."""
+"""A disk that can be filled: a small mounted file system where possible, otherwise a limit on file sizes."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Disk(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """The folder on this disk."""
 
     def fill(self) -> None:
-        """Leave no room."""
+        """Use up all free space."""
 
     def free(self) -> None:
-        """Make room again."""
+        """Free the space again."""
 
 
 @contextlib.contextmanager
 def full_disk(kind: str, folder: Path) -> Iterator[Disk]:
-    """Make a disk: `disk` mounts a file system, `limit` limits the size of the files that this process writes."""
+    """Create a disk: `disk` mounts a file system, `limit` limits the size of the files that this process writes."""
     if sys.platform == "win32":
         pytest.skip("neither file systems nor limits can be made on Windows")
     folder.mkdir()
@@ -73,7 +73,7 @@ class _Mounted:
 
 
 class _Limited:
-    """The limit of this process; Python ignores the signal that goes with it (`signal`, its documentation)."""
+    """The file size limit of this process; Python ignores the signal that goes with it (documentation of `signal`)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

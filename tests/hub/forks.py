@@ -1,7 +1,7 @@
-"""Commands in processes of their own that start at once: forked off a Python that has imported all they need.
+"""Commands that start immediately in separate processes: forked from a Python that has imported everything.
 
-A process can be killed at its n-th step (a file opened, renamed, synced, half written; a lock taken; bytes sent or
-received; a process started) or after a time, or be started together with others. This file is also the program that
+A process can be killed at its n-th step (a file opened, renamed, synced or half written; a lock acquired; bytes sent
+or received; a process started) or after a time, or be started together with others. This file is also the program that
 forks.
 """
 
@@ -29,7 +29,7 @@ KILLED = -getattr(signal, "SIGKILL", 9)
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit status (negative: the signal), and what it printed."""
+    """How a command ended: its exit status (negative: the signal) and its output."""
 
     pid: int
     status: int
@@ -38,12 +38,12 @@ class Ended:
 
 
 class Forks:
-    """The Python that forks; a context manager.
+    """The Python process that forks; a context manager.
 
     Args:
-        folder: where the commands run.
-        scratch: where what they print is kept meanwhile.
-        obeys_modes: give up root's right to read and write what the modes of files forbid, if they run as root.
+        folder: the working directory of the commands.
+        scratch: a folder for their output.
+        obeys_modes: drop root's right to ignore the modes of files, if the tests run as root.
     """
 
     def __init__(self, folder: Path, scratch: Path, *, obeys_modes: bool = False) -> None:
@@ -64,11 +64,11 @@ class Forks:
         self._python.communicate(timeout=60)
 
     def run(self, *arguments: str, kill_at: int = 0, kill_after_s: float = 0.0) -> Ended:
-        """Run a command to its end, or kill it at its n-th step, or after so many seconds."""
+        """Run a command until it ends, or kill it at its n-th step or after a number of seconds."""
         return self._ask([arguments], kill_at, kill_after_s)[0]
 
     def run_at_once(self, commands: Sequence[Sequence[str]]) -> list[Ended]:
-        """Run several commands that begin at the same moment."""
+        """Run several commands that start at the same moment."""
         return self._ask(commands, 0, 0.0)
 
     def _ask(self, commands: Sequence[Sequence[str]], kill_at: int, kill_after_s: float) -> list[Ended]:
@@ -87,11 +87,11 @@ class Forks:
         return (self._scratch / f"{number}.{name}").read_text(encoding="utf-8", errors="replace")
 
 
-# What follows runs in the other Python.
+# The rest runs in the forked Python.
 
 
 def _serve(folder: Path, scratch: Path) -> None:
-    """Fork off what each line asks for, wait for it, and answer with a line."""
+    """Fork the commands of each input line, wait for them, and answer with a line."""
     answers = os.fdopen(os.dup(1), "w")
     _redirect(scratch, "warming")
     _warm_up(scratch)
@@ -103,7 +103,7 @@ def _serve(folder: Path, scratch: Path) -> None:
         children = _fork(wanted["commands"], wanted["kill_at"], folder, scratch)
         if wanted["kill_after_s"]:
             time.sleep(wanted["kill_after_s"])
-            os.kill(children[0], signal.SIGKILL)  # not waited for yet, so the number is still its own
+            os.kill(children[0], signal.SIGKILL)  # not yet waited for, so its pid cannot have been reused
         ended = [(child, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])) for child in children]
         answers.write(json.dumps(ended) + "\n")
         answers.flush()
@@ -121,7 +121,7 @@ def _fork(commands: list[list[str]], kill_at: int, folder: Path, scratch: Path) 
             _redirect(scratch, str(number))
             if hasattr(signal, "alarm"):
                 signal.alarm(LIMIT_S)
-            os.read(held, 1)  # ends when the last of all is forked
+            os.read(held, 1)  # returns when the last command has been forked
             if kill_at:
                 _kill_at(kill_at, folder)
             _leave(invoke(command))
@@ -132,7 +132,7 @@ def _fork(commands: list[list[str]], kill_at: int, folder: Path, scratch: Path) 
 
 
 def _warm_up(scratch: Path) -> None:
-    """Import all that the commands need, and have the libraries make what they make but once."""
+    """Import everything that the commands need, and make the libraries do their one-time work."""
     import psutil  # type: ignore[import-untyped,unused-ignore]  # noqa: F401
 
     import clinder.hubs.embedded
@@ -142,7 +142,7 @@ def _warm_up(scratch: Path) -> None:
     import clinder.output.text
     from clinder.cli import invoke
 
-    clinder.net.jupyter._POLL_S = 0.01  # nobody needs to be spared here
+    clinder.net.jupyter._POLL_S = 0.01  # these servers need no protection from load
     os.chdir(scratch)
     for command in ("up", "status", "plan", "down"):
         invoke([command, "--repo", "org/name", "--hub", "http://127.0.0.1:9", "--retry-attempts", "1"])
@@ -151,7 +151,7 @@ def _warm_up(scratch: Path) -> None:
 
 
 def _drop_capabilities() -> None:
-    """Be root in name only (capabilities(7)); other users have nothing to drop."""
+    """Give up root's privileges (capabilities(7)); other users have none to drop."""
     if os.geteuid() == 0:
         import ctypes
         import struct
@@ -188,7 +188,7 @@ _AUDITED = {
 
 
 class _Steps:
-    """Counts the steps of this process, and kills it right before the last of them."""
+    """Counts the steps of this process, and kills it right before a given one."""
 
     def __init__(self, last: int, folder: Path) -> None:
         self._left = last
@@ -204,7 +204,7 @@ class _Steps:
             self.step()
 
     def _is_ours(self, opened: str) -> bool:
-        """Whether a path is in the folder, or a name relative to an open folder."""
+        """Whether a path is in the folder, or is relative to an open folder."""
         return opened.startswith(self._folder) or "/" not in opened
 
     def stepping(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -241,7 +241,7 @@ class _HalfByHalf:
 
 
 def _kill_at(last: int, folder: Path) -> None:
-    """Have this process kill itself right before its `last`-th step."""
+    """Make this process kill itself right before its `last`-th step."""
     import socket
 
     steps = _Steps(last, folder)

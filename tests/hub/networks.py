@@ -1,6 +1,6 @@
-"""What lies between clinder and a hub: TLS with certificates of an authority of the test's own, and a proxy.
+"""The network between clinder and a hub: TLS with certificates of a test authority, and a proxy.
 
-The names in `HOSTS` are known to the proxy alone, so that who reaches them went through it.
+Only the proxy knows the names in `HOSTS`, so every request that reaches them went through it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HUB, SESSION = "hub.test", "session.test"
 
 
 def pipe(one: socket.socket, other: socket.socket) -> None:
-    """Hand on what comes from either side until both are at their end."""
+    """Forward data in both directions until both sides are closed."""
     open_ways = {one: other, other: one}
     while open_ways:
         waiting = [side for side in open_ways if isinstance(side, ssl.SSLSocket) and side.pending()]
@@ -37,7 +37,7 @@ def pipe(one: socket.socket, other: socket.socket) -> None:
                     open_ways[source].shutdown(socket.SHUT_WR)
                 del open_ways[source]
                 if isinstance(one, ssl.SSLSocket) or isinstance(other, ssl.SSLSocket):
-                    return  # TLS is not closed by halves
+                    return  # TLS has no half-closed state
 
 
 class _Listener:
@@ -81,10 +81,10 @@ class _Listener:
 
 
 class TlsFront(_Listener):
-    """Speaks TLS with a certificate, and hands what is said on to a server in the clear.
+    """A server that speaks TLS with a certificate, and forwards the decrypted data to another server.
 
     Attributes:
-        greeted: how many handshakes came to an end.
+        greeted: how many handshakes were completed.
     """
 
     def __init__(self, behind: int, context: ssl.SSLContext) -> None:
@@ -103,11 +103,11 @@ class TlsFront(_Listener):
 
 
 class Proxy(_Listener):
-    """An HTTP proxy that knows hosts of its own, by tunnel (`CONNECT`) and in the clear.
+    """An HTTP proxy that knows its own hosts, for tunnels (`CONNECT`) and unencrypted requests.
 
     Attributes:
-        heads: of every request that came, the head as it was.
-        refusal: what is answered instead of serving, if anything.
+        heads: the head of every request, unchanged.
+        refusal: the answer to every request, if set.
     """
 
     def __init__(self, hosts: Mapping[str, int]) -> None:
@@ -146,5 +146,5 @@ class Proxy(_Listener):
 
     @property
     def asked(self) -> list[str]:
-        """Method and target of each request."""
+        """The method and target of each request."""
         return [head.split("\r\n")[0].rpartition(" ")[0] for head in self.heads]

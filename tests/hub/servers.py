@@ -1,6 +1,6 @@
-"""Servers that behave, or misbehave, just as a test says: a hub with its event stream, and the session behind it.
+"""Servers that behave or misbehave as a test requires: a hub with its event stream, and the session behind it.
 
-They speak HTTP over plain sockets, since only so can an answer be cut, dripped, reset or left open.
+They speak HTTP over plain sockets, because an answer must be cut, slowed down, reset or left open.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOKEN = "0123456789abcdefsecret"
 
 
 def eventually(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
-    """Wait until something holds, or fail saying what did not."""
+    """Wait until a condition holds, or fail with its description."""
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {limit_s} s: {what}"
@@ -33,7 +33,7 @@ def eventually(condition: Callable[[], object], what: str, limit_s: float = LIMI
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came, with its body."""
+    """A received request, with its body."""
 
     method: str
     target: str
@@ -51,18 +51,18 @@ class Request:
 
 
 class Connection:
-    """What a handler answers over."""
+    """The connection on which a handler answers."""
 
     def __init__(self, sock: socket.socket, is_over: threading.Event) -> None:
         self._socket = sock
         self._is_over = is_over
-        self.left_at: float | None = None
+        self.disconnected_at: float | None = None
 
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
 
     def answer(self, status: int, body: bytes = b"", content_type: str = "application/json", **headers: str) -> None:
-        """Answer whole, with a length."""
+        """Send a complete answer, with a length."""
         self.head(status, content_type, Content_Length=str(len(body)), **headers)
         self.send(body)
 
@@ -78,18 +78,18 @@ class Connection:
         self.send("\r\n".join([*lines, "", ""]).encode())
 
     def wait(self, seconds: float) -> None:
-        """Pause, but not past the end of the test nor of the client's interest."""
+        """Pause until the time is over, the test ends or the client disconnects."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self._is_over.is_set():
-            if self.is_left():
-                raise ConnectionResetError("the client left")
+            if self.is_disconnected():
+                raise ConnectionResetError("the client disconnected")
             time.sleep(0.01)
 
     def hold(self) -> None:
-        """Keep the connection open until the client leaves."""
+        """Keep the connection open until the client disconnects."""
         self.wait(LIMIT_S)
 
-    def is_left(self) -> bool:
+    def is_disconnected(self) -> bool:
         """Whether the client has closed its side."""
         try:
             if not select.select([self._socket], [], [], 0)[0]:
@@ -97,8 +97,8 @@ class Connection:
             left = self._socket.recv(1, socket.MSG_PEEK) == b""
         except (OSError, ValueError):
             left = True
-        if left and self.left_at is None:
-            self.left_at = time.monotonic()
+        if left and self.disconnected_at is None:
+            self.disconnected_at = time.monotonic()
         return left
 
     def wait_for_data(self) -> None:
@@ -117,7 +117,7 @@ class Connection:
         return self._socket.recv(65536)
 
     def reset(self) -> None:
-        """Cut the connection with a reset, as a proxy that dies does."""
+        """Cut the connection with a reset, like a crashing proxy."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
@@ -126,7 +126,7 @@ Handler: TypeAlias = Callable[[Request, Connection], None]
 
 
 class Server:
-    """A server on the loopback, with a thread for each connection; records every request."""
+    """A server on the loopback with a thread for each connection, which records every request."""
 
     def __init__(self, handler: Handler | None = None, host: str = "127.0.0.1") -> None:
         self.handler: Handler = handler or (lambda _request, connection: connection.html(404))
@@ -147,7 +147,7 @@ class Server:
     def __exit__(self, *exception: object) -> None:
         self._is_over.set()
         with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept
         for thread in list(self._threads):
             thread.join(LIMIT_S)
         self._listener.close()
@@ -176,7 +176,7 @@ class Server:
             self.handler(request, connection)
 
     def asked(self, prefix: str = "", method: str = "") -> list[Request]:
-        """The requests so far, by the beginning of their path."""
+        """The requests received so far, filtered by the beginning of their path and by method."""
         return [
             request
             for request in list(self.requests)
@@ -204,7 +204,7 @@ def _read(client: socket.socket) -> Request | None:
 
 
 def event(phase: str | None = None, message: str | None = None, **more: object) -> bytes:
-    """An event on the wire."""
+    """Encode an event for the stream."""
     fields: dict[str, object] = {} if phase is None else {"phase": phase}
     if message is not None:
         fields["message"] = message
@@ -218,7 +218,7 @@ Piece: TypeAlias = "bytes | float | str | Callable[[Connection], None]"
 
 
 def play(connection: Connection, *pieces: Piece, is_chunked: bool = True) -> None:
-    """Send an event stream piece by piece, as a hub does; it then ends properly."""
+    """Send an event stream piece by piece, as a hub does, and end it properly."""
     more = {"Transfer_Encoding": "chunked"} if is_chunked else {}
     connection.head(200, **more)
     for piece in pieces:
@@ -238,12 +238,12 @@ def play(connection: Connection, *pieces: Piece, is_chunked: bool = True) -> Non
 
 
 def stream(*pieces: Piece, is_chunked: bool = True) -> Handler:
-    """A handler that plays the same to everyone."""
+    """Return a handler that plays the same stream to every client."""
     return lambda _request, connection: play(connection, *pieces, is_chunked=is_chunked)
 
 
 def in_turn(*handlers: Handler) -> Handler:
-    """A handler that behaves differently each time; the last one stays."""
+    """Return a handler that uses each of these in turn, and then always the last one."""
     remaining = list(handlers)
     lock = threading.Lock()
 
@@ -261,9 +261,9 @@ class JupyterSession(Server):
     Attributes:
         mode: `running`, or one of `DEATHS`.
         kernel: how its kernels behave on their channels.
-        kernel_states: what a kernel's state reads as over REST, one after the other, once its channels were opened.
-        speaks_v1: whether its channels know the binary protocol.
-        on_shutdown: what a shutdown leads to; by default the session then reads as `302`.
+        kernel_states: the states of a kernel over REST, reported one after the other once its channels were opened.
+        speaks_v1: whether its channels support the binary protocol.
+        on_shutdown: called on a shutdown request; by default, the session then answers like `302`.
     """
 
     def __init__(self, name: str = "x") -> None:
@@ -282,7 +282,7 @@ class JupyterSession(Server):
         return self.url + self.base
 
     def ready(self, **details: object) -> bytes:
-        """The `ready` event that leads here."""
+        """The `ready` event of this session."""
         sha = "e67fba914dc26d54ddd5ead705f9e792eb67d6a9"
         fields: dict[str, object] = {
             "url": self.session_url,
@@ -297,7 +297,7 @@ class JupyterSession(Server):
         return event("ready", f"server running at {self.session_url}\n", **{**fields, **details})
 
     def launch(self, *before: Piece, **details: object) -> Handler:
-        """A hub's handler that found the image and launches this session."""
+        """Return a hub's handler that finds the image and launches this session."""
         return stream(
             event("built", "Found built image, launching...\n", imageName="registry/r2d:e67fba9"),
             event("launching", "Launching server...\n"),
@@ -382,7 +382,7 @@ DEATHS: dict[str, Handler] = {
 
 @contextlib.contextmanager
 def refused_url() -> Iterator[str]:
-    """A URL at which nobody listens, and nobody else will while the block runs."""
+    """A URL where nothing listens, and nothing else will while the block runs."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{holder.getsockname()[1]}"

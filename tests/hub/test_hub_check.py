@@ -1,4 +1,4 @@
-"""`hub check`: is it a BinderHub, and is it well."""
+"""`hub check`: whether a URL is a BinderHub, and whether it is healthy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def report(documents: Mapping[str, tuple[int, object]]) -> HubReport:
         return BinderHub(hub.url, connect_s=2).report()
 
 
-def test_a_well_binderhub_tells_versions_and_providers() -> None:
+def test_a_healthy_binderhub_reports_its_versions_and_providers() -> None:
     found = report({"/versions": (200, VERSIONS), "/health": (200, WELL), "/api/repoproviders": (200, PROVIDERS)})
     assert found.is_binderhub
     assert found.healthy
@@ -48,20 +48,20 @@ def test_a_well_binderhub_tells_versions_and_providers() -> None:
     assert found.problem == ""
 
 
-def test_an_unwell_hub_answers_503_with_the_checks_that_fail() -> None:
+def test_an_unhealthy_hub_is_reported_with_its_failing_checks() -> None:
     found = report({"/versions": (200, VERSIONS), "/health": (503, UNWELL)})
     assert found.is_binderhub
     assert not found.healthy
     assert found.problem.endswith("is unwell: JupyterHub API")
 
 
-def test_a_page_of_html_is_no_binderhub() -> None:
+def test_an_html_page_is_not_a_binderhub() -> None:
     found = report({})
     assert not found.is_binderhub
     assert "is not a BinderHub" in found.problem
 
 
-def test_an_older_hub_without_a_list_of_providers_is_one_all_the_same() -> None:
+def test_an_older_hub_without_a_list_of_providers_is_a_binderhub() -> None:
     assert report({"/versions": (200, VERSIONS), "/health": (200, WELL)}).providers == []
 
 
@@ -81,13 +81,13 @@ ODD = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=json.dumps)
-def test_whatever_a_hub_answers_a_report_comes_of_it(odd: object) -> None:
+def test_any_answer_of_a_hub_gives_a_report(odd: object) -> None:
     found = report({"/versions": (200, VERSIONS), "/health": (200, odd), "/api/repoproviders": (200, odd)})
     assert found.is_binderhub
 
 
 @pytest.mark.parametrize("odd", ODD, ids=json.dumps)
-def test_odd_versions_make_no_binderhub(odd: object) -> None:
+def test_malformed_versions_are_not_those_of_a_binderhub(odd: object) -> None:
     assert not report({"/versions": (200, odd)}).is_binderhub
 
 
@@ -96,7 +96,7 @@ def test_a_hub_that_does_not_answer_is_unreachable() -> None:
         BinderHub(url, connect_s=2).report()
 
 
-def test_a_redirect_to_no_url_is_no_fault_of_clinder() -> None:
+def test_a_redirect_to_an_invalid_url_is_not_an_internal_error() -> None:
     with (
         Server(lambda _request, connection: connection.html(302, Location="http://[bad")) as hub,
         pytest.raises(HubError, match="redirects to an invalid web address"),
@@ -104,7 +104,7 @@ def test_a_redirect_to_no_url_is_no_fault_of_clinder() -> None:
         BinderHub(hub.url, connect_s=2).report()
 
 
-def test_an_answer_that_drips_for_ever_is_left_in_time() -> None:
+def test_an_endlessly_slow_answer_is_abandoned_in_time() -> None:
     def drip(_request: Request, connection: Connection) -> None:
         connection.head(200, "application/json")
         for _ in range(200):
@@ -117,7 +117,7 @@ def test_an_answer_that_drips_for_ever_is_left_in_time() -> None:
     assert time.monotonic() - began < 2
 
 
-def test_a_check_that_fails_without_harm_is_not_named() -> None:
+def test_a_failing_check_that_does_not_matter_is_not_reported() -> None:
     quota = {"service": "Pod quota", "ok": False, "_ignore_failure": True}
     ill = {"ok": False, "checks": [quota, {"service": "JupyterHub API", "ok": False}]}
     assert report({"/versions": (200, VERSIONS), "/health": (503, ill)}).problem.endswith("is unwell: JupyterHub API")

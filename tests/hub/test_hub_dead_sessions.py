@@ -1,4 +1,4 @@
-"""`up`, `status` and `down` with a recorded session that answers in any way that was ever seen, or not at all."""
+"""`up`, `status` and `down` with a recorded session that answers in any observed way, or not at all."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ UNREACHABLE = ["503", "500", "200 HTML", "200 list", "cut", "reset", "silence"]
 TOKEN_REFUSED = "403 JSON"
 
 
-def test_every_way_of_answering_is_in_one_of_these_lists() -> None:
+def test_every_kind_of_answer_is_in_one_of_these_lists() -> None:
     assert set(DEATHS) == {*GONE, *UNREACHABLE, TOKEN_REFUSED}
 
 
 @pytest.fixture
 def brought_up(project: Path, forks: Forks) -> Path:
-    """A folder with a session on record."""
+    """A project folder with a recorded session."""
     assert forks.run("up").status == 0
     return project
 
 
 @contextmanager
 def impatient(project: Path) -> Iterator[None]:
-    """Wait no longer than it takes for what cannot come."""
+    """Shorten the timeouts for answers that cannot arrive."""
     file = project / "clinder.toml"
     patient = file.read_text()
     file.write_text(patient.replace('connect = "5s"', 'connect = "0.5s"').replace('stop = "5s"', 'stop = "0.4s"'))
@@ -56,7 +56,7 @@ def impatient(project: Path) -> Iterator[None]:
 
 
 def spoil(cluster: Cluster, mode: str) -> str:
-    """Let the one session answer so, and say where it is."""
+    """Make the only session answer like this, and return its URL."""
     (known,) = cluster.sessions.values()
     known.mode = mode
     return known.url
@@ -80,7 +80,7 @@ def seen(ended: Ended) -> str:
 
 
 @pytest.mark.parametrize("mode", GONE)
-def test_a_session_that_is_gone_is_launched_again(cluster: Cluster, brought_up: Path, forks: Forks, mode: str) -> None:
+def test_a_gone_session_is_launched_again(cluster: Cluster, brought_up: Path, forks: Forks, mode: str) -> None:
     gone = spoil(cluster, mode)
     ended = forks.run("up")
     assert ended.status == 0, ended.err
@@ -90,28 +90,26 @@ def test_a_session_that_is_gone_is_launched_again(cluster: Cluster, brought_up: 
 
 
 @pytest.mark.parametrize("mode", GONE)
-def test_a_session_that_is_gone_is_said_to_be(cluster: Cluster, brought_up: Path, forks: Forks, mode: str) -> None:
+def test_a_gone_session_is_reported_as_gone(cluster: Cluster, brought_up: Path, forks: Forks, mode: str) -> None:
     gone = spoil(cluster, mode)
     ended = forks.run("status", "--json")
     assert (ended.status, seen(ended)) == (6, "gone")
-    assert urls(brought_up) == (gone, []), "looking changes nothing"
+    assert urls(brought_up) == (gone, []), "status changes nothing"
 
 
 @pytest.mark.parametrize("mode", GONE)
-def test_a_session_that_is_gone_is_forgotten_by_down(
-    cluster: Cluster, brought_up: Path, forks: Forks, mode: str
-) -> None:
+def test_down_forgets_a_gone_session(cluster: Cluster, brought_up: Path, forks: Forks, mode: str) -> None:
     spoil(cluster, mode)
     ended = forks.run("down", "--json")
     assert (ended.status, json.loads(ended.out)["action"]) == (0, "already gone")
     assert urls(brought_up) == (None, [])
 
 
-# Out of reach, which is not gone
+# Unreachable, which is not gone
 
 
 @pytest.mark.parametrize("mode", [*UNREACHABLE, TOKEN_REFUSED])
-def test_a_session_out_of_reach_is_neither_forgotten_nor_joined_by_a_second(
+def test_an_unreachable_session_is_neither_forgotten_nor_duplicated(
     cluster: Cluster, brought_up: Path, forks: Forks, mode: str
 ) -> None:
     kept = spoil(cluster, mode)
@@ -126,7 +124,9 @@ def test_a_session_out_of_reach_is_neither_forgotten_nor_joined_by_a_second(
 
 
 @pytest.mark.parametrize("mode", [*UNREACHABLE, TOKEN_REFUSED])
-def test_a_session_out_of_reach_is_said_to_be(cluster: Cluster, brought_up: Path, forks: Forks, mode: str) -> None:
+def test_an_unreachable_session_is_reported_as_unreachable(
+    cluster: Cluster, brought_up: Path, forks: Forks, mode: str
+) -> None:
     kept = spoil(cluster, mode)
     with impatient(brought_up):
         ended = forks.run("status", "--json")
@@ -135,7 +135,7 @@ def test_a_session_out_of_reach_is_said_to_be(cluster: Cluster, brought_up: Path
 
 
 @pytest.mark.parametrize("mode", [*UNREACHABLE, TOKEN_REFUSED])
-def test_a_session_out_of_reach_is_not_said_to_be_stopped_and_the_next_down_tries_again(
+def test_an_unreachable_session_is_not_confirmed_stopped_and_down_can_be_repeated(
     cluster: Cluster, brought_up: Path, forks: Forks, mode: str
 ) -> None:
     kept = spoil(cluster, mode)
@@ -150,7 +150,7 @@ def test_a_session_out_of_reach_is_not_said_to_be_stopped_and_the_next_down_trie
     assert (urls(brought_up), cluster.running) == ((None, []), set())
 
 
-def test_a_session_at_an_address_where_nobody_listens_is_out_of_reach(project: Path, forks: Forks) -> None:
+def test_a_session_that_refuses_connections_is_unreachable(project: Path, forks: Forks) -> None:
     with refused_url() as url:
         folder = StateFolder(project / ".clinder")
         folder.prepare()
@@ -160,9 +160,7 @@ def test_a_session_at_an_address_where_nobody_listens_is_out_of_reach(project: P
         assert state(project).session is not None
 
 
-def test_a_hub_that_needs_a_moment_to_notice_that_a_session_ended_is_given_it(
-    cluster: Cluster, brought_up: Path, forks: Forks
-) -> None:
+def test_a_hub_gets_time_to_notice_that_a_session_ended(cluster: Cluster, brought_up: Path, forks: Forks) -> None:
     spoil(cluster, "503")
     assert forks.run("up").status == 8
     spoil(cluster, "302")
@@ -170,7 +168,7 @@ def test_a_hub_that_needs_a_moment_to_notice_that_a_session_ended_is_given_it(
     assert len(cluster.running) == 1
 
 
-def test_a_session_out_of_reach_keeps_nobody_from_stopping_those_that_are_not_wanted(
+def test_an_unreachable_session_does_not_block_stopping_retired_sessions(
     cluster: Cluster, brought_up: Path, forks: Forks
 ) -> None:
     folder = StateFolder(brought_up / ".clinder")
@@ -182,7 +180,7 @@ def test_a_session_out_of_reach_keeps_nobody_from_stopping_those_that_are_not_wa
     assert old.url not in cluster.running
 
 
-# What a shutdown is answered with
+# Answers to a shutdown request
 
 
 def shut_down(session: JupyterSession, answer: Handler, *, ends: bool) -> Handler:
@@ -195,7 +193,7 @@ def shut_down(session: JupyterSession, answer: Handler, *, ends: bool) -> Handle
 
 
 @pytest.mark.parametrize("answer", ["cut", "reset", "503", "500"])
-def test_down_believes_what_it_sees_and_not_what_a_shutdown_was_answered(
+def test_down_checks_the_session_and_ignores_the_answer_to_the_shutdown(
     session: JupyterSession, configure: Configure, context: RunContext, answer: str
 ) -> None:
     up(configure(), context)
@@ -206,7 +204,7 @@ def test_down_believes_what_it_sees_and_not_what_a_shutdown_was_answered(
 
 
 @pytest.mark.parametrize("first", ["500", "503", "cut", "reset"])
-def test_down_asks_again_where_the_first_shutdown_had_no_effect(
+def test_down_requests_a_shutdown_again_if_the_first_had_no_effect(
     session: JupyterSession, configure: Configure, context: RunContext, first: str
 ) -> None:
     up(configure(), context)
@@ -219,7 +217,7 @@ def test_down_asks_again_where_the_first_shutdown_had_no_effect(
 
 
 @pytest.mark.parametrize("answer", ["200", "cut", "500"])
-def test_a_shutdown_that_never_has_an_effect_leaves_the_session_on_record(
+def test_a_session_that_ignores_its_shutdown_stays_recorded(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext, answer: str
 ) -> None:
     up(configure(), context)

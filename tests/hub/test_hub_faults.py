@@ -1,4 +1,4 @@
-"""Every fault of a launch, by the installed command: its status, its words, its time, and what is left on the hub."""
+"""Every failure of a launch, with the installed command: exit status, message, time, and sessions left on the hub."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ START_S = 5.0
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended, after so many seconds."""
+    """A command that has ended, with its duration."""
 
     status: int
     stdout: str
@@ -62,7 +62,7 @@ Up = Callable[..., Ended]
 
 @pytest.fixture
 def up(cluster: Cluster, tmp_path: Path) -> Up:
-    """Run `clinder up` against the cluster, with one try and short timeouts unless the test says otherwise."""
+    """Run `clinder up` against the cluster, with one attempt and short timeouts unless the test sets others."""
     settings = {"retry-attempts": "1", "retry-backoff": "10ms", "timeouts-stop": "1s", "timeouts-connect": "2s"}
 
     def run(**options: str) -> Ended:
@@ -90,7 +90,7 @@ def state(folder: Path) -> State:
 
 
 def launched(cluster: Cluster, *before: Piece, then: Piece) -> Handler:
-    """A launch that the hub carries through, whatever becomes of its stream."""
+    """A launch that the hub completes even if its stream is cut."""
 
     def launch(_connection: Connection) -> None:
         cluster.add()
@@ -102,11 +102,11 @@ def builds(cluster: Cluster) -> int:
     return len(cluster.asked("/build/"))
 
 
-# Cut
+# A cut stream
 
 
 @pytest.mark.parametrize("end", ["reset", KEEPALIVE], ids=["cut", "ended"])
-def test_a_stream_that_breaks_off_while_building_is_taken_up_again_and_nothing_launched_twice(
+def test_a_stream_cut_while_building_is_requested_again_without_a_second_launch(
     cluster: Cluster, up: Up, tmp_path: Path, end: Piece
 ) -> None:
     cluster.build = in_turn(stream(WAITING, LOG, 0.1, end), cluster._launch)
@@ -119,7 +119,7 @@ def test_a_stream_that_breaks_off_while_building_is_taken_up_again_and_nothing_l
     assert done.took_s < START_S
 
 
-def test_a_cut_while_building_leaves_nothing(cluster: Cluster, up: Up, tmp_path: Path) -> None:
+def test_a_cut_while_building_leaves_no_session(cluster: Cluster, up: Up, tmp_path: Path) -> None:
     cluster.build = stream(WAITING, LOG, 0.1, "reset")
     done = up()
     assert done.status == 8
@@ -130,7 +130,7 @@ def test_a_cut_while_building_leaves_nothing(cluster: Cluster, up: Up, tmp_path:
 
 
 @pytest.mark.parametrize(("end", "status"), [("reset", 8), (KEEPALIVE, 5)], ids=["cut", "ended"])
-def test_a_stream_that_breaks_off_while_launching_may_leave_a_session_which_is_said_counted_and_recorded(
+def test_a_cut_while_launching_reports_and_records_a_possible_orphan(
     cluster: Cluster, up: Up, tmp_path: Path, end: Piece, status: int
 ) -> None:
     cluster.build = launched(cluster, then=end)
@@ -143,7 +143,7 @@ def test_a_stream_that_breaks_off_while_launching_may_leave_a_session_which_is_s
     assert done.took_s < START_S
 
 
-def test_a_second_try_after_a_cut_while_launching_tells_of_the_session_before(
+def test_a_retry_after_a_cut_while_launching_reports_the_earlier_session(
     cluster: Cluster, up: Up, tmp_path: Path
 ) -> None:
     cluster.build = in_turn(launched(cluster, then="reset"), cluster._launch)
@@ -155,10 +155,10 @@ def test_a_second_try_after_a_cut_while_launching_tells_of_the_session_before(
     assert "A session may be left on" in log.read_text()
 
 
-# No verdict
+# No result
 
 
-def test_a_stream_that_ends_without_a_verdict_fails_the_launch(cluster: Cluster, up: Up) -> None:
+def test_a_stream_that_ends_without_a_result_fails_the_launch(cluster: Cluster, up: Up) -> None:
     cluster.build = stream(WAITING, LOG)
     done = up()
     assert done.status == 5
@@ -180,7 +180,7 @@ def test_a_silent_stream_ends_with_7_at_timeouts_silence(cluster: Cluster, up: U
 
 
 @pytest.mark.parametrize("is_built", [False, True], ids=["building", "launching"])
-def test_a_stream_that_is_kept_alive_for_ever_ends_with_7(cluster: Cluster, up: Up, is_built: bool) -> None:
+def test_endless_keepalives_end_with_7(cluster: Cluster, up: Up, is_built: bool) -> None:
     beats: list[Piece] = [KEEPALIVE, 0.05] * 200
 
     def alive(request: Request, connection: Connection) -> None:
@@ -197,7 +197,7 @@ def test_a_stream_that_is_kept_alive_for_ever_ends_with_7(cluster: Cluster, up: 
     assert 1 < done.took_s < 1 + START_S
 
 
-def test_a_stream_that_is_chatty_for_ever_ends_with_7_in_time(cluster: Cluster, up: Up) -> None:
+def test_endless_messages_end_with_7_in_time(cluster: Cluster, up: Up) -> None:
     def chat(_request: Request, connection: Connection) -> None:
         connection.head(200)
         line = LOG * 500
@@ -212,7 +212,7 @@ def test_a_stream_that_is_chatty_for_ever_ends_with_7_in_time(cluster: Cluster, 
     assert 1 < done.took_s < 2 + START_S
 
 
-# No event stream
+# Not an event stream
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,9 @@ def test_a_stream_that_is_chatty_for_ever_ends_with_7_in_time(cluster: Cluster, 
     ],
     ids=["HTML", "noise", "noise in the stream", "no JSON", "no object"],
 )
-def test_what_is_no_event_stream_is_a_fault_of_the_hub(cluster: Cluster, up: Up, answer: Handler, words: str) -> None:
+def test_an_answer_without_an_event_stream_is_a_bug_in_the_hub(
+    cluster: Cluster, up: Up, answer: Handler, words: str
+) -> None:
     cluster.build = answer
     done = up(timeouts_silence="1s")
     assert done.status in (7, 8)
@@ -257,21 +259,21 @@ def pour(head: bytes, piece: bytes, count: int, sent: list[int]) -> Handler:
     ],
     ids=["event of 50 MB", "event of many lines", "line that never ends", "comment that never ends"],
 )
-def test_what_is_far_too_large_is_left_at_a_mebibyte(cluster: Cluster, up: Up, head: bytes, piece: bytes) -> None:
+def test_a_huge_answer_is_abandoned_after_one_mebibyte(cluster: Cluster, up: Up, head: bytes, piece: bytes) -> None:
     sent: list[int] = []
     cluster.build = pour(head, piece, 50 * 1024 * 1024 // len(piece), sent)
     done = up()
     assert done.status == 8
     assert "larger than 1048576 bytes" in done.stderr
     assert cluster.running == set()
-    assert sum(sent) < 20 * 1024 * 1024, "the stream was left"
+    assert sum(sent) < 20 * 1024 * 1024, "the stream was not abandoned"
     assert done.took_s < START_S
 
 
-# A verdict
+# A result
 
 
-def test_a_failure_said_three_times_on_a_stream_that_stays_open_ends_at_once(cluster: Cluster, up: Up) -> None:
+def test_a_repeated_failure_on_an_open_stream_ends_the_launch_at_once(cluster: Cluster, up: Up) -> None:
     failed = event("failed", "no such package: nump\n")
     cluster.build = stream(WAITING, event("failed"), 0.05, failed, failed, KEEPALIVE, "hold")
     done = up(retry_attempts="3")
@@ -315,7 +317,7 @@ TOKENS: list[object] = [None, "", 5, {"a": 1}, "a\nb", "a b", "a\x00b", "é"]
     ],
     ids=repr,
 )
-def test_ready_with_a_url_or_token_of_no_use_fails_the_launch_and_tells_what_is_left(
+def test_ready_with_an_invalid_url_or_token_fails_and_reports_the_orphan(
     cluster: Cluster, up: Up, tmp_path: Path, field: str, value: object
 ) -> None:
     def handle(_request: Request, connection: Connection) -> None:
@@ -337,8 +339,8 @@ def test_ready_with_a_url_or_token_of_no_use_fails_the_launch_and_tells_what_is_
 
 
 @pytest.mark.parametrize(("field", "values"), [("url", URLS), ("token", TOKENS)])
-def test_no_such_url_or_token_is_believed(field: str, values: list[object]) -> None:
-    """All of them, without a command for each."""
+def test_invalid_urls_and_tokens_are_refused(field: str, values: list[object]) -> None:
+    """Checks all values without running a command for each."""
     from clinder.model.session import check_token, check_url
 
     for value in values:
@@ -347,7 +349,7 @@ def test_no_such_url_or_token_is_believed(field: str, values: list[object]) -> N
 
 
 @pytest.mark.parametrize("mode", ["503", "silence", "cut", "500"])
-def test_ready_whose_server_never_answers_fails_the_launch_in_time_and_stays_recorded(
+def test_a_ready_session_that_never_answers_fails_in_time_and_stays_recorded(
     cluster: Cluster, up: Up, tmp_path: Path, mode: str
 ) -> None:
     def handle(_request: Request, connection: Connection) -> None:
@@ -366,7 +368,7 @@ def test_ready_whose_server_never_answers_fails_the_launch_in_time_and_stays_rec
     assert 1 < done.took_s < 2.5 + START_S
 
 
-def test_ready_whose_server_is_nowhere_fails_the_launch(cluster: Cluster, up: Up, tmp_path: Path) -> None:
+def test_a_ready_session_that_refuses_connections_fails_the_launch(cluster: Cluster, up: Up, tmp_path: Path) -> None:
     with refused_url() as nowhere:
         cluster.build = stream(BUILT, event("ready", "up\n", url=f"{nowhere}/user/x/", token="t"))
         done = up(timeouts_launch="1s")
@@ -376,7 +378,7 @@ def test_ready_whose_server_is_nowhere_fails_the_launch(cluster: Cluster, up: Up
     assert 1 < done.took_s < 2 + START_S
 
 
-def test_a_server_that_answers_nothing_but_its_shutdown_is_shut_down(cluster: Cluster, up: Up, tmp_path: Path) -> None:
+def test_a_server_that_only_answers_its_shutdown_is_shut_down(cluster: Cluster, up: Up, tmp_path: Path) -> None:
     def handle(_request: Request, connection: Connection) -> None:
         made = cluster.add()
         made.is_sick = True

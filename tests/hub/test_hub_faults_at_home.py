@@ -1,4 +1,4 @@
-"""Commands on a folder that is full, not theirs to write, replaced or damaged: no session is lost without a word."""
+"""Commands in a folder that is full, read-only, replaced or damaged: no session is lost without a message."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def recorded(config: Config) -> State:
 
 
 def launches_after(session: JupyterSession, happening: Callable[[], object]) -> Callable[[Request, Connection], None]:
-    """A hub during whose launch something happens."""
+    """A hub that calls a function during each launch."""
 
     def handle(_request: Request, connection: Connection) -> None:
         def happen(_connection: Connection) -> None:
@@ -53,7 +53,7 @@ def launches_after(session: JupyterSession, happening: Callable[[], object]) -> 
     return handle
 
 
-# No room
+# No space left
 
 
 @pytest.fixture(params=["disk", "limit"])
@@ -70,7 +70,7 @@ def on_disk(disk: Disk, configure: Configure) -> Configure:
     return make
 
 
-def test_on_a_full_disk_nothing_is_launched(disk: Disk, on_disk: Configure, hub: Server, context: RunContext) -> None:
+def test_nothing_is_launched_on_a_full_disk(disk: Disk, on_disk: Configure, hub: Server, context: RunContext) -> None:
     StateFolder(disk.folder / ".clinder").prepare()
     disk.fill()
     with pytest.raises(StateError, match="cannot be written"):
@@ -78,7 +78,7 @@ def test_on_a_full_disk_nothing_is_launched(disk: Disk, on_disk: Configure, hub:
     assert hub.requests == []
 
 
-def test_a_session_that_comes_when_the_disk_is_full_is_stopped_and_the_launch_is_told_of(
+def test_a_session_that_a_full_disk_cannot_record_is_stopped_and_reported(
     disk: Disk, on_disk: Configure, hub: Server, session: JupyterSession, heard: Heard
 ) -> None:
     hub.handler = launches_after(session, disk.fill)
@@ -91,7 +91,7 @@ def test_a_session_that_comes_when_the_disk_is_full_is_stopped_and_the_launch_is
     assert any("never finished" in item.text for item in heard.items if isinstance(item, Message))
 
 
-def test_a_session_that_is_on_record_before_the_disk_is_full_is_up(
+def test_a_session_recorded_before_the_disk_is_full_is_up(
     disk: Disk, on_disk: Configure, session: JupyterSession, heard: Heard
 ) -> None:
     def fill(request: Request, connection: Connection) -> None:
@@ -108,7 +108,7 @@ def test_a_session_that_is_on_record_before_the_disk_is_full_is_up(
     assert any("the session itself is recorded" in item.text for item in heard.items if isinstance(item, Message))
 
 
-def test_down_on_a_full_disk_stops_the_session_and_says_what_it_could_not_write(
+def test_down_on_a_full_disk_stops_the_session_and_reports_the_failed_write(
     disk: Disk, on_disk: Configure, session: JupyterSession, context: RunContext
 ) -> None:
     up(on_disk(), context)
@@ -121,7 +121,7 @@ def test_down_on_a_full_disk_stops_the_session_and_says_what_it_could_not_write(
     assert down(on_disk(), context).action is DownAction.ALREADY_GONE
 
 
-def test_a_session_that_cannot_be_stopped_on_a_full_disk_stays_on_record(
+def test_a_session_that_cannot_be_stopped_on_a_full_disk_stays_recorded(
     disk: Disk, on_disk: Configure, session: JupyterSession, context: RunContext
 ) -> None:
     up(on_disk(), context)
@@ -135,12 +135,12 @@ def test_a_session_that_cannot_be_stopped_on_a_full_disk_stays_on_record(
     assert known.url == session.session_url
 
 
-# Not theirs to write
+# No permission to write
 
 
 @pytest.fixture
 def bound(project: Path, tmp_path: Path) -> Iterator[Forks]:
-    """Commands for which the modes of files count, also where the tests run as root."""
+    """Commands that respect the modes of files, even if the tests run as root."""
     (tmp_path / "bound").mkdir()
     with Forks(project, tmp_path / "bound", obeys_modes=True) as running:
         yield running
@@ -163,7 +163,7 @@ def statuses(ended: list[Ended]) -> list[int]:
 ALL = [("up",), ("down",), ("status",), ("plan",)]
 
 
-def test_in_a_folder_that_cannot_be_written_nothing_is_launched(cluster: Cluster, project: Path, bound: Forks) -> None:
+def test_nothing_is_launched_in_a_read_only_folder(cluster: Cluster, project: Path, bound: Forks) -> None:
     with mode(project, 0o500):
         ended = [bound.run(*command) for command in ALL]
     assert statuses(ended) == [9, 0, 6, 0]
@@ -171,7 +171,7 @@ def test_in_a_folder_that_cannot_be_written_nothing_is_launched(cluster: Cluster
     assert cluster.sessions == {}
 
 
-def test_a_session_whose_state_cannot_be_written_is_looked_at_and_stopped(
+def test_a_session_with_a_read_only_state_can_be_inspected_and_stopped(
     cluster: Cluster, project: Path, bound: Forks
 ) -> None:
     bound.run("up")
@@ -184,7 +184,7 @@ def test_a_session_whose_state_cannot_be_written_is_looked_at_and_stopped(
     assert bound.run("down").status == 0
 
 
-def test_where_not_even_the_lock_can_be_had_the_session_is_said_to_go_on(
+def test_a_lock_that_cannot_be_opened_reports_that_the_session_is_still_running(
     cluster: Cluster, project: Path, bound: Forks
 ) -> None:
     bound.run("up")
@@ -196,7 +196,7 @@ def test_where_not_even_the_lock_can_be_had_the_session_is_said_to_go_on(
 
 
 @pytest.mark.parametrize("what", [".clinder", ".clinder/state.json"])
-def test_a_state_that_cannot_be_looked_into_is_not_taken_for_none(
+def test_an_unreadable_state_is_not_taken_for_an_empty_one(
     cluster: Cluster, project: Path, bound: Forks, what: str
 ) -> None:
     bound.run("up")
@@ -209,7 +209,7 @@ def test_a_state_that_cannot_be_looked_into_is_not_taken_for_none(
     assert cluster.running == set()
 
 
-# Not as it was left
+# Damaged
 
 
 FOREIGN = {
@@ -222,7 +222,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_a_state_that_is_not_clinders_stops_every_command_and_stays_as_it_is(
+def test_a_foreign_state_stops_every_command_and_is_not_changed(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext, kind: str
 ) -> None:
     up(configure(), context)
@@ -243,7 +243,7 @@ def test_a_state_that_is_not_clinders_stops_every_command_and_stays_as_it_is(
     assert not session.was_shut_down
 
 
-def test_a_damaged_state_is_mended_as_the_message_says(
+def test_the_repair_in_the_message_fixes_a_damaged_state(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     up(configure(), context)
@@ -256,10 +256,10 @@ def test_a_damaged_state_is_mended_as_the_message_says(
     assert down(configure(), context).action is DownAction.STOPPED
 
 
-# Changed under a running command
+# Changed while a command is running
 
 
-def test_a_folder_that_is_deleted_during_a_launch_is_made_anew(
+def test_a_folder_deleted_during_a_launch_is_created_again(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = launches_after(session, lambda: shutil.rmtree(configure().state_dir))
@@ -280,7 +280,7 @@ def damage_state(config: Config) -> None:
 
 
 @pytest.mark.parametrize("change", [replace_state, damage_state], ids=["replaced", "damaged"])
-def test_a_state_that_is_changed_during_a_launch_is_left_alone_and_the_session_stopped(
+def test_a_state_changed_during_a_launch_is_kept_and_the_session_stopped(
     hub: Server,
     session: JupyterSession,
     configure: Configure,
@@ -301,7 +301,7 @@ def test_a_state_that_is_changed_during_a_launch_is_left_alone_and_the_session_s
     assert [StateFolder(configure().state_dir).file.read_bytes()] == left
 
 
-def test_a_session_that_can_be_neither_stopped_nor_recorded_because_the_state_was_replaced_is_handed_over(
+def test_a_session_that_can_be_neither_stopped_nor_recorded_is_printed(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.mode = "503"
@@ -313,7 +313,7 @@ def test_a_session_that_can_be_neither_stopped_nor_recorded_because_the_state_wa
 
 
 @pytest.mark.parametrize("stops", [True, False])
-def test_a_session_whose_state_is_replaced_while_it_is_stopped_is_stopped_or_handed_over(
+def test_a_session_whose_state_is_replaced_during_down_is_stopped_or_printed(
     session: JupyterSession, configure: Configure, context: RunContext, stops: bool
 ) -> None:
     up(configure(), context)
@@ -336,10 +336,10 @@ def test_a_session_whose_state_is_replaced_while_it_is_stopped_is_stopped_or_han
     assert recorded(configure()).session == OTHER
 
 
-def test_of_two_launches_at_once_after_the_folder_was_deleted_one_is_kept_and_one_stopped(
+def test_two_launches_after_the_folder_was_deleted_leave_one_session(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    """With the folder goes the lock: a second `up` is not kept waiting."""
+    """The lock disappears with the folder, so a second `up` does not wait."""
     with JupyterSession("y") as second:
 
         def overtake() -> None:
@@ -361,7 +361,7 @@ def test_of_two_launches_at_once_after_the_folder_was_deleted_one_is_kept_and_on
 
 
 @pytest.mark.usefixtures("quick_polls")
-def test_a_clock_that_is_set_back_changes_nothing_but_stamps(
+def test_a_clock_set_back_only_changes_timestamps(
     hub: Server,
     session: JupyterSession,
     configure: Configure,

@@ -1,4 +1,4 @@
-"""The installed command, ended by real signals, at every moment that makes a difference."""
+"""The installed command, interrupted by real signals at every relevant moment."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def clinder(hub: Server, tmp_path: Path) -> Iterator[Start]:
-    """Start the command in a folder of its own, with short timeouts."""
+    """Start the command in its own folder, with short timeouts."""
     started: list[subprocess.Popen[str]] = []
     (tmp_path / "clinder.toml").write_text(
         f'hub = "{hub.url}"\nrepo = "org/name"\nref = "main"\n'
@@ -81,7 +81,7 @@ def state(folder: Path) -> State:
 
 
 def pausing(*pieces: bytes, reached: list[float], then: bytes | None = None) -> Handler:
-    """Send these, note that they were sent, then wait for the client: to leave, or for `then` to be due."""
+    """Send these pieces, record that they were sent, then wait until the client disconnects or `then` is due."""
 
     def handle(_request: Request, connection: Connection) -> None:
         def note(connection: Connection) -> None:
@@ -99,7 +99,7 @@ COMMANDS = [("up",), ("start", "--config", "clinder.toml")]
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("command", COMMANDS, ids=["up", "start"])
-def test_before_built_a_signal_leaves_at_once(
+def test_before_built_a_signal_exits_at_once(
     hub: Server, clinder: Start, tmp_path: Path, command: tuple[str, ...], number: int, status: int
 ) -> None:
     reached: list[float] = []
@@ -117,7 +117,7 @@ def test_before_built_a_signal_leaves_at_once(
 
 @pytest.mark.parametrize("command", COMMANDS, ids=["up", "start"])
 @pytest.mark.parametrize("pieces", [(WAITING, BUILT), (BUILT, LAUNCHING)], ids=["built", "launching"])
-def test_after_built_the_session_is_awaited_and_shut_down(
+def test_after_built_a_signal_waits_for_the_session_and_stops_it(
     hub: Server,
     session: JupyterSession,
     clinder: Start,
@@ -133,12 +133,12 @@ def test_after_built_the_session_is_awaited_and_shut_down(
     code, out, _ = ended(process)
     assert (code, out) == (143, "")
     assert session.was_shut_down
-    assert not session.asked(f"{session.base}api/kernels"), "no kernel was started any more"
+    assert not session.asked(f"{session.base}api/kernels"), "a kernel was started"
     assert state(tmp_path).session is None
     assert state(tmp_path).retired == ()
 
 
-def test_a_session_that_does_not_come_in_time_is_told_of(hub: Server, clinder: Start) -> None:
+def test_a_session_that_is_not_ready_in_time_is_reported(hub: Server, clinder: Start) -> None:
     reached: list[float] = []
     hub.handler = pausing(BUILT, LAUNCHING, reached=reached)
     process = clinder("up", "--timeouts-stop", "0.5s")
@@ -150,13 +150,13 @@ def test_a_session_that_does_not_come_in_time_is_told_of(hub: Server, clinder: S
     assert "The hub launches it all the same" in err
 
 
-def test_a_second_signal_leaves_at_once_and_says_what_may_be_left(hub: Server, clinder: Start) -> None:
+def test_a_second_signal_exits_at_once_and_reports_possible_orphans(hub: Server, clinder: Start) -> None:
     reached: list[float] = []
     hub.handler = pausing(BUILT, LAUNCHING, reached=reached)
     process = clinder("up")
     eventually(lambda: reached, "the launch is under way")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)  # two signals at once would count as one
+    time.sleep(0.3)  # two simultaneous signals would count as one
     signalled = time.monotonic()
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
@@ -165,7 +165,7 @@ def test_a_second_signal_leaves_at_once_and_says_what_may_be_left(hub: Server, c
     assert "A session may be left on" in err
 
 
-def test_a_launch_that_fails_after_a_signal_is_not_tried_again(hub: Server, clinder: Start) -> None:
+def test_a_launch_that_fails_after_a_signal_is_not_retried(hub: Server, clinder: Start) -> None:
     reached: list[float] = []
     hub.handler = pausing(BUILT, reached=reached, then=event("failed", "no\n", status_code=500))
     process = clinder("up")
@@ -175,7 +175,7 @@ def test_a_launch_that_fails_after_a_signal_is_not_tried_again(hub: Server, clin
     assert len(hub.requests) == 1
 
 
-def test_a_pause_before_the_next_try_ends_with_a_signal(hub: Server, clinder: Start) -> None:
+def test_a_signal_ends_the_pause_before_the_next_attempt(hub: Server, clinder: Start) -> None:
     hub.handler = lambda _request, connection: connection.html(503)
     process = clinder("up", "--retry-backoff", "60s", "--timeouts-build", "10m")
     eventually(lambda: hub.requests, "the first try")
@@ -186,7 +186,7 @@ def test_a_pause_before_the_next_try_ends_with_a_signal(hub: Server, clinder: St
 
 
 @pytest.mark.parametrize("path", ["api/status", "api/kernels"])
-def test_a_signal_while_the_session_is_proven_shuts_it_down(
+def test_a_signal_during_verification_stops_the_session(
     session: JupyterSession, clinder: Start, tmp_path: Path, path: str
 ) -> None:
     method = "GET" if path == "api/status" else "POST"
@@ -207,7 +207,7 @@ def test_a_signal_while_the_session_is_proven_shuts_it_down(
     assert state(tmp_path).session is None
 
 
-def test_a_second_signal_while_the_session_is_proven_leaves_it_recorded(
+def test_a_second_signal_during_verification_leaves_the_session_recorded(
     session: JupyterSession, clinder: Start, tmp_path: Path
 ) -> None:
     session.overrides["POST", "api/kernels"] = lambda _request, connection: connection.hold()
@@ -226,7 +226,7 @@ def test_a_second_signal_while_the_session_is_proven_leaves_it_recorded(
     assert session.session_url in [known.url for known in (left.session, *left.retired) if known]
 
 
-def test_a_second_signal_gives_the_session_of_start_away(session: JupyterSession, clinder: Start) -> None:
+def test_a_second_signal_makes_start_print_the_session(session: JupyterSession, clinder: Start) -> None:
     session.overrides["POST", "api/kernels"] = lambda _request, connection: connection.hold()
     process = clinder("start", "--config", "clinder.toml", "--json")
     eventually(lambda: session.asked(f"{session.base}api/kernels"), "the kernel is started")
@@ -240,9 +240,7 @@ def test_a_second_signal_gives_the_session_of_start_away(session: JupyterSession
     assert document["session"]["token"] == TOKEN
 
 
-def test_a_signal_while_waiting_for_the_lock_is_an_interruption(
-    hub: Server, session: JupyterSession, clinder: Start
-) -> None:
+def test_a_signal_interrupts_the_wait_for_the_lock(hub: Server, session: JupyterSession, clinder: Start) -> None:
     reached: list[float] = []
     hub.handler = pausing(WAITING, reached=reached)
     clinder("up")
@@ -254,7 +252,7 @@ def test_a_signal_while_waiting_for_the_lock_is_an_interruption(
     assert ended(process)[0] == 143
 
 
-def test_down_during_up_waits_and_then_stops_what_up_launched(
+def test_down_waits_for_up_and_then_stops_its_session(
     hub: Server, session: JupyterSession, clinder: Start, tmp_path: Path
 ) -> None:
     reached: list[float] = []
@@ -269,7 +267,9 @@ def test_down_during_up_waits_and_then_stops_what_up_launched(
     assert state(tmp_path).session is None
 
 
-def test_a_killed_up_frees_the_lock_and_leaves_word(hub: Server, session: JupyterSession, clinder: Start) -> None:
+def test_a_killed_up_releases_the_lock_and_leaves_a_pending_launch(
+    hub: Server, session: JupyterSession, clinder: Start
+) -> None:
     reached: list[float] = []
     hub.handler = pausing(WAITING, reached=reached)
     killed = clinder("up")
@@ -283,7 +283,7 @@ def test_a_killed_up_frees_the_lock_and_leaves_word(hub: Server, session: Jupyte
     assert "never finished" in err
 
 
-def test_a_hangup_that_is_ignored_stays_ignored(hub: Server, session: JupyterSession, tmp_path: Path) -> None:
+def test_an_ignored_hangup_stays_ignored(hub: Server, session: JupyterSession, tmp_path: Path) -> None:
     reached: list[float] = []
     hub.handler = pausing(WAITING, reached=reached, then=BUILT + session.ready())
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""`up` and `down`, killed with SIGKILL at every step and at random moments: what is left, what the next one does."""
+"""`up` and `down` killed with SIGKILL at every step and at random moments: what remains, and what the next one does."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def a_session(hub: Cluster, folder: StateFolder) -> None:
 
 
 def all_at_once(hub: Cluster, folder: StateFolder) -> None:
-    """A session that is gone, one no longer wanted that still runs, and a launch that never finished."""
+    """A gone session, a retired one that is still running, and a launch that never finished."""
     gone = hub.add()
     gone.mode = "404"
     pending = Pending(hub=hub.url, provider="gh", repo="org/name", ref="main", process=Process.current("up"))
@@ -73,7 +73,7 @@ def all_at_once(hub: Cluster, folder: StateFolder) -> None:
     ],
     ids=["up", "up in place of another", "up after trouble", "down", "down after trouble"],
 )
-def test_a_command_killed_at_any_step_loses_nothing_and_the_next_one_repairs(
+def test_a_command_killed_at_any_step_is_repaired_by_the_next_one(
     cluster: Cluster,
     project: Path,
     forks: Forks,
@@ -93,7 +93,7 @@ def test_a_command_killed_at_any_step_loses_nothing_and_the_next_one_repairs(
         ended = forks.run(command, *(("--ref", ref) if command == "up" else ()), kill_at=step)
         cluster.settle()
         state = folder.read()
-        assert by_serial.setdefault(state.serial, shape(state)) == shape(state), "neither as before nor as after"
+        assert by_serial.setdefault(state.serial, shape(state)) == shape(state), "neither the state before nor after"
         assert_backup_is_whole(folder, state)
         assert not folder.is_locked()
         lost = cluster.running - named(state)
@@ -102,26 +102,26 @@ def test_a_command_killed_at_any_step_loses_nothing_and_the_next_one_repairs(
             assert step > fewest_steps, "the command was not killed at every step"
             return
         assert lost <= {launched.url for name, launched in cluster.sessions.items() if name not in known}
-        assert len(lost) <= (state.pending is not None), "a session was forgotten, not just launching"
+        assert len(lost) <= (state.pending is not None), "a session was lost that was not being launched"
         assert not any(cluster.find(url).was_asked for url in lost), "a session was used before it was recorded"
         heard.items.clear()
         (up if command == "up" else down)(configured(project, ref), RunContext(on_event=heard))
         if state.pending:
-            assert told(heard) == [str(state.pending.process.pid)]
+            assert reported(heard) == [str(state.pending.process.pid)]
         state = folder.read()
         assert (state.pending, state.retired) == (None, ())
         assert (state.session is not None) is (command == "up")
         assert named(state) == cluster.running - lost
         assert_nothing_is_left_over(folder)
-    raise AssertionError("it never ended by itself")
+    raise AssertionError("the command never ended without being killed")
 
 
 def shape(state: State) -> tuple[bool, int, bool]:
     return (state.session is not None, len(state.retired), state.pending is not None)
 
 
-def told(heard: Heard) -> list[str]:
-    """The processes whose launches were said to have never finished."""
+def reported(heard: Heard) -> list[str]:
+    """The processes whose launches were reported as never finished."""
     texts = [item.text for item in heard.items if isinstance(item, Message) and item.warning]
     return [found for text in texts for found in NEVER_FINISHED.findall(text)]
 
@@ -141,7 +141,7 @@ def assert_nothing_is_left_over(folder: StateFolder) -> None:
     }
 
 
-def test_commands_killed_at_random_moments_one_after_the_other_lose_nothing(
+def test_commands_killed_at_random_moments_lose_nothing(
     cluster: Cluster, project: Path, forks: Forks, heard: Heard
 ) -> None:
     folder = StateFolder(project / ".clinder")
@@ -162,9 +162,9 @@ def test_commands_killed_at_random_moments_one_after_the_other_lose_nothing(
         state = folder.read()
         assert not folder.is_locked()
         lost = cluster.running - named(state)
-        assert len(lost) <= len(said) + (state.pending is not None), "a session was forgotten, and nobody said so"
+        assert len(lost) <= len(said) + (state.pending is not None), "a session was lost without a message"
     down(configured(project), RunContext(on_event=heard))
-    said |= set(told(heard))
+    said |= set(reported(heard))
     assert named(folder.read()) == set()
     assert len(cluster.running) <= len(said)
     assert_nothing_is_left_over(folder)

@@ -1,4 +1,4 @@
-"""Tries over a list of hubs: which hub is asked next, after which pause, and what the last error tells of each."""
+"""Attempts over a list of hubs: which hub comes next, after which pause, and how the last error describes each."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ def plain(status: int, **headers: str) -> Handler:
 
 
 def hub_with(launch: Handler, *, health: Handler = plain(404)) -> Handler:  # noqa: B008  # it does not change
-    """A hub whose `/health` answers apart from its launches."""
+    """A hub whose `/health` is answered separately from launches."""
     return lambda request, connection: (health if request.path == "/health" else launch)(request, connection)
 
 
-def well(_request: Request, connection: Connection) -> None:
+def healthy(_request: Request, connection: Connection) -> None:
     connection.json(200, WELL)
 
 
-def unwell(_request: Request, connection: Connection) -> None:
+def unhealthy(_request: Request, connection: Connection) -> None:
     connection.json(503, UNWELL)
 
 
 def with_limit(*pieces: bytes, remaining: int, reset_in_s: float) -> Handler:
-    """Play an event stream with the headers that tell how many launches are left."""
+    """Play an event stream with rate limit headers."""
 
     def handle(_request: Request, connection: Connection) -> None:
         reset = str(int(time.time() + reset_in_s))
@@ -88,7 +88,7 @@ def launches(server: Server) -> int:
     return len(server.asked("/build/"))
 
 
-def told(heard: Heard) -> list[str]:
+def notices(heard: Heard) -> list[str]:
     texts = [item.text for item in heard.items if isinstance(item, Message)]
     return [text for text in texts if not text.startswith("the session is at")]
 
@@ -97,17 +97,17 @@ def pauses(heard: Heard) -> list[float]:
     return [item.delay_s for item in heard.items if isinstance(item, Retrying)]
 
 
-# Each try goes to the next
+# Each attempt uses the next hub
 
 
-def test_each_try_goes_to_the_next_hub_of_the_list(hub: Server, configure: Configure, heard: Heard) -> None:
+def test_each_attempt_uses_the_next_hub_of_the_list(hub: Server, configure: Configure, heard: Heard) -> None:
     with Server(hub_with(plain(503))) as first, Server(hub_with(plain(502))) as second:
         config = configure(hub=[first.url, second.url, hub.url], retry__attempts=3)
         assert start(config, RunContext(on_event=heard)).hub == hub.url
         assert [launches(server) for server in (first, second, hub)] == [1, 1, 1]
 
 
-def test_the_list_begins_again_while_tries_are_left(
+def test_the_list_starts_again_while_attempts_remain(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = hub_with(in_turn(plain(503), session.launch()))
@@ -116,7 +116,7 @@ def test_the_list_begins_again_while_tries_are_left(
         assert (launches(hub), launches(other)) == (2, 1)
 
 
-def test_each_attempt_is_told_with_the_reason_of_the_one_before(
+def test_each_attempt_is_reported_with_the_reason_for_the_retry(
     hub: Server, configure: Configure, heard: Heard
 ) -> None:
     with Server(hub_with(plain(502))) as first:
@@ -130,9 +130,7 @@ def test_each_attempt_is_told_with_the_reason_of_the_one_before(
         assert shown[1].reason == f"{first.url} is unwell (HTTP 502)"
 
 
-def test_after_the_last_try_the_error_names_each_hub_and_why_it_failed(
-    hub: Server, configure: Configure, context: RunContext
-) -> None:
+def test_the_last_error_names_each_hub_and_its_failure(hub: Server, configure: Configure, context: RunContext) -> None:
     limited = stream(event("failed", "Try again in 1 seconds.\n", status_code=429))
     with Server(hub_with(plain(502))) as first, Server(hub_with(stream(BUILT))) as second:
         hub.handler = hub_with(limited)
@@ -146,21 +144,19 @@ def test_after_the_last_try_the_error_names_each_hub_and_why_it_failed(
         ]
 
 
-# Known to be unwell or limited
+# Known to be unhealthy or limited
 
 
-def test_a_hub_whose_health_says_503_is_passed_over_and_the_reason_told(
-    hub: Server, configure: Configure, heard: Heard
-) -> None:
-    with Server(hub_with(plain(500), health=unwell)) as ill:
+def test_a_hub_with_health_503_is_skipped_with_the_reason(hub: Server, configure: Configure, heard: Heard) -> None:
+    with Server(hub_with(plain(500), health=unhealthy)) as ill:
         made = start(configure(hub=[ill.url, hub.url]), RunContext(on_event=heard))
         assert made.hub == hub.url
         assert launches(ill) == 0
-        assert told(heard) == [f"{ill.url} is passed over: it is unwell (HTTP 503): JupyterHub API"]
+        assert notices(heard) == [f"{ill.url} is passed over: it is unwell (HTTP 503): JupyterHub API"]
 
 
-@pytest.mark.parametrize("health", [well, plain(404), plain(200), plain(302, Location="/"), plain(401)])
-def test_a_hub_that_is_well_or_does_not_tell_is_asked(
+@pytest.mark.parametrize("health", [healthy, plain(404), plain(200), plain(302, Location="/"), plain(401)])
+def test_a_hub_that_is_healthy_or_has_no_health_check_is_used(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext, health: Handler
 ) -> None:
     hub.handler = hub_with(session.launch(), health=health)
@@ -169,14 +165,14 @@ def test_a_hub_that_is_well_or_does_not_tell_is_asked(
         assert other.requests == []
 
 
-def test_a_hub_that_refuses_connections_is_passed_over(hub: Server, configure: Configure, heard: Heard) -> None:
+def test_a_hub_that_refuses_connections_is_skipped(hub: Server, configure: Configure, heard: Heard) -> None:
     with refused_url() as url:
         assert start(configure(hub=[url, hub.url]), RunContext(on_event=heard)).hub == hub.url
-        assert told(heard) == [f"{url} is passed over: it cannot be reached: Connection refused"]
+        assert notices(heard) == [f"{url} is passed over: it cannot be reached: Connection refused"]
 
 
 @pytest.mark.parametrize("slow", [lambda _request, connection: connection.hold(), None], ids=["silent", "drips"])
-def test_a_hub_whose_health_is_slow_counts_as_well_after_a_moment(
+def test_a_hub_with_a_slow_health_check_counts_as_healthy(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext, slow: Handler | None
 ) -> None:
     def drip(_request: Request, connection: Connection) -> None:
@@ -193,31 +189,29 @@ def test_a_hub_whose_health_is_slow_counts_as_well_after_a_moment(
     assert 0.4 < time.monotonic() - began < 3
 
 
-def test_a_single_hub_costs_no_request_but_the_launch(
+def test_a_single_hub_only_gets_the_launch_request(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
-    hub.handler = hub_with(in_turn(plain(503), session.launch()), health=unwell)
+    hub.handler = hub_with(in_turn(plain(503), session.launch()), health=unhealthy)
     start(configure(hub=[hub.url, hub.url], retry__attempts=2), context)
     assert [request.path.split("/")[1] for request in hub.requests] == ["build", "build"]
 
 
-def test_where_every_hub_is_unwell_the_first_is_asked_all_the_same(
+def test_the_first_hub_is_tried_if_every_hub_is_unhealthy(
     session: JupyterSession, configure: Configure, heard: Heard
 ) -> None:
     with (
-        Server(hub_with(session.launch(), health=unwell)) as first,
-        Server(hub_with(session.launch(), health=unwell)) as second,
+        Server(hub_with(session.launch(), health=unhealthy)) as first,
+        Server(hub_with(session.launch(), health=unhealthy)) as second,
     ):
         assert start(configure(hub=[first.url, second.url]), RunContext(on_event=heard)).hub == first.url
         assert launches(second) == 0
-    assert "no hub of the list is better off" in told(heard)[-1]
+    assert "no hub of the list is better off" in notices(heard)[-1]
 
 
-def test_a_hub_that_was_passed_over_is_named_in_the_last_error(
-    hub: Server, configure: Configure, context: RunContext
-) -> None:
+def test_a_skipped_hub_is_named_in_the_last_error(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = hub_with(stream(event("failed", "no such package: nump\n")))
-    with Server(hub_with(plain(500), health=unwell)) as ill:
+    with Server(hub_with(plain(500), health=unhealthy)) as ill:
         error = failure(configure(hub=[ill.url, hub.url]), context)
         assert isinstance(error, BuildError)
         assert error.message.splitlines() == [
@@ -226,11 +220,11 @@ def test_a_hub_that_was_passed_over_is_named_in_the_last_error(
         ]
 
 
-def test_a_hub_that_was_asked_after_all_was_not_passed_over(
+def test_a_hub_that_was_tried_after_all_is_not_reported_as_skipped(
     hub: Server, configure: Configure, context: RunContext
 ) -> None:
-    hub.handler = hub_with(plain(500), health=unwell)
-    with Server(hub_with(plain(500), health=unwell)) as other:
+    hub.handler = hub_with(plain(500), health=unhealthy)
+    with Server(hub_with(plain(500), health=unhealthy)) as other:
         error = failure(configure(hub=[hub.url, other.url], retry__attempts=2), context)
         assert (launches(hub), launches(other)) == (1, 1)
     assert "passed over" not in error.message
@@ -246,10 +240,10 @@ def test_the_embedded_hub_is_a_last_resort_even_where_it_is_not_installed(
     hub.handler = hub_with(session.launch())
     assert start(configure(hub=[hub.url, "local"]), RunContext(on_event=heard)).hub == hub.url
     assert start(configure(hub=["local", hub.url]), RunContext(on_event=heard)).hub == hub.url
-    assert told(heard) == ["local is passed over: the embedded hub needs jupyter_server"]
+    assert notices(heard) == ["local is passed over: the embedded hub needs jupyter_server"]
 
 
-def test_what_a_hub_told_at_an_earlier_launch_counts(
+def test_the_rate_limit_of_an_earlier_launch_is_remembered(
     hub: Server, session: JupyterSession, configure: Configure, heard: Heard
 ) -> None:
     hub.handler = hub_with(session.launch())
@@ -260,18 +254,16 @@ def test_what_a_hub_told_at_an_earlier_launch_counts(
         assert launches(spent) == 0
 
 
-def test_a_hub_that_said_that_no_launches_are_left_is_passed_over(
-    hub: Server, configure: Configure, heard: Heard
-) -> None:
+def test_a_hub_whose_rate_limit_is_reached_is_skipped(hub: Server, configure: Configure, heard: Heard) -> None:
     spent = with_limit(BUILT, event("failed", "no\n", status_code=500), remaining=0, reset_in_s=600)
     hub.handler = hub_with(stream(BUILT, event("failed", "no\n", status_code=500)))
     with Server(hub_with(spent)) as first:
         failure(configure(hub=[first.url, hub.url], retry__attempts=3), RunContext(on_event=heard))
         assert (launches(first), launches(hub)) == (1, 2)
-        assert told(heard) == [f"{first.url} is passed over: it takes no more launches for now"]
+        assert notices(heard) == [f"{first.url} is passed over: it takes no more launches for now"]
 
 
-def test_a_hub_with_launches_left_is_not_passed_over(hub: Server, configure: Configure, context: RunContext) -> None:
+def test_a_hub_with_remaining_launches_is_not_skipped(hub: Server, configure: Configure, context: RunContext) -> None:
     left = with_limit(event("failed", "no\n", status_code=500), remaining=1, reset_in_s=600)
     hub.handler = hub_with(stream(event("failed", "no\n", status_code=500)))
     with Server(hub_with(left)) as first:
@@ -279,7 +271,7 @@ def test_a_hub_with_launches_left_is_not_passed_over(hub: Server, configure: Con
         assert (launches(first), launches(hub)) == (2, 1)
 
 
-def test_a_limit_whose_window_has_ended_counts_no_more(hub: Server, configure: Configure, context: RunContext) -> None:
+def test_an_expired_rate_limit_is_ignored(hub: Server, configure: Configure, context: RunContext) -> None:
     spent = with_limit(event("failed", "no\n", status_code=500), remaining=0, reset_in_s=-5)
     hub.handler = hub_with(stream(event("failed", "no\n", status_code=500)))
     with Server(hub_with(spent)) as first:
@@ -290,7 +282,7 @@ def test_a_limit_whose_window_has_ended_counts_no_more(hub: Server, configure: C
 # Pauses
 
 
-def test_a_hub_that_asks_to_wait_holds_up_no_other(
+def test_a_hub_that_asks_to_wait_does_not_delay_the_others(
     hub: Server, session: JupyterSession, configure: Configure, heard: Heard
 ) -> None:
     hub.handler = hub_with(LIMITED)
@@ -299,7 +291,7 @@ def test_a_hub_that_asks_to_wait_holds_up_no_other(
     assert [pause < 1 for pause in pauses(heard)] == [True]
 
 
-def test_where_every_hub_asks_to_wait_the_next_is_awaited(hub: Server, configure: Configure, heard: Heard) -> None:
+def test_if_every_hub_asks_to_wait_the_earliest_is_awaited(hub: Server, configure: Configure, heard: Heard) -> None:
     hub.handler = hub_with(LIMITED)
     with Server(hub_with(LIMITED)) as other:
         config = configure(hub=[hub.url, other.url], retry__attempts=3, retry__wait=0.3, retry__backoff=0.01)
@@ -316,13 +308,13 @@ def test_the_pauses_grow_and_vary_by_a_quarter(hub: Server, configure: Configure
         assert 0.75 <= pause / (0.02 * 2**number) <= 1.25
 
 
-def test_the_end_of_the_hubs_window_is_awaited(hub: Server, configure: Configure, heard: Heard) -> None:
+def test_the_next_attempt_waits_until_the_rate_limit_resets(hub: Server, configure: Configure, heard: Heard) -> None:
     hub.handler = with_limit(event("failed", "no\n", status_code=500), remaining=0, reset_in_s=600)
     failure(configure(retry__attempts=2, retry__wait=0.2), RunContext(on_event=heard))
     assert pauses(heard) == [0.2]
 
 
-def test_the_end_of_the_window_counts_more_than_its_whole_length(
+def test_the_reset_time_overrides_the_length_of_the_rate_limit_window(
     hub: Server, configure: Configure, heard: Heard
 ) -> None:
     spent = with_limit(event("failed", "no\n", status_code=500), remaining=0, reset_in_s=2)
@@ -333,7 +325,7 @@ def test_the_end_of_the_window_counts_more_than_its_whole_length(
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_retry_after_is_heeded(hub: Server, configure: Configure, heard: Heard, status: int, form: str) -> None:
+def test_retry_after_is_respected(hub: Server, configure: Configure, heard: Heard, status: int, form: str) -> None:
     after = "7" if form == "seconds" else formatdate(time.time() + 7, usegmt=True)
     hub.handler = plain(status, Retry_After=after)
     error = failure(configure(retry__attempts=2, retry__wait=0.3), RunContext(on_event=heard))
@@ -343,7 +335,7 @@ def test_retry_after_is_heeded(hub: Server, configure: Configure, heard: Heard, 
 
 
 @pytest.mark.parametrize("odd", ["soon", "-5", "9" * 400, "1e9", "٣"])
-def test_an_odd_retry_after_is_none(hub: Server, configure: Configure, heard: Heard, odd: str) -> None:
+def test_an_invalid_retry_after_is_ignored(hub: Server, configure: Configure, heard: Heard, odd: str) -> None:
     hub.handler = lambda _request, connection: connection.send(
         f"HTTP/1.1 503 x\r\nRetry-After: {odd}\r\nContent-Length: 0\r\n\r\n".encode()
     )
@@ -351,10 +343,10 @@ def test_an_odd_retry_after_is_none(hub: Server, configure: Configure, heard: He
     assert pauses(heard)[0] < 0.05
 
 
-# Time, and what may be left
+# Time limits and possible orphans
 
 
-def test_the_time_for_the_build_counts_over_all_tries(hub: Server, configure: Configure, heard: Heard) -> None:
+def test_the_build_timeout_covers_all_attempts(hub: Server, configure: Configure, heard: Heard) -> None:
     hub.handler = stream(event("waiting", "x\n"), 0.4)
     began = time.monotonic()
     error = failure(configure(retry__attempts=9, timeouts__build=1), RunContext(on_event=heard))
@@ -363,7 +355,7 @@ def test_the_time_for_the_build_counts_over_all_tries(hub: Server, configure: Co
     assert "timeouts.build = 1s" in error.message
 
 
-def test_no_pause_outlasts_the_time_for_the_build(hub: Server, configure: Configure, heard: Heard) -> None:
+def test_no_pause_exceeds_the_build_timeout(hub: Server, configure: Configure, heard: Heard) -> None:
     hub.handler = plain(503)
     began = time.monotonic()
     error = failure(configure(retry__attempts=3, retry__backoff=60, timeouts__build=5), RunContext(on_event=heard))
@@ -372,7 +364,7 @@ def test_no_pause_outlasts_the_time_for_the_build(hub: Server, configure: Config
     assert "no time is left for another try: timeouts.build = 5s" in error.message
 
 
-def test_a_session_that_a_cut_may_have_left_is_told_of_though_the_next_try_succeeds(
+def test_a_possible_orphan_is_reported_even_if_the_retry_succeeds(
     hub: Server, session: JupyterSession, configure: Configure, heard: Heard
 ) -> None:
     hub.handler = in_turn(stream(BUILT, 0.1, "reset"), session.launch())
@@ -383,7 +375,7 @@ def test_a_session_that_a_cut_may_have_left_is_told_of_though_the_next_try_succe
     ]
 
 
-def test_sessions_that_cuts_may_have_left_are_counted(hub: Server, configure: Configure, context: RunContext) -> None:
+def test_possible_orphans_are_counted(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = hub_with(stream(BUILT, 0.1, "reset"))
     with Server(hub_with(stream(event("waiting", "x\n")))) as other:
         error = failure(configure(hub=[hub.url, other.url], retry__attempts=3), context)
@@ -392,7 +384,7 @@ def test_sessions_that_cuts_may_have_left_are_counted(hub: Server, configure: Co
         assert error.hint.startswith(f"2 sessions may be left on {hub.url}. ")
 
 
-def test_a_session_that_may_be_left_stays_recorded_as_a_launch_that_never_finished(
+def test_a_possible_orphan_stays_recorded_as_an_unfinished_launch(
     hub: Server, session: JupyterSession, configure: Configure, heard: Heard
 ) -> None:
     hub.handler = in_turn(stream(BUILT, 0.1, "reset"), session.launch())
@@ -404,12 +396,12 @@ def test_a_session_that_may_be_left_stays_recorded_as_a_launch_that_never_finish
     assert StateFolder(config.state_dir).read().pending is None
     assert any(
         "never finished; if it started a session, the hub will stop that session once it is idle" in text
-        for text in told(heard)
+        for text in notices(heard)
     )
 
 
 @pytest.mark.parametrize("decided", [event("failed", "no\n", status_code=500), None], ids=["failed", "before built"])
-def test_a_launch_that_left_none_is_recorded_no_more(
+def test_a_launch_without_an_orphan_is_removed_from_the_record(
     hub: Server, configure: Configure, context: RunContext, decided: bytes | None
 ) -> None:
     hub.handler = stream(BUILT, decided) if decided else stream(event("waiting", "x\n"), "reset")

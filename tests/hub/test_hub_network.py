@@ -1,4 +1,4 @@
-"""TLS, certificate authorities and proxies: whom clinder believes, which way it goes, and who sees the token."""
+"""TLS, certificate authorities and proxies: what clinder trusts, how requests are routed, and who sees the token."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def certificate(authority: trustme.CA, *names: str, expired: bool = False) -> ss
 
 @pytest.fixture
 def believed(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with the authority's certificate, named in the environment."""
+    """A file with the authority's certificate, set in the environment."""
     file = tmp_path_factory.mktemp("authority") / "ca.pem"
     authority.cert_pem.write_to_path(str(file))
     monkeypatch.setenv(BUNDLE, str(file))
@@ -57,7 +57,7 @@ def believed(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory, mo
 
 @dataclass(frozen=True)
 class Secured:
-    """A hub and a session behind TLS, by the names that the proxy knows and by the loopback's own."""
+    """A hub and a session behind TLS, by the proxy's names and the loopback's names."""
 
     hub: Server
     hub_front: TlsFront
@@ -94,7 +94,7 @@ def proxy(secured: Secured) -> Iterator[Proxy]:
 
 
 def through(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
-    """Set the variables of proxies, and no others."""
+    """Set these proxy variables, and unset all others."""
     monkeypatch.delenv("NO_PROXY")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -110,19 +110,19 @@ def failure(config: Config, context: RunContext) -> ClinderError:
 
 
 @pytest.mark.usefixtures("believed")
-def test_an_authority_of_ones_own_is_believed_for_hub_and_session(
+def test_a_private_authority_is_trusted_for_hub_and_session(
     secured: Secured, configure: Configure, context: RunContext
 ) -> None:
     secured.hub.handler = secured.session.launch(url=secured.session_url)
     made = start(configure(hub=secured.hub_url), context)
     assert made.url == secured.session_url
-    assert told(context) == [], "its kernel answered, over a WebSocket"
+    assert messages(context) == [], "its kernel answered, over a WebSocket"
     assert stop(made, configure(), context)
     assert secured.session.was_shut_down
 
 
 @pytest.mark.parametrize("fault", ["authority", "name", "time"])
-def test_a_certificate_that_cannot_be_trusted_is_refused_at_once(
+def test_an_untrusted_certificate_is_refused_at_once(
     hub: Server,
     authority: trustme.CA,
     believed: Path,
@@ -136,7 +136,7 @@ def test_a_certificate_that_cannot_be_trusted_is_refused_at_once(
     with TlsFront(hub.port, tls) as front:
         error = failure(configure(hub=f"https://127.0.0.1:{front.port}", retry__attempts=3, retry__backoff=5), context)
         assert front.greeted == 0
-    assert time.monotonic() - began < 3, "time does not mend it, so it is not tried again"
+    assert time.monotonic() - began < 3, "it was retried, although that cannot help"
     assert hub.requests == []
     assert (type(error), error.exit_status) == (UnreachableError, 8)
     assert "its certificate cannot be trusted (" in error.message
@@ -145,7 +145,7 @@ def test_a_certificate_that_cannot_be_trusted_is_refused_at_once(
     assert BUNDLE in error.hint
 
 
-def test_a_certificate_that_signed_itself_is_refused(
+def test_a_self_signed_certificate_is_refused(
     hub: Server, tmp_path: Path, configure: Configure, context: RunContext
 ) -> None:
     authority = trustme.CA()
@@ -161,7 +161,7 @@ def test_a_certificate_that_signed_itself_is_refused(
     assert hub.requests == []
 
 
-def test_a_session_that_cannot_be_trusted_gets_no_token_and_fails_the_launch_at_once(
+def test_a_session_with_an_untrusted_certificate_gets_no_token_and_fails(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     with TlsFront(session.port, certificate(trustme.CA(), "127.0.0.1")) as front:
@@ -172,10 +172,10 @@ def test_a_session_that_cannot_be_trusted_gets_no_token_and_fails_the_launch_at_
     assert isinstance(error, LaunchError)
     assert "its certificate cannot be trusted" in error.message
     assert session.requests == []
-    assert error.session is not None, "it may run: its URI is not lost"
+    assert error.session is not None, "the session may be running, but its URI was lost"
 
 
-def test_a_bundle_that_is_not_there_is_named(
+def test_a_missing_certificate_bundle_is_named(
     secured: Secured, configure: Configure, context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(BUNDLE, "/no/such/file")
@@ -186,7 +186,7 @@ def test_a_bundle_that_is_not_there_is_named(
 
 
 @pytest.mark.usefixtures("believed")
-def test_a_look_at_a_hub_believes_the_same_authority(secured: Secured) -> None:
+def test_hub_check_trusts_the_same_authority(secured: Secured) -> None:
     secured.hub.handler = lambda _request, connection: connection.json(200, {"binderhub": "1"})
     assert BinderHub(secured.hub_url, connect_s=3).report().is_binderhub
 
@@ -196,7 +196,7 @@ def test_a_look_at_a_hub_believes_the_same_authority(secured: Secured) -> None:
 
 @pytest.mark.usefixtures("believed")
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-def test_hub_and_session_are_reached_through_a_proxy_that_sees_neither_path_nor_token(
+def test_a_proxy_sees_neither_path_nor_token_of_hub_and_session(
     secured: Secured,
     proxy: Proxy,
     configure: Configure,
@@ -207,7 +207,7 @@ def test_hub_and_session_are_reached_through_a_proxy_that_sees_neither_path_nor_
     through(monkeypatch, **{variable: proxy.url})
     secured.hub.handler = secured.session.launch(url=f"https://{SESSION}{secured.session.base}")
     made = start(configure(hub=f"https://{HUB}"), context)
-    assert told(context) == [], "its kernel answered, over a WebSocket"
+    assert messages(context) == [], "its kernel answered, over a WebSocket"
     stop(made, configure(), context)
     assert secured.session.was_shut_down
     assert set(proxy.asked) == {f"CONNECT {HUB}:443", f"CONNECT {SESSION}:443"}
@@ -227,13 +227,13 @@ def test_hub_and_session_are_reached_through_a_proxy_that_speaks_tls_itself(
         through(monkeypatch, HTTPS_PROXY=f"https://127.0.0.1:{front.port}")
         secured.hub.handler = secured.session.launch(url=f"https://{SESSION}{secured.session.base}")
         made = start(configure(hub=f"https://{HUB}"), context)
-        assert told(context) == [], "its kernel answered, over a WebSocket within TLS within TLS"
+        assert messages(context) == [], "its kernel answered, over a WebSocket within TLS within TLS"
         stop(made, configure(), context)
     assert secured.session.was_shut_down
 
 
 @pytest.mark.usefixtures("believed")
-def test_a_hub_in_the_clear_is_reached_through_http_proxy(
+def test_an_unencrypted_hub_is_reached_through_http_proxy(
     secured: Secured, proxy: Proxy, configure: Configure, context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     through(monkeypatch, HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url)
@@ -248,14 +248,14 @@ def test_a_kernel_of_a_session_in_the_clear_is_reached_through_http_proxy(
     through(monkeypatch, HTTP_PROXY=proxy.url)
     secured.hub.handler = secured.session.launch(url=f"http://plain-session.test{secured.session.base}")
     start(configure(), context)
-    assert ["not encrypted" in text for text in told(context)] == [True], "nothing is said of its kernel"
+    assert ["not encrypted" in text for text in messages(context)] == [True], "nothing is said of its kernel"
     assert f"GET {secured.session.channels_opened[0].target}" in str(proxy.asked).replace(
         "http://plain-session.test", ""
     )
 
 
 @pytest.mark.parametrize(("no_proxy", "ways"), [("0.0.0.0", 0), ("*", 0), ("elsewhere.test", 1)])
-def test_no_proxy_names_those_that_are_reached_directly(
+def test_hosts_in_no_proxy_are_reached_directly(
     hub: Server,
     proxy: Proxy,
     configure: Configure,
@@ -265,14 +265,14 @@ def test_no_proxy_names_those_that_are_reached_directly(
     ways: int,
 ) -> None:
     through(monkeypatch, HTTP_PROXY=proxy.url, NO_PROXY=no_proxy)
-    config = configure(hub=f"http://0.0.0.0:{hub.port}")  # this machine, by a name that is none of its loopback's
+    config = configure(hub=f"http://0.0.0.0:{hub.port}")  # this machine, but not by a loopback address
     with contextlib.suppress(ClinderError):
         start(config, context)
     assert len(proxy.asked) == ways
     assert len(hub.requests) == 1 - ways
 
 
-def test_what_leads_to_this_machine_is_asked_of_no_proxy(
+def test_requests_to_this_machine_use_no_proxy(
     hub: Server,
     session: JupyterSession,
     proxy: Proxy,
@@ -282,13 +282,13 @@ def test_what_leads_to_this_machine_is_asked_of_no_proxy(
 ) -> None:
     through(monkeypatch, HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, ALL_PROXY=proxy.url)
     made = start(configure(), context)
-    assert told(context) == [], "its kernel answered, over a WebSocket"
+    assert messages(context) == [], "its kernel answered, over a WebSocket"
     stop(made, configure(), context)
     assert session.was_shut_down
     assert proxy.heads == []
 
 
-def test_the_proxys_password_goes_to_the_proxy_alone_and_into_no_message(
+def test_the_proxy_password_is_sent_only_to_the_proxy_and_never_shown(
     secured: Secured,
     proxy: Proxy,
     believed: Path,
@@ -308,7 +308,7 @@ def test_the_proxys_password_goes_to_the_proxy_alone_and_into_no_message(
 
 
 @pytest.mark.parametrize("given", [None, "socks5://127.0.0.1:1", "gopher://127.0.0.1:1", "http://:bad", "127.0.0.1:x"])
-def test_a_proxy_that_is_of_no_use_is_an_error_that_names_the_variables(
+def test_an_unusable_proxy_is_an_error_that_names_the_variables(
     configure: Configure, context: RunContext, monkeypatch: pytest.MonkeyPatch, given: str | None
 ) -> None:
     with refused_url() as nobody:
@@ -365,43 +365,43 @@ def test_a_proxy_that_drips_leaves_no_thread(configure: Configure, monkeypatch: 
         eventually(lambda: not requests_under_way(), "no thread is left")
 
 
-# In the clear
+# Unencrypted
 
 
-def told(context: RunContext) -> list[str]:
-    items = context.on_event.items  # type: ignore[attr-defined]  # it remembers
+def messages(context: RunContext) -> list[str]:
+    items = context.on_event.items  # type: ignore[attr-defined]  # a `Heard`
     return [item.text for item in items if isinstance(item, Message) and item.warning]
 
 
 @pytest.fixture
 def exposed(session: JupyterSession) -> Session:
-    """A session at an address that is none of the loopback's, without encryption."""
+    """An unencrypted session at an address that is not a loopback address."""
     return Session(url=f"http://0.0.0.0:{session.port}{session.base}", token=TOKEN)
 
 
-def test_a_launched_session_in_the_clear_is_warned_of(
+def test_launching_an_unencrypted_session_prints_a_warning(
     hub: Server, session: JupyterSession, exposed: Session, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = session.launch(url=exposed.url)
     start(configure(), context)
-    assert [text.startswith(f"{exposed.url} is not encrypted") for text in told(context)] == [True]
+    assert [text.startswith(f"{exposed.url} is not encrypted") for text in messages(context)] == [True]
 
 
-def test_a_session_in_the_clear_is_warned_of_before_it_is_stopped(
+def test_stopping_an_unencrypted_session_prints_a_warning_first(
     exposed: Session, configure: Configure, context: RunContext
 ) -> None:
     stop(exposed, configure(), context)
-    assert [text.startswith(f"{exposed.url} is not encrypted") for text in told(context)] == [True]
+    assert [text.startswith(f"{exposed.url} is not encrypted") for text in messages(context)] == [True]
 
 
-def test_a_session_in_the_clear_is_warned_of_before_it_is_adopted(
+def test_adopting_an_unencrypted_session_prints_a_warning_first(
     exposed: Session, configure: Configure, context: RunContext
 ) -> None:
     adopt(configure(), context, exposed)
-    assert [text.startswith(f"{exposed.url} is not encrypted") for text in told(context)] == [True]
+    assert [text.startswith(f"{exposed.url} is not encrypted") for text in messages(context)] == [True]
 
 
-def test_a_session_on_the_loopback_is_not_warned_of(configure: Configure, context: RunContext) -> None:
+def test_an_unencrypted_session_on_the_loopback_prints_no_warning(configure: Configure, context: RunContext) -> None:
     made = start(configure(), context)
     stop(made, configure(), context)
-    assert told(context) == []
+    assert messages(context) == []

@@ -1,4 +1,4 @@
-"""Signals and closed terminals at each phase of `up`, `start`, `run`, `down`: status, sessions left, the terminal."""
+"""Signals and closed terminals in each phase of `up`, `start`, `run` and `down`: status, sessions and terminal."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ AT_ONCE_S = 2.0
 
 @dataclass
 class Phase:
-    """A launch that stands still at one point until it is told to go on, or its client leaves.
+    """A launch that stops at one point until `go_on` is called or its client disconnects.
 
     Attributes:
-        handler: for the hub.
-        is_reached: whether it stands there.
+        handler: the hub's handler.
+        is_reached: whether the launch has reached that point.
     """
 
     name: str
@@ -63,8 +63,8 @@ class Phase:
     def stand(self, connection: Connection) -> None:
         self.is_reached = True
         while not self.goes_on:
-            if connection.is_left():
-                raise ConnectionResetError("the client left")
+            if connection.is_disconnected():
+                raise ConnectionResetError("the client disconnected")
             time.sleep(0.01)
 
     def handler(self, _request: Request, connection: Connection) -> None:
@@ -88,7 +88,7 @@ class Phase:
             eventually(lambda: any(known.was_asked for known in self.cluster.sessions.values()), "it is proven")
         else:
             eventually(lambda: self.is_reached, f"the launch is {self.name}")
-        time.sleep(0.2)  # until the last event was taken
+        time.sleep(0.2)  # time for the client to read the last event
 
     def go_on(self) -> None:
         self.goes_on = True
@@ -154,11 +154,11 @@ def test_a_signal_ends_a_launch_and_leaves_no_session(
     assert bool(cluster.sessions) == at.is_built
     left = state(tmp_path)
     assert (left.session, left.retired, left.pending) == (None, (), None)
-    assert not (tmp_path / "ran").exists(), "the command was not started"
+    assert not (tmp_path / "ran").exists(), "the command was started"
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_second_signal_leaves_at_once_and_says_what_may_be_left(
+def test_a_second_signal_exits_at_once_and_reports_possible_orphans(
     cluster: Cluster, started: Callable[..., subprocess.Popen[str]], tmp_path: Path, phase: str
 ) -> None:
     at = Phase(phase, cluster)
@@ -166,7 +166,7 @@ def test_a_second_signal_leaves_at_once_and_says_what_may_be_left(
     process = started(*COMMANDS["up"])
     at.await_reached()
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)  # what comes at once counts as one
+    time.sleep(0.3)  # simultaneous signals count as one
     process.send_signal(signal.SIGTERM)
     began = time.monotonic()
     _, err = process.communicate(timeout=LIMIT_S)
@@ -186,10 +186,10 @@ def test_a_second_signal_leaves_at_once_and_says_what_may_be_left(
 @pytest.mark.parametrize(
     ("second", "after_s"), [(signal.SIGHUP, 0.3), (signal.SIGTERM, 0.02)], ids=["hangup twice", "at once"]
 )
-def test_signals_that_come_of_one_wish_count_as_one(
+def test_simultaneous_signals_count_as_one(
     cluster: Cluster, started: Callable[..., subprocess.Popen[str]], second: signal.Signals, after_s: float
 ) -> None:
-    """A shell hands on the SIGHUP that the kernel then sends, too; a supervisor may send two signals at a time."""
+    """A shell forwards the SIGHUP that the kernel also sends, and a supervisor may send two signals at a time."""
     at = Phase("launching", cluster)
     cluster.build = at.handler
     process = started(*COMMANDS["up"])
@@ -201,7 +201,7 @@ def test_signals_that_come_of_one_wish_count_as_one(
     at.go_on()
     _, err = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 129, err
-    assert cluster.running == set(), "its end was awaited"
+    assert cluster.running == set(), "the session was not stopped"
 
 
 # down
@@ -209,7 +209,7 @@ def test_signals_that_come_of_one_wish_count_as_one(
 
 @pytest.fixture
 def kept(cluster: Cluster, started: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> str:
-    """The URL of a session that is recorded."""
+    """The URL of a recorded session."""
     process = started(*COMMANDS["up"])
     out, err = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, err
@@ -217,7 +217,7 @@ def kept(cluster: Cluster, started: Callable[..., subprocess.Popen[str]], tmp_pa
 
 
 def held(known_path: str, cluster: Cluster, reached: list[bool]) -> None:
-    """Have the cluster stand still at a request for this path."""
+    """Make the cluster block requests for this path."""
     route = cluster.handler
 
     def handle(request: Request, connection: Connection) -> None:
@@ -267,7 +267,7 @@ def test_a_signal_ends_down_and_forgets_nothing(
 
 
 class Terminal:
-    """A terminal with a command in its foreground."""
+    """A terminal with a command in the foreground."""
 
     def __init__(self, folder: Path, arguments: list[str]) -> None:
         self.written = b""
@@ -279,7 +279,7 @@ class Terminal:
         self.before = termios.tcgetattr(self.descriptor)
 
     def close(self) -> None:
-        """Close it; its number may be another file's from now on."""
+        """Close the terminal; its file descriptor may be reused afterwards."""
         descriptor, self.descriptor = self.descriptor, -1
         os.close(descriptor)
 
@@ -287,7 +287,7 @@ class Terminal:
         os.write(self.descriptor, keys)
 
     def await_end(self) -> int:
-        """Read all that is written until the command has ended; returns its status."""
+        """Read the output until the command has ended, and return its exit status."""
         deadline = time.monotonic() + LIMIT_S
         while True:
             with contextlib.suppress(OSError):
@@ -304,7 +304,7 @@ class Terminal:
             time.sleep(0.01)
 
     def is_sane(self) -> bool:
-        """Whether the cursor is shown, the modes are those from before, and no line is left half written."""
+        """Whether the cursor is shown, the terminal modes are restored, and the last line is complete."""
         shows = self.written.rfind(b"\x1b[?25h") >= self.written.rfind(b"\x1b[?25l")
         return shows and termios.tcgetattr(self.descriptor) == self.before and self.written.endswith(b"\n")
 
@@ -327,7 +327,7 @@ def terminal(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Termina
 
 
 @pytest.mark.parametrize(("command", "phase"), [("up", "launching"), ("start", "building"), ("run", "building")])
-def test_ctrl_c_on_a_terminal_leaves_it_sane(
+def test_ctrl_c_restores_the_terminal(
     cluster: Cluster, terminal: Callable[..., Terminal], command: str, phase: str
 ) -> None:
     at = Phase(phase, cluster)
@@ -342,7 +342,7 @@ def test_ctrl_c_on_a_terminal_leaves_it_sane(
     assert cluster.running == set()
 
 
-def test_a_second_ctrl_c_on_a_terminal_leaves_it_sane(cluster: Cluster, terminal: Callable[..., Terminal]) -> None:
+def test_a_second_ctrl_c_restores_the_terminal(cluster: Cluster, terminal: Callable[..., Terminal]) -> None:
     at = Phase("launching", cluster)
     cluster.build = at.handler
     shown = terminal(*COMMANDS["up"])
@@ -360,7 +360,7 @@ def test_a_second_ctrl_c_on_a_terminal_leaves_it_sane(cluster: Cluster, terminal
 @pytest.mark.parametrize(
     ("command", "phase"), [("up", "building"), ("up", "launching"), ("start", "launching"), ("run", "answering")]
 )
-def test_a_terminal_that_is_closed_ends_a_launch_and_leaves_no_session(
+def test_closing_the_terminal_ends_a_launch_and_leaves_no_session(
     cluster: Cluster, terminal: Callable[..., Terminal], tmp_path: Path, command: str, phase: str
 ) -> None:
     at = Phase(phase, cluster)
@@ -376,7 +376,7 @@ def test_a_terminal_that_is_closed_ends_a_launch_and_leaves_no_session(
     assert (left.session, left.retired, left.pending) == (None, (), None)
 
 
-def test_a_terminal_that_is_closed_ends_down_and_forgets_nothing(
+def test_closing_the_terminal_ends_down_and_forgets_nothing(
     cluster: Cluster, terminal: Callable[..., Terminal], tmp_path: Path, kept: str
 ) -> None:
     cluster.find(kept).survives = 1000

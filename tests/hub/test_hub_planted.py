@@ -1,6 +1,6 @@
-"""What a checkout or another user can have put into the state folder: every name in it, as everything that it can be.
+"""Planted contents of the state folder, from a checkout or another user: every name in it, as every kind of file.
 
-No command hangs, follows it out of the folder, or ends as if clinder itself were broken.
+No command hangs, follows it out of the folder, or ends with an internal error.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ OTHER_USER = 4321
 
 @dataclass
 class Checkout:
-    """A project with a state of an earlier launch, and a folder outside of it that no command may touch."""
+    """A project with the state of an earlier launch, and a folder outside of it that no command may touch."""
 
     project: Path
     outside: Path
@@ -78,7 +78,7 @@ class Checkout:
         return self.project / ".clinder"
 
     def reset(self) -> None:
-        """Put everything as it was: a session on record that is gone, a log, and bait outside."""
+        """Restore everything: a recorded session that is gone, a log, and bait outside."""
         for folder in (self.folder, self.outside):
             if folder.is_dir() and not folder.is_symlink():
                 shutil.rmtree(folder)
@@ -115,7 +115,7 @@ class Checkout:
         return found
 
     def plant(self, name: str, kind: str) -> None:
-        """Put something of this kind in the place of a name."""
+        """Replace a name in the folder with something of this kind."""
         path = self.folder if name == "." else self.folder / name
         if kind in ("closed", "another user"):
             if not path.exists():
@@ -137,7 +137,7 @@ class Checkout:
                 (path / "file").touch()
             case "socket":
                 with socket.socket(socket.AF_UNIX) as bound:
-                    bound.bind(os.path.relpath(path))  # a socket's path is short
+                    bound.bind(os.path.relpath(path))  # the path of a socket has a short limit
             case "second name":
                 os.link(self.outside / "file", path)
             case "/dev/zero":
@@ -148,7 +148,7 @@ class Checkout:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[bool, Forks]]]:
-    """A project, and commands in it that start at once; `True`: for which the modes of files count, also for root."""
+    """A project, and commands that start immediately in it; those under `True` respect file modes even as root."""
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "project").mkdir()
     forks = {}
@@ -176,14 +176,14 @@ def assert_well_behaved(ended: Ended, command: tuple[str, ...]) -> None:
 
 
 def up_status(name: str, kind: str) -> int:
-    """The status with which `up` ends: it launches unless the state or its lock cannot be trusted."""
+    """The expected exit status of `up`: it launches unless the state or its lock cannot be trusted."""
     if kind == "second name":
         return 0
     return 9 if name in (".", "state.json", "state.lock") or (name, kind) == ("state.json.bak", "folder") else 0
 
 
 def logs_status(name: str, kind: str) -> int:
-    """The status with which `logs` ends: the log that cannot be trusted is named, and any other shown."""
+    """The expected exit status of `logs`: an untrusted log is named, any other is shown."""
     if (name, kind) in ((".", "folder"), ("logs", "folder")):
         return 2
     return 9 if name in (".", "logs", f"logs/{LOG}.log") and kind != "second name" else 0
@@ -191,7 +191,7 @@ def logs_status(name: str, kind: str) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_planted_hangs_a_command_or_leads_it_out_of_the_folder(
+def test_planted_files_neither_block_a_command_nor_lead_it_outside(
     checkout: Checkout,
     python: tuple[Path, dict[bool, Forks]],
     monkeypatch: pytest.MonkeyPatch,
@@ -222,7 +222,9 @@ def test_nothing_planted_hangs_a_command_or_leads_it_out_of_the_folder(
 
 
 @pytest.mark.parametrize("name", ["state.holder.json", "state.json.bak", "logs", f"logs/{LOG}.json", ".gitignore"])
-def test_a_launch_beside_a_pipe_can_be_ended(checkout: Checkout, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_launch_with_a_planted_pipe_can_be_interrupted(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.chdir(checkout.project)
     checkout.reset()
     checkout.plant(name, "pipe")
@@ -239,7 +241,7 @@ def test_a_launch_beside_a_pipe_can_be_ended(checkout: Checkout, monkeypatch: py
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can act for another user")
-def test_the_owner_of_a_folder_can_go_on_after_root(
+def test_the_owner_of_a_folder_can_continue_after_root(
     checkout: Checkout, python: tuple[Path, dict[bool, Forks]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for command in (("up",), ("down",), ("state", "forget", "--yes")):

@@ -1,4 +1,4 @@
-"""The session behind `ready`: does it answer, does its kernel start, is it gone, does it end."""
+"""The session after `ready`: whether it answers, its kernel starts, it is gone, it stops."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def failure(config: Config, context: RunContext) -> ClinderError:
     return caught.value
 
 
-# Looking
+# Observation
 
 
-def test_a_running_session_tells_of_its_idleness_and_kernels(session: JupyterSession, configure: Configure) -> None:
+def test_a_running_session_reports_its_idle_time_and_kernels(session: JupyterSession, configure: Configure) -> None:
     session.kernels = {"k0": True}
     seen = observe_session(recorded(session), timeouts=configure().timeouts)
     assert seen.condition is Condition.RUNNING
@@ -80,7 +80,7 @@ def test_a_running_session_tells_of_its_idleness_and_kernels(session: JupyterSes
         ("reset", Condition.UNREACHABLE),
     ],
 )
-def test_what_a_dead_session_answers_says_whether_it_is_gone(
+def test_the_answer_of_a_dead_session_shows_whether_it_is_gone(
     session: JupyterSession, configure: Configure, mode: str, condition: Condition
 ) -> None:
     session.mode = mode
@@ -95,12 +95,12 @@ def test_a_refused_connection_does_not_mean_that_a_session_is_gone(configure: Co
     assert seen.condition is Condition.UNREACHABLE
 
 
-def test_a_wrong_token_is_told_from_a_session_that_is_gone(session: JupyterSession, configure: Configure) -> None:
+def test_a_wrong_token_is_distinguished_from_a_gone_session(session: JupyterSession, configure: Configure) -> None:
     seen = observe_session(recorded(session, "wrong"), timeouts=configure().timeouts)
     assert (seen.condition, seen.reason) == (Condition.UNREACHABLE, "the server answers, but refuses the token")
 
 
-def test_no_redirect_of_a_session_is_followed(session: JupyterSession, configure: Configure) -> None:
+def test_redirects_of_a_session_are_not_followed(session: JupyterSession, configure: Configure) -> None:
     with Server() as elsewhere:
         session.overrides["GET", "*"] = lambda _request, connection: connection.html(302, Location=elsewhere.url)
         observe_session(recorded(session), timeouts=configure().timeouts)
@@ -109,13 +109,15 @@ def test_no_redirect_of_a_session_is_followed(session: JupyterSession, configure
 
 
 @pytest.mark.parametrize("location", ["http://[bad", "", "ftp://x", "http://a..b/", "\x1b"])
-def test_a_redirect_to_nowhere_still_means_gone(session: JupyterSession, configure: Configure, location: str) -> None:
+def test_a_redirect_to_an_invalid_location_still_means_gone(
+    session: JupyterSession, configure: Configure, location: str
+) -> None:
     session.overrides["GET", "*"] = lambda _request, connection: connection.html(302, Location=location)
     assert observe_session(recorded(session), timeouts=configure().timeouts).condition is Condition.GONE
 
 
 @pytest.mark.parametrize("status", [200, 302, 403, 404])
-def test_an_answer_that_drips_for_ever_is_left_in_time(
+def test_an_endlessly_slow_answer_is_abandoned_in_time(
     session: JupyterSession, configure: Configure, status: int
 ) -> None:
     def drip(_request: Request, connection: Connection) -> None:
@@ -135,14 +137,14 @@ def test_an_answer_that_drips_for_ever_is_left_in_time(
     "status",
     [{}, {"kernels": "many", "connections": -1, "last_activity": 5}, {"kernels": True, "connections": 1.5}],
 )
-def test_odd_numbers_in_a_status_are_left_out(session: JupyterSession, configure: Configure, status: object) -> None:
+def test_invalid_numbers_in_a_status_are_ignored(session: JupyterSession, configure: Configure, status: object) -> None:
     session.overrides["GET", "api/status"] = lambda _request, connection: connection.json(200, status)
     seen = observe_session(recorded(session), timeouts=configure().timeouts)
     assert seen.condition is Condition.RUNNING
     assert (seen.kernels, seen.connections, seen.last_activity) == (None, None, None)
 
 
-def test_an_endless_answer_is_read_no_further_than_a_mebibyte(session: JupyterSession, configure: Configure) -> None:
+def test_an_endless_answer_is_read_up_to_one_mebibyte(session: JupyterSession, configure: Configure) -> None:
     sent: list[int] = []
 
     def flood(_request: Request, connection: Connection) -> None:
@@ -153,11 +155,11 @@ def test_an_endless_answer_is_read_no_further_than_a_mebibyte(session: JupyterSe
 
     session.overrides["GET", "*"] = flood
     observe_session(recorded(session), timeouts=configure().timeouts)
-    eventually(lambda: not session.connections or session.connections[0].is_left(), "the client left")
+    eventually(lambda: not session.connections or session.connections[0].is_disconnected(), "the client left")
     assert sum(sent) < 32 * 1024 * 1024
 
 
-def test_the_token_travels_in_the_authorization_header_alone(
+def test_the_token_is_only_sent_in_the_authorization_header(
     session: JupyterSession, hub: Server, configure: Configure, context: RunContext
 ) -> None:
     made = start(configure(), context)
@@ -186,10 +188,10 @@ def test_credentials_of_netrc_are_not_sent(
     assert {request.headers["authorization"] for request in session.requests} == {f"token {TOKEN}"}
 
 
-# Proving, after `ready`
+# Verification after `ready`
 
 
-def test_a_proxy_that_says_503_for_a_moment_after_ready_is_borne(
+def test_a_brief_503_of_the_proxy_after_ready_is_tolerated(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.mode = "503"
@@ -209,7 +211,7 @@ def test_a_proxy_that_says_503_for_a_moment_after_ready_is_borne(
 
 
 @pytest.mark.parametrize(("mode", "words"), [("404", "no such server"), ("403 JSON", "refuses the token")])
-def test_a_session_that_is_no_use_from_the_start_fails_the_launch_at_once(
+def test_an_unusable_session_fails_the_launch_at_once(
     session: JupyterSession, configure: Configure, context: RunContext, mode: str, words: str
 ) -> None:
     session.mode = mode
@@ -218,7 +220,7 @@ def test_a_session_that_is_no_use_from_the_start_fails_the_launch_at_once(
     assert words in error.message
 
 
-def test_a_session_that_cannot_be_stopped_again_is_borne_by_the_error(
+def test_the_error_contains_a_session_that_could_not_be_stopped(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.mode = "503"
@@ -232,7 +234,7 @@ def test_a_session_that_cannot_be_stopped_again_is_borne_by_the_error(
 
 
 @pytest.mark.parametrize("mode", ["302", "404", "424", "403 HTML"])
-def test_a_session_is_stopped_when_it_is_seen_to_be_gone(
+def test_a_session_is_stopped_when_it_is_confirmed_gone(
     session: JupyterSession, configure: Configure, context: RunContext, mode: str
 ) -> None:
     session.after_shutdown = mode
@@ -241,7 +243,7 @@ def test_a_session_is_stopped_when_it_is_seen_to_be_gone(
     assert len(session.asked(f"{session.base}api/shutdown", "POST")) == 1
 
 
-def test_a_session_that_answers_503_after_its_shutdown_is_waited_for(
+def test_a_503_after_a_shutdown_is_waited_out(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.after_shutdown = "503"
@@ -256,7 +258,7 @@ def test_a_session_that_answers_503_after_its_shutdown_is_waited_for(
     assert len(session.asked(f"{session.base}api/status")) == 4
 
 
-def test_a_session_that_was_gone_already_is_not_asked_to_end(
+def test_a_session_that_is_already_gone_gets_no_shutdown_request(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.mode = "404"
@@ -269,7 +271,7 @@ def test_a_session_that_was_gone_already_is_not_asked_to_end(
     [lambda _request, _connection: None, lambda _request, connection: connection.reset()],
     ids=["cut", "reset"],
 )
-def test_a_proxy_may_cut_the_connection_of_a_shutdown(
+def test_a_shutdown_request_may_be_cut_by_the_proxy(
     session: JupyterSession, configure: Configure, context: RunContext, answer_to_shutdown: Handler
 ) -> None:
     def shut_down(request: Request, connection: Connection) -> None:
@@ -280,7 +282,7 @@ def test_a_proxy_may_cut_the_connection_of_a_shutdown(
     assert stop(recorded(session), configure(), context).action is DownAction.STOPPED
 
 
-def test_a_shutdown_that_fails_first_is_asked_for_again(
+def test_a_failed_shutdown_is_requested_again(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     def broken(_request: Request, connection: Connection) -> None:
@@ -300,7 +302,7 @@ def test_a_shutdown_without_effect_times_out(
         stop(recorded(session), configure(timeouts__stop=0.6), context)
 
 
-def test_a_session_that_refuses_the_token_is_not_waited_for(
+def test_stopping_does_not_wait_for_a_session_that_refuses_the_token(
     session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     session.mode = "403 JSON"
@@ -311,14 +313,14 @@ def test_a_session_that_refuses_the_token_is_not_waited_for(
 
 
 def drip(_request: Request, connection: Connection) -> None:
-    """Send a header, a byte at a time, faster than any pause that a client would take for silence."""
+    """Send a header one byte at a time, too fast for a read timeout."""
     connection.send(b"HTTP/1.1 200 OK\r\nX: ")
     for _ in range(300):
         connection.send(b"x")
         connection.wait(0.1)
 
 
-def test_headers_that_drip_do_not_defeat_the_time_of_a_request(session: JupyterSession, configure: Configure) -> None:
+def test_slow_headers_do_not_extend_the_timeout_of_a_request(session: JupyterSession, configure: Configure) -> None:
     session.overrides["GET", "api/status"] = drip
     began = time.monotonic()
     seen = observe_session(recorded(session), timeouts=configure(timeouts__connect=0.5).timeouts)
@@ -326,7 +328,7 @@ def test_headers_that_drip_do_not_defeat_the_time_of_a_request(session: JupyterS
     assert time.monotonic() - began < 5
 
 
-def test_a_signal_is_heard_while_headers_drip(session: JupyterSession, configure: Configure) -> None:
+def test_a_signal_interrupts_slow_headers(session: JupyterSession, configure: Configure) -> None:
     session.overrides["GET", "api/status"] = drip
     with Interrupts().installed() as interrupts:
         threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
@@ -340,26 +342,26 @@ def test_a_signal_is_heard_while_headers_drip(session: JupyterSession, configure
     assert time.monotonic() - began < 10
 
 
-def test_503_counts_as_gone_only_when_it_lasts(
+def test_only_a_lasting_503_counts_as_gone(
     session: JupyterSession, configure: Configure, context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jupyter, "_UNAVAILABLE_MEANS_GONE_S", 2.0)
     session.after_shutdown = "running"
     began = time.monotonic()
 
-    def unwell_after_a_while(request: Request, connection: Connection) -> None:
+    def unhealthy_after_a_while(request: Request, connection: Connection) -> None:
         if time.monotonic() - began < 2.0:
             connection.json(200, {"kernels": 0, "connections": 0})
         else:
             connection.html(503)
 
-    session.overrides["GET", "api/status"] = unwell_after_a_while
+    session.overrides["GET", "api/status"] = unhealthy_after_a_while
     assert stop(recorded(session), configure(timeouts__stop=10), context).action is DownAction.STOPPED
     assert time.monotonic() - began >= 4.0
 
 
 @pytest.mark.parametrize("mode", ["503", "reset"])
-def test_a_session_that_cannot_be_asked_is_not_said_to_be_stopped(
+def test_an_unreachable_session_is_not_reported_as_stopped(
     session: JupyterSession, configure: Configure, context: RunContext, mode: str
 ) -> None:
     session.mode = mode

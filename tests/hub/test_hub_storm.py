@@ -1,4 +1,4 @@
-"""Many commands at once on one folder."""
+"""Many simultaneous commands in one folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def named(folder: StateFolder) -> set[str]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_of_many_commands_at_once_one_works_at_a_time_and_nothing_is_lost(
+def test_simultaneous_commands_run_one_at_a_time_and_lose_nothing(
     cluster: Cluster, project: Path, forks: Forks, seed: int
 ) -> None:
     folder = StateFolder(project / ".clinder")
@@ -45,7 +45,7 @@ def test_of_many_commands_at_once_one_works_at_a_time_and_nothing_is_lost(
     assert cluster.running == set()
 
 
-def test_who_waits_says_for_whom(project: Path, forks: Forks) -> None:
+def test_a_waiting_command_names_the_holder_of_the_lock(project: Path, forks: Forks) -> None:
     ended = forks.run_at_once([("up",), ("down",)] * (AT_ONCE // 2))
     waiting = [line for item in ended for line in item.err.splitlines() if "waiting for" in line]
     assert len(waiting) > AT_ONCE // 4
@@ -54,7 +54,7 @@ def test_who_waits_says_for_whom(project: Path, forks: Forks) -> None:
     assert {int(holder[2]) for holder in holders if holder} <= {item.pid for item in ended}
 
 
-def test_the_lock_timeout_ends_the_waiting_with_four(project: Path, forks: Forks) -> None:
+def test_an_expired_lock_timeout_exits_with_4(project: Path, forks: Forks) -> None:
     folder = StateFolder(project / ".clinder")
     with folder.locked("run", timeout_s=0, on_wait=lambda holder: None):
         ended = forks.run_at_once([("up", "--lock-timeout", "0.3s"), ("down", "--lock-timeout", "0"), ("plan",)])
@@ -63,8 +63,8 @@ def test_the_lock_timeout_ends_the_waiting_with_four(project: Path, forks: Forks
         assert "is locked by clinder run (process " in item.err
 
 
-def test_looking_keeps_nobody_from_working(cluster: Cluster, project: Path, forks: Forks) -> None:
-    """A plan over a launch that never finished looks whether the lock is held; that must not count as holding it."""
+def test_read_only_commands_do_not_block_others(cluster: Cluster, project: Path, forks: Forks) -> None:
+    """A plan over an unfinished launch checks whether the lock is held; this check must not count as holding it."""
     left = Pending(hub=cluster.url, provider="gh", repo="org/name", ref="main", process=Process.current("up"))
     StateFolder(project / ".clinder").write(State(pending=left))
     ended = forks.run_at_once([("plan",)] * 8 + [("up", "--lock-timeout", "0")] + [("plan",)] * 8)

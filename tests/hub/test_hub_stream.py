@@ -1,4 +1,4 @@
-"""What a hub sends when asked to launch, and what becomes of it: each test keeps one measured fact."""
+"""The event stream of a launch: each test covers one behaviour that was measured on real hubs."""
 
 from __future__ import annotations
 
@@ -83,24 +83,24 @@ def test_the_user_agent_names_clinder_its_version_and_its_home_page(
         ("gh:org/name", "a%2Fb", "/build/gh/org/name/a%252Fb"),
     ],
 )
-def test_the_spec_reaches_the_hub_encoded_as_its_provider_wants_it(
+def test_the_spec_is_encoded_as_its_provider_requires(
     hub: Server, configure: Configure, context: RunContext, repo: str, ref: str, path: str
 ) -> None:
     start(configure(repo=repo, ref=ref), context)
     assert hub.requests[0].target == path
 
 
-def test_a_launch_is_asked_for_once(hub: Server, configure: Configure, context: RunContext) -> None:
+def test_a_launch_is_requested_once(hub: Server, configure: Configure, context: RunContext) -> None:
     start(configure(), context)
     assert len(hub.requests) == 1
 
 
-def test_the_build_token_goes_into_the_query(hub: Server, configure: Configure, heard: Heard) -> None:
+def test_the_build_token_is_sent_in_the_query(hub: Server, configure: Configure, heard: Heard) -> None:
     start(configure(), RunContext(on_event=heard, build_token="b&t"))
     assert hub.requests[0].query == "build_token=b%26t"
 
 
-# A federation's front
+# The front of a federation
 
 
 def redirecting(to: str) -> Handler:
@@ -111,7 +111,7 @@ def redirecting(to: str) -> Handler:
     return handle
 
 
-def test_a_redirect_to_a_member_is_followed_and_its_cookie_kept(
+def test_a_redirect_to_a_member_is_followed_with_its_cookie(
     hub: Server, configure: Configure, context: RunContext
 ) -> None:
     with Server(redirecting(hub.url)) as front:
@@ -120,21 +120,21 @@ def test_a_redirect_to_a_member_is_followed_and_its_cookie_kept(
     assert hub.requests[0].headers["accept"] == "text/event-stream"
 
 
-def test_a_redirected_sessions_hub_is_the_one_that_was_declared(
+def test_the_recorded_hub_of_a_redirected_session_is_the_declared_one(
     hub: Server, configure: Configure, context: RunContext
 ) -> None:
     with Server(redirecting(hub.url)) as front:
         assert start(configure(hub=front.url), context).hub == front.url
 
 
-def test_the_build_token_is_not_handed_to_another_origin(hub: Server, configure: Configure) -> None:
+def test_the_build_token_is_not_sent_to_another_origin(hub: Server, configure: Configure) -> None:
     with Server(redirecting(hub.url)) as front:
         start(configure(hub=front.url), RunContext(build_token="hunter2"))
         assert "hunter2" in front.requests[0].target
     assert "hunter2" not in str(hub.requests)
 
 
-def test_a_redirect_without_end_is_a_fault_of_the_hub(configure: Configure, context: RunContext) -> None:
+def test_a_redirect_loop_is_a_bug_in_the_hub(configure: Configure, context: RunContext) -> None:
     with Server() as front:
         front.handler = redirecting(front.url)
         error = failure(configure(hub=front.url), context)
@@ -144,17 +144,17 @@ def test_a_redirect_without_end_is_a_fault_of_the_hub(configure: Configure, cont
 
 
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://[bad", "http://", "//"])
-def test_a_redirect_to_nowhere_is_a_fault_of_the_hub(
+def test_a_redirect_to_an_invalid_location_is_a_bug_in_the_hub(
     hub: Server, configure: Configure, context: RunContext, location: str
 ) -> None:
     hub.handler = lambda _request, connection: connection.answer(307, b"", Location=location)
     assert isinstance(failure(configure(), context), HubError)
 
 
-# What the stream says
+# The events
 
 
-def test_a_session_comes_of_a_whole_build(
+def test_a_complete_build_gives_a_session(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext, heard: Heard
 ) -> None:
     hub.handler = stream(
@@ -187,10 +187,10 @@ def test_a_session_comes_of_a_whole_build(
 
 
 @pytest.mark.parametrize("is_chunked", [True, False])
-def test_events_are_heard_as_they_come(
+def test_events_are_delivered_as_they_arrive(
     hub: Server, session: JupyterSession, configure: Configure, heard: Heard, is_chunked: bool
 ) -> None:
-    """The hub goes on only when the client has heard: an answer that is read in blocks would never end."""
+    """The hub only continues when the client has read the event, so reading in blocks would never end."""
     waited: list[bool] = []
 
     def handle(_request: Request, connection: Connection) -> None:
@@ -207,15 +207,15 @@ def test_events_are_heard_as_they_come(
     assert waited == [True]
 
 
-def test_the_stream_is_left_at_ready_though_the_hub_holds_it_open(
+def test_the_stream_is_closed_at_ready_even_if_the_hub_keeps_it_open(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(BUILT, session.ready(), "hold")
     start(configure(), context)
-    eventually(hub.connections[0].is_left, "the stream was left")
+    eventually(hub.connections[0].is_disconnected, "the stream was left")
 
 
-def test_a_bare_failure_is_explained_by_the_one_that_follows(
+def test_a_failure_without_message_is_explained_by_the_next_one(
     hub: Server, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING, event("failed"), 0.3, event("failed", "no such package: nump\n"), "hold")
@@ -224,14 +224,14 @@ def test_a_bare_failure_is_explained_by_the_one_that_follows(
     assert "no such package: nump" in error.message
 
 
-def test_a_bare_failure_is_explained_by_one_in_the_same_piece(
+def test_a_failure_without_message_is_explained_within_the_same_chunk(
     hub: Server, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING + event("failed") + event("failed", "no such package: nump\n"), "hold")
     assert "no such package: nump" in failure(configure(), context).message
 
 
-def test_a_failure_that_is_never_explained_is_one_after_a_second(
+def test_a_failure_without_message_ends_the_launch_after_a_second(
     hub: Server, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING, event("failed"), "hold")
@@ -242,22 +242,22 @@ def test_a_failure_that_is_never_explained_is_one_after_a_second(
 
 
 @pytest.mark.parametrize("end", ["reset", KEEPALIVE])
-def test_a_bare_failure_at_the_streams_end_is_one_at_once(
+def test_a_failure_without_message_at_the_end_counts_at_once(
     hub: Server, configure: Configure, context: RunContext, end: bytes | str
 ) -> None:
     hub.handler = stream(WAITING, event("failed"), 0.2, end)
     began = time.process_time()
     assert isinstance(failure(configure(), context), BuildError)
-    assert time.process_time() - began < 0.5, "it waits busily"
+    assert time.process_time() - began < 0.5, "the wait uses CPU time"
 
 
-def test_a_failed_build_that_leaves_the_stream_open_is_left(
+def test_a_failed_build_with_an_open_stream_ends_the_launch(
     hub: Server, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING, event("failed", "a\n"), event("failed", "a\n"), event("failed", "a\n"), "hold")
     assert failure(configure(retry__attempts=3), context).exit_status == 5
-    eventually(hub.connections[0].is_left, "the stream was left")
-    assert len(hub.requests) == 1, "a failed build is not tried again"
+    eventually(hub.connections[0].is_disconnected, "the stream was left")
+    assert len(hub.requests) == 1, "the failed build was retried"
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_failed_build_that_leaves_the_stream_open_is_left(
         ("Sorry, org/repo is not allowed to launch. Please contact admins for more info.\n", RefusedError, ""),
     ],
 )
-def test_an_error_in_the_spec_is_said_in_the_stream_and_not_tried_again(
+def test_an_invalid_spec_is_reported_and_not_retried(
     hub: Server,
     configure: Configure,
     context: RunContext,
@@ -289,7 +289,7 @@ def test_an_error_in_the_spec_is_said_in_the_stream_and_not_tried_again(
     assert len(hub.requests) == 1
 
 
-def test_a_wrong_build_token_is_refused_and_not_said(hub: Server, configure: Configure) -> None:
+def test_a_wrong_build_token_is_refused_and_not_shown(hub: Server, configure: Configure) -> None:
     hub.handler = stream(event("failed", "Invalid build token\n", status_code=403))
     error = failure(configure(retry__attempts=3), RunContext(build_token="hunter2"))
     assert isinstance(error, RefusedError)
@@ -298,14 +298,14 @@ def test_a_wrong_build_token_is_refused_and_not_said(hub: Server, configure: Con
     assert len(hub.requests) == 1
 
 
-def test_a_rate_limit_in_the_stream_names_the_pause(hub: Server, configure: Configure, context: RunContext) -> None:
+def test_a_rate_limit_in_the_stream_sets_the_pause(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = stream(event("failed", "Rate limit exceeded. Try again in 3600 seconds.\n", status_code=429))
     error = failure(configure(), context)
     assert isinstance(error, RateLimitedError)
     assert (error.exit_status, error.retry_after_s) == (8, 3600)
 
 
-def test_the_hubs_own_pause_wins_up_to_the_longest_that_is_allowed(
+def test_the_pause_requested_by_the_hub_is_used_up_to_the_limit(
     hub: Server, session: JupyterSession, configure: Configure, heard: Heard
 ) -> None:
     limited = stream(event("failed", "Rate limit exceeded. Try again in 3600 seconds.\n", status_code=429))
@@ -314,7 +314,7 @@ def test_the_hubs_own_pause_wins_up_to_the_longest_that_is_allowed(
     assert [item.delay_s for item in heard.items if isinstance(item, Retrying)] == [0.05]
 
 
-def test_the_launches_left_are_told(hub: Server, configure: Configure, heard: Heard) -> None:
+def test_the_remaining_launches_are_reported(hub: Server, configure: Configure, heard: Heard) -> None:
     left = {"X_Ratelimit_Remaining": "7", "X_Ratelimit_Limit": "10", "X_Ratelimit_Reset": "1795373520"}
 
     def handle(_request: Request, connection: Connection) -> None:
@@ -326,7 +326,7 @@ def test_the_launches_left_are_told(hub: Server, configure: Configure, heard: He
     assert RateLimit(hub.url, 7, 10, 1795373520) in heard.items
 
 
-def test_absurd_rate_headers_do_no_harm(hub: Server, configure: Configure, context: RunContext) -> None:
+def test_absurd_rate_limit_headers_are_harmless(hub: Server, configure: Configure, context: RunContext) -> None:
     def handle(_request: Request, connection: Connection) -> None:
         absurd = "9" * 5000
         connection.head(200, X_Ratelimit_Remaining=absurd, X_Ratelimit_Limit=absurd, X_Ratelimit_Reset=absurd)
@@ -336,7 +336,7 @@ def test_absurd_rate_headers_do_no_harm(hub: Server, configure: Configure, conte
     assert isinstance(failure(configure(), context), BuildError)
 
 
-def test_a_quota_is_met_after_built_and_another_hub_may_have_room(
+def test_a_quota_reached_after_built_allows_another_hub(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     with Server(stream(BUILT, event("failed", "Too many users on this BinderHub! Try again soon.\n"))) as full:
@@ -344,7 +344,7 @@ def test_a_quota_is_met_after_built_and_another_hub_may_have_room(
     assert made.hub == hub.url
 
 
-def test_a_launch_that_the_hub_gave_up_is_tried_again(
+def test_a_launch_that_the_hub_abandoned_is_retried(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     gave_up = stream(BUILT, event("launching", "Launch attempt 1 failed\n"), event("failed", "no\n", status_code=500))
@@ -354,7 +354,7 @@ def test_a_launch_that_the_hub_gave_up_is_tried_again(
 
 
 @pytest.mark.parametrize("before", [WAITING, WAITING + BUILT])
-def test_a_stream_that_ends_before_ready_is_tried_again(
+def test_a_stream_that_ends_before_ready_is_retried(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext, before: bytes
 ) -> None:
     hub.handler = in_turn(stream(before), session.launch())
@@ -362,14 +362,14 @@ def test_a_stream_that_ends_before_ready_is_tried_again(
     assert len(hub.requests) == 2
 
 
-def test_a_ready_event_that_the_end_cut_off_is_none(
+def test_a_truncated_ready_event_is_ignored(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(BUILT, session.ready().removesuffix(b"\n"))
     assert isinstance(failure(configure(), context), LaunchRetryError)
 
 
-def test_what_may_be_left_after_a_cut_is_said(hub: Server, configure: Configure, context: RunContext) -> None:
+def test_a_possible_orphan_after_a_cut_is_reported(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = stream(WAITING, BUILT, 0.1, "reset")
     assert "The hub launches it all the same" in failure(configure(), context).hint
 
@@ -387,7 +387,7 @@ def test_what_may_be_left_after_a_cut_is_said(hub: Server, configure: Configure,
     ],
     ids=["reset later", "reset", "nothing", "half a line", "not HTTP", "bad chunk", "too short"],
 )
-def test_a_connection_that_is_cut_is_tried_again(
+def test_a_cut_connection_is_retried(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext, cut: Handler
 ) -> None:
     hub.handler = in_turn(cut, session.launch())
@@ -402,13 +402,13 @@ def test_a_hub_that_refuses_connections_is_unreachable(configure: Configure, con
     assert error.message == f"{url} cannot be reached: Connection refused"
 
 
-def test_a_hub_whose_name_is_unknown_is_unreachable(configure: Configure, context: RunContext) -> None:
+def test_a_hub_with_an_unknown_host_name_is_unreachable(configure: Configure, context: RunContext) -> None:
     error = failure(configure(hub="http://nobody.invalid"), context)
     assert isinstance(error, UnreachableError)
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_proxys_own_error_is_tried_again(
+def test_an_error_of_the_proxy_is_retried(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext, status: int
 ) -> None:
     hub.handler = in_turn(lambda _request, connection: connection.html(status), session.launch())
@@ -416,7 +416,7 @@ def test_a_proxys_own_error_is_tried_again(
     assert len(hub.requests) == 2
 
 
-def test_a_proxys_retry_after_is_heeded(hub: Server, configure: Configure, context: RunContext) -> None:
+def test_the_retry_after_of_a_proxy_is_respected(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = lambda _request, connection: connection.html(429, Retry_After="17")
     error = failure(configure(), context)
     assert isinstance(error, RateLimitedError)
@@ -424,7 +424,7 @@ def test_a_proxys_retry_after_is_heeded(hub: Server, configure: Configure, conte
 
 
 @pytest.mark.parametrize(("status", "exit_status"), [(401, 3), (403, 3), (404, 8), (418, 8)])
-def test_a_proxys_refusal_is_not_tried_again(
+def test_a_refusal_of_the_proxy_is_not_retried(
     hub: Server, configure: Configure, context: RunContext, status: int, exit_status: int
 ) -> None:
     hub.handler = lambda _request, connection: connection.html(status)
@@ -432,7 +432,7 @@ def test_a_proxys_refusal_is_not_tried_again(
     assert len(hub.requests) == 1
 
 
-def test_a_page_of_html_means_that_this_is_no_hub(hub: Server, configure: Configure, context: RunContext) -> None:
+def test_an_html_page_means_that_the_url_is_not_a_hub(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = lambda _request, connection: connection.html(200)
     error = failure(configure(retry__attempts=3), context)
     assert type(error) is HubError
@@ -443,7 +443,7 @@ def test_a_page_of_html_means_that_this_is_no_hub(hub: Server, configure: Config
 @pytest.mark.parametrize(
     "odd", [b"data: {\n\n", b"data: []\n\n", b"data: hello\n\n", b"data\n\n", b"data: " + b"[" * 60000 + b"\n\n"]
 )
-def test_an_event_that_cannot_be_read_is_a_fault_of_the_hub(
+def test_an_unreadable_event_is_a_bug_in_the_hub(
     hub: Server, configure: Configure, context: RunContext, odd: bytes
 ) -> None:
     hub.handler = stream(WAITING, odd, "hold")
@@ -452,9 +452,7 @@ def test_an_event_that_cannot_be_read_is_a_fault_of_the_hub(
     assert "cannot be read" in error.message
 
 
-def test_a_line_that_never_ends_is_refused_at_one_mebibyte(
-    hub: Server, configure: Configure, context: RunContext
-) -> None:
+def test_an_endless_line_is_refused_at_one_mebibyte(hub: Server, configure: Configure, context: RunContext) -> None:
     sent: list[int] = []
 
     def handle(_request: Request, connection: Connection) -> None:
@@ -466,7 +464,7 @@ def test_a_line_that_never_ends_is_refused_at_one_mebibyte(
 
     hub.handler = handle
     assert "larger than 1048576 bytes" in failure(configure(), context).message
-    eventually(hub.connections[0].is_left, "the stream was left")
+    eventually(hub.connections[0].is_disconnected, "the stream was left")
     assert sum(sent) < 64 * 1024 * 1024
 
 
@@ -483,7 +481,7 @@ def test_a_line_that_never_ends_is_refused_at_one_mebibyte(
         {"token": 5},
     ],
 )
-def test_ready_with_a_url_or_token_not_to_be_trusted_fails_the_launch(
+def test_ready_with_an_untrusted_url_or_token_fails_the_launch(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext, details: dict[str, object]
 ) -> None:
     hub.handler = session.launch(**details)
@@ -494,21 +492,17 @@ def test_ready_with_a_url_or_token_not_to_be_trusted_fails_the_launch(
     assert len(hub.requests) == 1
 
 
-# Time
+# Timeouts
 
 
-def test_keepalives_do_not_defeat_the_time_for_the_build(
-    hub: Server, configure: Configure, context: RunContext
-) -> None:
+def test_keepalives_do_not_extend_the_build_timeout(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = stream(WAITING, *KEEPALIVES)
     error = failure(configure(timeouts__build=0.5, timeouts__silence=0.3), context)
     assert isinstance(error, TimedOutError)
     assert "is not done in time while building: timeouts.build = 0.5s (--timeouts-build)" in error.message
 
 
-def test_keepalives_do_not_defeat_the_time_for_the_launch(
-    hub: Server, configure: Configure, context: RunContext
-) -> None:
+def test_keepalives_do_not_extend_the_launch_timeout(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = stream(WAITING, BUILT, *KEEPALIVES)
     error = failure(configure(timeouts__launch=0.5), context)
     assert isinstance(error, TimedOutError)
@@ -516,20 +510,20 @@ def test_keepalives_do_not_defeat_the_time_for_the_launch(
     assert "The hub launches it all the same" in error.hint
 
 
-def test_the_launch_has_its_own_time_after_a_long_build(
+def test_the_launch_timeout_starts_after_the_build(
     hub: Server, session: JupyterSession, configure: Configure, context: RunContext
 ) -> None:
     hub.handler = stream(WAITING, 0.6, BUILT, 0.6, session.ready())
     start(configure(timeouts__build=1, timeouts__launch=3), context)
 
 
-def test_a_hub_that_falls_silent_is_left(hub: Server, configure: Configure, context: RunContext) -> None:
+def test_a_silent_hub_is_abandoned(hub: Server, configure: Configure, context: RunContext) -> None:
     hub.handler = stream(WAITING, "hold")
     error = failure(configure(timeouts__silence=0.3), context)
     assert isinstance(error, TimedOutError)
     assert error.exit_status == 7
     assert "sent nothing in time while building: timeouts.silence = 0.3s (--timeouts-silence)" in error.message
-    eventually(hub.connections[0].is_left, "the stream was left")
+    eventually(hub.connections[0].is_disconnected, "the stream was left")
 
 
 def test_keepalives_are_signs_of_life(

@@ -1,4 +1,4 @@
-"""A terminal that goes while a session is launched on it: that ends the command only where its signal does."""
+"""A terminal that closes during a launch: this only ends the command if its signal does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAUNCHING = b"aunching server"
 
 @dataclass
 class Command:
-    """A command on a terminal that can be closed under it; its stdout is a file."""
+    """A command on a terminal that can be closed; its stdout is a file."""
 
     pid: int
     terminal: int
@@ -67,7 +67,7 @@ def up(folder: Path, hub: Server, term: str, on_hangup: signal.Handlers) -> Comm
 
 @dataclass
 class Gate:
-    """What holds the hub back until the terminal is closed."""
+    """Blocks the hub until the terminal is closed."""
 
     is_open: bool = False
 
@@ -86,7 +86,7 @@ def gate(hub: Server, session: JupyterSession) -> Iterator[Gate]:
 
 
 @pytest.mark.parametrize("term", ["xterm", "dumb"])
-def test_a_session_outlives_the_terminal_where_hangups_are_ignored(
+def test_a_launch_outlives_its_terminal_if_hangups_are_ignored(
     tmp_path: Path, hub: Server, session: JupyterSession, gate: Gate, term: str
 ) -> None:
     command = up(tmp_path, hub, term, signal.SIG_IGN)
@@ -99,7 +99,7 @@ def test_a_session_outlives_the_terminal_where_hangups_are_ignored(
 
 
 @pytest.mark.parametrize("term", ["xterm", "dumb"])
-def test_a_hangup_ends_the_launch_with_its_own_status(
+def test_a_hangup_ends_the_launch_with_status_129(
     tmp_path: Path, hub: Server, session: JupyterSession, gate: Gate, term: str
 ) -> None:
     command = up(tmp_path, hub, term, signal.SIG_DFL)
