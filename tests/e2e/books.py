@@ -1,4 +1,4 @@
-"""Projects of notebooks for the tests, and a home and a cache that the tests of one file share."""
+"""Notebook projects for the tests, and a home and a cache that the tests of one file share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WHERE = "import os\nprint('ran in', os.getcwd())"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for all tests of a file; nothing that has to do with it may run when they are done."""
+    """A folder for all tests of a file; at the end, no process that uses it may be running."""
     folder = tmp_path_factory.mktemp("place")
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
@@ -37,26 +37,26 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def kept_cache(place: Path, plain_environment: None, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The embedded hub's folder, the same for all tests of a file."""
+    """The embedded hub's cache folder, shared by all tests of a file."""
     cache = place / "cache"
     monkeypatch.setenv("CLINDER_CACHE_DIR", str(cache))
     return cache
 
 
 def servers(folder: Path) -> list[psutil.Process]:
-    """The Jupyter Servers that were started with something of this folder."""
+    """The Jupyter Servers whose command line contains this folder."""
     return [process for process in processes_of(folder) if _is_server(process)]
 
 
 def _is_server(process: psutil.Process) -> bool:
     try:
         return any("jupyter_server" in part for part in process.cmdline())
-    except psutil.Error:  # it has ended meanwhile
+    except psutil.Error:  # it has exited in the meantime
         return False
 
 
 def notebook(*cells: str) -> str:
-    """A notebook of these cells of code, none of them run."""
+    """Return a notebook with these code cells, none of them executed."""
     made: list[dict[str, object]] = [
         {
             "cell_type": "code",
@@ -73,13 +73,13 @@ def notebook(*cells: str) -> str:
 
 
 def page(*cells: str) -> str:
-    """A page in MyST Markdown with these cells."""
+    """Return a page in MyST Markdown with these code cells."""
     front = "---\nkernelspec:\n  name: python3\n  display_name: Python 3\n---\n\n# A page\n"
     return front + "".join(f"\n```{{code-cell}} python\n{source}\n```\n" for source in cells)
 
 
 def book(folder: Path, **files: str) -> Path:
-    """A cookbook that MyST builds without a network, with these files, as a git checkout with its `clinder.toml`."""
+    """Create a cookbook that MyST can build offline, with these files, as a git checkout with a `clinder.toml`."""
     theme = folder / "theme"
     checkout(
         folder,
@@ -93,18 +93,18 @@ def book(folder: Path, **files: str) -> Path:
 
 
 def executed(folder: Path) -> list[str]:
-    """What was printed on each executable page, as MyST's last build kept it."""
+    """The output of each executable page, from MyST's last build."""
     return sorted(path.read_text() for path in (folder / "_build" / "execute").glob("*.*"))
 
 
 def forget_build(folder: Path) -> None:
-    """Have the next build begin anew."""
+    """Remove the results of MyST's last build."""
     shutil.rmtree(folder / "_build", ignore_errors=True)
 
 
 @contextmanager
 def started(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Start `clinder` in a folder, in a process group of its own; whatever happens it is gone afterwards."""
+    """Start `clinder` in a folder, in its own process group, and make sure that it is gone at the end."""
     process = subprocess.Popen(
         [CLINDER, *arguments],
         cwd=folder,

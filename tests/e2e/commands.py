@@ -1,4 +1,4 @@
-"""Running the installed `clinder` as a user does, and what a session's kernel says to a line of code."""
+"""Running the installed `clinder` like a user, and executing code in a session's kernel."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Done:
 def clinder(
     folder: Path, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "", expect: int | None = 0
 ) -> Done:
-    """Run `clinder` in a folder to its end, and check its exit status (`None`: any)."""
+    """Run `clinder` in a folder until it ends, and check its exit status (`None`: any)."""
     ended = subprocess.run(
         [CLINDER, *arguments],
         cwd=folder,
@@ -55,7 +55,7 @@ def clinder(
 
 
 def execute(url: str, token: str, code: str) -> str:
-    """Execute code in a new kernel of a session, over its WebSocket, and return what it prints."""
+    """Execute code in a new kernel of a session over its WebSocket, and return the output."""
     headers = {"Authorization": f"token {token}"}
     started = requests.post(f"{url}api/kernels", headers=headers, timeout=LIMIT_S)
     started.raise_for_status()

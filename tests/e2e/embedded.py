@@ -1,4 +1,4 @@
-"""What the tests of the embedded hub share: a private cache, repositories, and proof that nothing is left."""
+"""Shared parts of the tests of the embedded hub: a private cache, repositories, and a check for leftover processes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def eventually(condition: Callable[[], object], what: str, limit_s: float = LIMI
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Every process that was started with something of this folder in its arguments, variables or folder."""
+    """Every process with this folder in its arguments, environment or working directory."""
     found = []
     for process in psutil.process_iter():
         if process.pid in (os.getpid(), os.getppid()):
@@ -48,7 +48,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
             texts = [*process.cmdline(), *process.environ().values(), process.cwd()]
-        except (psutil.Error, OSError):  # the latter where a folder's path is longer than the system can name
+        except (psutil.Error, OSError):  # OSError: the path of a folder is too long
             continue
         if any(str(folder) in text for text in texts):
             found.append(process)
@@ -57,7 +57,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 @contextmanager
 def environment_variables(folder: Path) -> Iterator[Path]:
-    """A home and a cache of their own; every process that has to do with them must be gone at the end."""
+    """A separate home and cache; at the end, every process that uses them must be gone."""
     home, cache = folder / "home", folder / "cache"
     home.mkdir()
     variables = PACKAGE_CACHES | {
@@ -81,7 +81,7 @@ def environment_variables(folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The hub's folder for one test."""
+    """The cache folder of the embedded hub for one test."""
     with environment_variables(tmp_path) as folder:
         yield folder
 
@@ -92,7 +92,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def checkout(folder: Path, **files: str) -> Path:
-    """A git checkout of these files, its branch called main; `__` in a name stands for a dot."""
+    """Create a git checkout of these files on the branch main; `__` in a name stands for a dot."""
     folder.mkdir(parents=True)
     git(folder, "init", "--quiet", "--initial-branch=main")
     return commit(folder, **(files or {"README__md": "a cookbook\n"}))
@@ -107,7 +107,7 @@ def commit(folder: Path, **files: str) -> Path:
 
 
 def wheel(folder: Path, name: str, **files: str) -> str:
-    """Write a wheel of these files and return its name; nothing is needed from an index to install it."""
+    """Write a wheel with these files and return its name; it can be installed without an index."""
     info = f"{name}-1.0.dist-info"
     contents = {file.replace("__", "."): text for file, text in files.items()} | {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
@@ -134,7 +134,7 @@ def cloned(folder: Path, ref: str = "HEAD") -> RepositorySpec:
 
 
 class Session:
-    """A session as its user has it."""
+    """A session from the user's point of view."""
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url
@@ -169,7 +169,7 @@ def failure(spec: RepositorySpec, hub: LocalHub | None = None) -> Event:
 
 
 def phases(events: list[Event]) -> list[Phase | None]:
-    """The phases that were gone through, each once."""
+    """The phases of these events, each once."""
     return list(dict.fromkeys(event.phase for event in events))
 
 

@@ -1,4 +1,4 @@
-"""A server of git repositories, as `git http-backend` makes it of a folder; it takes what is pushed."""
+"""A server of git repositories: `git http-backend` over a folder, with pushes allowed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def git_server(folder: Path, *, before_post: Callable[[], object] = lambda: None) -> Iterator[str]:
-    """Serve the repositories in a folder; gives the URL that leads to it.
+    """Serve the repositories in a folder, and yield the URL of the folder.
 
     Args:
-        folder: where they are.
+        folder: the folder with the repositories.
         before_post: called before a POST is answered.
     """
 
@@ -64,7 +64,7 @@ def git_server(folder: Path, *, before_post: Callable[[], object] = lambda: None
             self.wfile.write(answer)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

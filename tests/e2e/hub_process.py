@@ -1,4 +1,4 @@
-"""`hub serve` as a process of its own, and a client that reads its streams as they come."""
+"""`hub serve` in a separate process, and a client that reads its streams as they arrive."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ serve(ServeOptions(port=0, **options), ready=lambda url: print(url, flush=True))
 
 
 class Stream:
-    """One event stream, read line by line with a limit."""
+    """One event stream, read line by line with a time limit."""
 
     def __init__(self, response: requests.Response) -> None:
         self.response = response
@@ -72,7 +72,7 @@ class Stream:
 
 
 class HubProcess:
-    """A hub that is served."""
+    """A running `hub serve`."""
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.process = process
@@ -119,7 +119,7 @@ def serving(**options: Any) -> Iterator[HubProcess]:
 
 
 def write_broken_server(folder: Path) -> Path:
-    """A `jupyter_server` that ends at once, to be put on `PYTHONPATH` before the real one."""
+    """Write a `jupyter_server` that exits at once, to be put on `PYTHONPATH` before the real one."""
     package = folder / "broken" / "jupyter_server"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")

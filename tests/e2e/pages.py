@@ -1,4 +1,4 @@
-"""README and docs as the tests read them: their blocks, and what these call `clinder` with."""
+"""The README and the docs for the tests: their blocks, and the arguments of `clinder` in them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def name_of(page: Path) -> str:
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: what language it is in, the comment before it, where it stands, its text."""
+    """A fenced block: its language, the comment before it, its position, its text."""
 
     language: str
     comment: str
@@ -43,7 +43,7 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """The shell lines of the block: those after a prompt, where there are prompts."""
+        """The shell lines of the block; only those after a prompt, if there are prompts."""
         lines = self.text.replace("\\\n", "").splitlines()
         if self.language == "console":
             return [line[2:] for line in lines if line.startswith("$ ")]
@@ -66,7 +66,7 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
 def invocations(line: str) -> Iterator[list[str]]:
-    """Find what `clinder` is called with in a line of shell, also inside of `$(…)` and of quotes."""
+    """Find the arguments of every `clinder` in a shell line, including those inside `$(…)` and quotes."""
     plain = line.replace('"$(', "$(").replace(')"', ")")
     lexer = shlex.shlex(plain, posix=True, punctuation_chars=True)
     lexer.whitespace_split, lexer.commenters = True, ""
@@ -95,7 +95,7 @@ def parse(arguments: list[str]) -> None:
 
 
 def environment_variables(tmp_path: Path) -> dict[str, str]:
-    """What commands get: a home and a cache of their own, clinder and this Python first on PATH."""
+    """The environment of commands: a separate home and cache, with clinder and this Python first on PATH."""
     kept = {name: value for name, value in os.environ.items() if name in ("LANG", "TMPDIR", "PYTHONPATH")}
     kept |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     return kept | {

@@ -1,4 +1,4 @@
-"""Project Pythia's part in the tests: a cookbook on a server of its own, and what its workflows find on a runner."""
+"""Project Pythia for the tests: a cookbook on a local git server, and the programs of a runner."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ if [ "$1 $2" = "install --global" ]; then echo "npm was asked for $3"; else exec
 
 @pytest.fixture(autouse=True)
 def programs(tmp_path: Path, myst: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What hub and runner find on PATH: a conda that borrows this interpreter, MyST, an npm that leaves it alone."""
+    """Programs for hub and runner: a conda that borrows this interpreter, MyST, and an npm that does nothing."""
     folder = tmp_path / "programs"
     folder.mkdir()
     for name, text in (("micromamba", _CONDA), ("npm", _NPM.format(npm=shutil.which("npm")))):
@@ -65,7 +65,7 @@ def programs(tmp_path: Path, myst: str, monkeypatch: pytest.MonkeyPatch) -> Path
 
 @dataclass(frozen=True)
 class Cookbook:
-    """A cookbook: its author's checkout, the server that it is pushed to, and the hub that it names."""
+    """A cookbook: its author's checkout, the server that it is pushed to, and its hub."""
 
     checkout: Path
     server: Path
@@ -77,7 +77,7 @@ class Cookbook:
         return f"{self.server_url}/{self.name}"
 
     def push(self, message: str) -> str:
-        """Commit all there is and push it; returns the commit."""
+        """Commit all changes, push them, and return the commit."""
         if git(self.checkout, "status", "--porcelain"):
             git(self.checkout, "add", "--all")
             git(self.checkout, "commit", "--quiet", "--message", message)
@@ -85,14 +85,14 @@ class Cookbook:
         return git(self.checkout, "rev-parse", "HEAD")
 
     def fork(self, name: str) -> Cookbook:
-        """Fork it under another name, with a checkout of its own."""
+        """Fork the cookbook under another name, with a separate checkout."""
         forked = Cookbook(self.checkout.with_name("fork"), self.server, self.server_url, name)
         git(self.server, "clone", "--quiet", "--bare", self.url, name)
         git(self.server, "clone", "--quiet", forked.url, str(forked.checkout))
         return forked
 
     def check_out(self, job: Job, commit: str) -> None:
-        """Do on a runner what `actions/checkout` does there."""
+        """Do what `actions/checkout` does on a runner."""
         git(job.workspace, "clone", "--quiet", self.url, ".")
         git(job.workspace, "checkout", "--quiet", commit)
 
@@ -104,7 +104,7 @@ class Cookbook:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """Where repositories lie, and the URL under which git has them."""
+    """The folder of the repositories, and the URL under which git reaches it."""
     folder = tmp_path / "server"
     folder.mkdir()
     with git_server(folder) as url:
@@ -112,7 +112,7 @@ def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def cookbook(kind: str, server: tuple[Path, str], hub_url: str) -> Cookbook:
-    """Set up the cookbook `today` or `binderbot`, pushed; hub and server are these, in place of those that it names."""
+    """Set up and push the cookbook `today` or `binderbot`, with this hub and server instead of its own."""
     made = Cookbook(server[0].with_name("author"), *server)
     shutil.copytree(COOKBOOKS / kind, made.checkout)
     for file in made.checkout.glob("*.yml"):
@@ -126,13 +126,13 @@ def cookbook(kind: str, server: tuple[Path, str], hub_url: str) -> Cookbook:
 
 
 def commands_of(comment: str) -> str:
-    """The commands that the page on moving shows under this comment."""
+    """The commands that the migration page shows under this comment."""
     (block,) = [block for block in blocks_of(PAGE) if block.comment == comment]
     return block.text
 
 
 def do_as_the_page_says(comment: str, folder: Path) -> str:
-    """Run what the page shows, in a shell, in this folder; returns what it printed."""
+    """Run the commands of the page in a shell in this folder, and return their output."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands_of(comment)],
         cwd=folder,
@@ -147,7 +147,7 @@ def do_as_the_page_says(comment: str, folder: Path) -> str:
 
 
 def build(job: Job, workflow: Path, artifacts: Path, caller: Path | None = None) -> WorkflowJob:
-    """Run the job of a shared workflow, with what its caller gives it."""
+    """Run the job of a shared workflow with the inputs of its caller."""
     document = read_workflow(workflow)
     github = {
         "event_name": job.event[0],
@@ -165,7 +165,7 @@ def build(job: Job, workflow: Path, artifacts: Path, caller: Path | None = None)
 
 
 def pages_of(artifact: Path, folder: Path) -> dict[str, str]:
-    """Unpack the zipped book as `deploy-book.yaml` does; returns its pages by path."""
+    """Unpack the zipped book as `deploy-book.yaml` does, and return its pages by path."""
     with zipfile.ZipFile(artifact / "book.zip") as archive:
         archive.extractall(folder)
     html = folder / "_build" / "html"

@@ -1,4 +1,4 @@
-"""`clinder hub serve` as a process of its own, for as long as a test runs."""
+"""`clinder hub serve` in a separate process, for the duration of a test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Served:
-    """A hub that is being served."""
+    """A running hub."""
 
     url: str
     process: subprocess.Popen[str]
@@ -26,7 +26,7 @@ class Served:
 
 @pytest.fixture
 def served(cache: Path) -> Iterator[Served]:
-    """Serve the embedded hub on a free port; SIGTERM ends it with its sessions."""
+    """Serve the embedded hub on a free port; SIGTERM stops it and its sessions."""
     command = [CLINDER, "hub", "serve", "--port", "0", "--poll", "0.2s"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None

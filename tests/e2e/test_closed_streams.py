@@ -1,4 +1,4 @@
-"""stdout and stderr that are closed, full or read no further: no session is lost, and the status is the command's."""
+"""A stdout or stderr that is closed, full or no longer read: no session is lost, and the exit status is unchanged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def project(tmp_path: Path, hub: Server) -> Path:
 
 
 def shell(folder: Path, line: str) -> tuple[int, str, str]:
-    """Run a line of bash; returns the status of its first command, and what could be heard of it."""
+    """Run a line of bash; returns the exit status of its first command, and its output."""
     script = line.replace("clinder", f"'{CLINDER}'", 1) + "; exit ${PIPESTATUS[0]}"
     done = subprocess.run(
         ["bash", "-c", script], cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=False
@@ -52,7 +52,7 @@ def recorded(folder: Path) -> str:
 
 @pytest.mark.parametrize("where", NO_STDOUT)
 @pytest.mark.parametrize("command", ["up", "up --json"])
-def test_up_keeps_its_session_though_nobody_reads_its_url(
+def test_up_keeps_its_session_if_nobody_reads_the_url(
     project: Path, session: JupyterSession, command: str, where: str
 ) -> None:
     status, _, said = shell(project, f"clinder {command} {where}")
@@ -64,7 +64,7 @@ def test_up_keeps_its_session_though_nobody_reads_its_url(
 
 @pytest.mark.parametrize("where", NO_STDOUT)
 @pytest.mark.parametrize("command", ["start", "start --json", "start --format env"])
-def test_start_stops_a_session_of_which_it_can_tell_nobody(
+def test_start_stops_a_session_that_it_cannot_print(
     project: Path, session: JupyterSession, command: str, where: str
 ) -> None:
     status, _, said = shell(project, f"clinder {command} --config clinder.toml {where}")
@@ -74,7 +74,7 @@ def test_start_stops_a_session_of_which_it_can_tell_nobody(
     assert "so it was stopped" in said
 
 
-def test_start_says_where_its_session_is_if_it_cannot_stop_it_either(project: Path, session: JupyterSession) -> None:
+def test_start_reports_a_session_that_it_can_neither_print_nor_stop(project: Path, session: JupyterSession) -> None:
     session.overrides["POST", "api/shutdown"] = lambda _request, connection: connection.html(503)
     status, _, said = shell(project, "clinder start --config clinder.toml --timeouts-stop 300ms | true")
     assert status != 0
@@ -82,7 +82,7 @@ def test_start_says_where_its_session_is_if_it_cannot_stop_it_either(project: Pa
 
 
 @pytest.mark.parametrize("where", NO_STDERR)
-def test_without_a_stderr_all_goes_on_as_ever(project: Path, session: JupyterSession, where: str) -> None:
+def test_commands_work_without_a_stderr(project: Path, session: JupyterSession, where: str) -> None:
     assert shell(project, f"clinder up -vv {where}")[:2] == (0, f"{session.session_url}\n")
     assert shell(project, f"clinder status {where}")[0] == 0
     assert shell(project, f"clinder run {where} -- true")[0] == 0
@@ -92,32 +92,32 @@ def test_without_a_stderr_all_goes_on_as_ever(project: Path, session: JupyterSes
 
 
 @pytest.mark.parametrize("where", ["2>&- >&-", "2>&1 | true", "<&- >&- 2>&-", "&>/dev/full"])
-def test_without_any_the_session_is_recorded_and_can_be_stopped(
+def test_without_any_stream_the_session_is_recorded_and_can_be_stopped(
     project: Path, session: JupyterSession, where: str
 ) -> None:
     shell(project, f"clinder up {where}")
     assert recorded(project) == session.session_url
-    assert clinder(project, "status", "--json").document["state"] == "running", "no file was written by chance"
+    assert clinder(project, "status", "--json").document["state"] == "running", "the state file was overwritten"
     shell(project, f"clinder down {where}")
     assert session.was_shut_down
     assert recorded(project) == ""
 
 
 @pytest.mark.parametrize("where", ["| true", "2>&- | true", ">&-"])
-def test_an_error_keeps_its_status_though_nobody_reads_it(project: Path, hub: Server, where: str) -> None:
+def test_an_error_that_nobody_reads_keeps_its_exit_status(project: Path, hub: Server, where: str) -> None:
     hub.handler = stream(event("failed", "no such package\n"))
     assert shell(project, f"clinder up --json {where}")[0] == 5
     assert shell(project, f"clinder up {where}")[0] == 5
 
 
 @pytest.mark.parametrize("command", ["status", "logs", "logs --timeline", "state show", "plan", "env", "--help"])
-def test_who_reads_no_further_gets_no_error(project: Path, command: str) -> None:
+def test_a_reader_that_stops_early_gets_no_error(project: Path, command: str) -> None:
     clinder(project, "up", "-q")
     status, _, said = shell(project, f"clinder {command} | true")
     assert (status, said) == (0, "")
 
 
-def test_a_reader_that_leaves_in_the_middle_of_a_launch_does_not_end_it(
+def test_a_reader_that_exits_during_a_launch_does_not_end_it(
     project: Path, session: JupyterSession, hub: Server
 ) -> None:
     lines = [event("building", f"Step {number}\n") for number in range(50)]
@@ -134,11 +134,11 @@ def test_a_reader_that_leaves_in_the_middle_of_a_launch_does_not_end_it(
     assert recorded(project) == session.session_url
 
 
-# Impatience
+# Repeated interrupts
 
 
-def test_a_third_ctrl_c_does_not_break_into_the_leaving(project: Path, session: JupyterSession) -> None:
-    """The second leaves at once; what is left to do then, such as to write down the session, is done."""
+def test_a_third_ctrl_c_does_not_interrupt_the_exit(project: Path, session: JupyterSession) -> None:
+    """The second one exits at once; what still has to be done then, such as recording the session, is done."""
     session.overrides["POST", "api/shutdown"] = lambda _request, connection: connection.hold()
     session.overrides["GET", "api/status"] = in_turn(lambda _request, connection: connection.hold())
     process = subprocess.Popen(

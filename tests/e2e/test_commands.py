@@ -1,4 +1,4 @@
-"""What every command makes of odd surroundings: faults in clinder.toml, empty paths, a question answered no."""
+"""Commands in unusual situations: errors in clinder.toml, empty paths, questions answered with no."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def recorded(tmp_path: Path, session: JupyterSession) -> Path:
-    """A folder in which this session is recorded, and whose clinder.toml has a fault."""
+    """A folder with this recorded session and an invalid clinder.toml."""
     StateFolder(tmp_path / ".clinder").write(State(session=Session(url=session.session_url, token=TOKEN)))
     (tmp_path / "clinder.toml").write_text('hbu = "local"\nrepo = "org/name"\n')
     return tmp_path
 
 
-def test_an_error_in_the_file_keeps_nobody_from_stopping(recorded: Path, session: JupyterSession) -> None:
+def test_an_invalid_file_does_not_prevent_stopping(recorded: Path, session: JupyterSession) -> None:
     done = clinder(recorded, "down")
     assert "hbu is not a known key: did you mean hub? (clinder.toml)" in done.stderr
     assert session.was_shut_down
 
 
 @each_spoiled_file
-def test_down_stops_the_session_whatever_the_file_is(
+def test_down_stops_the_session_with_any_kind_of_file(
     recorded: Path, session: JupyterSession, spoil: Callable[[Path], object]
 ) -> None:
     (recorded / "clinder.toml").unlink()
@@ -47,7 +47,7 @@ def test_down_stops_the_session_whatever_the_file_is(
 
 
 @each_spoiled_file
-def test_every_other_command_says_what_the_file_is(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+def test_every_other_command_reports_an_unusable_file(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
     spoil(tmp_path / "clinder.toml")
     done = clinder(tmp_path, "plan", "--json", expect=2)
     assert done.document["error"]["kind"] == "config"
@@ -55,26 +55,26 @@ def test_every_other_command_says_what_the_file_is(tmp_path: Path, spoil: Callab
     assert len(done.stderr) < 2000
 
 
-def test_down_stops_the_session_though_its_named_file_is_gone(recorded: Path, session: JupyterSession) -> None:
+def test_down_stops_the_session_if_the_named_file_is_missing(recorded: Path, session: JupyterSession) -> None:
     (recorded / "clinder.toml").unlink()
     done = clinder(recorded.parent, "down", "--config", str(recorded / "clinder.toml"))
     assert "does not exist" in done.stderr
     assert session.was_shut_down
 
 
-def test_a_mistyped_file_is_not_nothing_to_stop(recorded: Path, session: JupyterSession) -> None:
+def test_a_mistyped_file_name_is_not_reported_as_nothing_to_stop(recorded: Path, session: JupyterSession) -> None:
     done = clinder(recorded, "down", "--config", "elsewhere/clinder.toml", expect=2)
     assert "elsewhere/clinder.toml does not exist" in done.stderr
     assert not session.was_shut_down
 
 
-def test_a_fault_in_the_options_of_down_is_one(recorded: Path, session: JupyterSession) -> None:
+def test_an_invalid_option_of_down_is_an_error(recorded: Path, session: JupyterSession) -> None:
     done = clinder(recorded, "down", "--timeouts-stop", "soon", expect=2)
     assert "timeouts.stop: 'soon' is not a duration" in done.stderr
     assert not session.was_shut_down
 
 
-def test_a_fault_in_the_file_keeps_nobody_from_forgetting(recorded: Path) -> None:
+def test_an_invalid_file_does_not_prevent_forgetting(recorded: Path) -> None:
     assert TOKEN in clinder(recorded, "state", "forget", "--yes").stdout
     assert StateFolder(recorded / ".clinder").read().session is None
 
@@ -88,12 +88,12 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments", [("stop", "--hub", "local"), ("down", "--repo", "a/b"), ("status", "--retry-wait", "1s")]
 )
-def test_an_option_that_would_do_nothing_is_none(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_an_option_without_effect_is_refused(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert f"No such option: {arguments[1]}" in clinder(tmp_path, *arguments, expect=2).stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals there")
-def test_a_question_answered_no_changes_nothing(recorded: Path) -> None:
+def test_answering_no_changes_nothing(recorded: Path) -> None:
     main, terminal = os.openpty()
     with subprocess.Popen(
         [CLINDER, "state", "forget"], cwd=recorded, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -108,7 +108,7 @@ def test_a_question_answered_no_changes_nothing(recorded: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such shell there")
-def test_a_closed_stdin_is_no_answer(recorded: Path) -> None:
+def test_a_closed_stdin_is_not_an_answer(recorded: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", f"{CLINDER} state forget <&-"],
         cwd=recorded,
@@ -123,7 +123,7 @@ def test_a_closed_stdin_is_no_answer(recorded: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals there")
 @pytest.mark.parametrize("key", [b"\x03", b"\x04"], ids=["Ctrl-C", "Ctrl-D"])
-def test_a_question_left_unanswered_changes_nothing(recorded: Path, key: bytes) -> None:
+def test_an_unanswered_question_changes_nothing(recorded: Path, key: bytes) -> None:
     main, terminal = os.openpty()
     with subprocess.Popen(
         [CLINDER, "state", "forget"], cwd=recorded, stdin=terminal, stdout=terminal, stderr=subprocess.PIPE
@@ -133,7 +133,7 @@ def test_a_question_left_unanswered_changes_nothing(recorded: Path, key: bytes) 
         said = b""
         while b"?" not in said:
             said += os.read(process.stderr.fileno(), 4096)
-        if key == b"\x03":  # the terminal is not its controlling one, so it sends no signal
+        if key == b"\x03":  # not the controlling terminal, so it sends no signal
             process.send_signal(signal.SIGINT)
         os.write(main, key)
         said += process.stderr.read()

@@ -1,4 +1,4 @@
-"""What the page of comparison says of clinder and of the official JavaScript client: both before the same hub."""
+"""The claims of the comparison page about clinder and the official JavaScript client, both against the same hub."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIMIT_S = 60.0
 
 @pytest.fixture(scope="module")
 def modules() -> Path:
-    """The folder that the JavaScript client lies in."""
+    """The folder with the JavaScript client."""
     return npm_package(CLIENT).parent
 
 
@@ -38,16 +38,16 @@ def session() -> Iterator[JupyterSession]:
 
 
 def by_clinder(handler: Handler, folder: Path, expect: int = 0) -> Done:
-    """Launch with clinder before a hub that behaves so."""
+    """Launch with clinder on a hub with this handler."""
     with Server(handler) as hub:
         settings = ["--session-warm", "off", "--retry-backoff", "10ms", "--timeouts-connect", "5s"]
         return clinder(folder, "start", "org/name", "--hub", hub.url, "--json", *settings, expect=expect)
 
 
 def by_javascript(handler: Handler, modules: Path) -> list[dict[str, Any]]:
-    """Launch with the JavaScript client before a hub that behaves so; returns the events that it hands on.
+    """Launch with the JavaScript client on a hub with this handler, and return the events that it delivers.
 
-    In Node.js it ends with an unhandled rejection after `failed`, which a page would not notice: that is left aside.
+    In Node.js, it ends with an unhandled rejection after `failed`, which a web page would not notice; it is ignored.
     """
     with Server(handler) as hub:
         command = ["node", str(LAUNCH), str(modules), f"{hub.url}/build", "gh/org/name/HEAD"]
@@ -61,23 +61,23 @@ def test_both_launch(session: JupyterSession, modules: Path, tmp_path: Path) -> 
     assert by_javascript(session.launch(), modules)[-1]["url"] == session.session_url
 
 
-def test_a_proxy_s_503_is_tried_again_by_clinder_alone(session: JupyterSession, modules: Path, tmp_path: Path) -> None:
-    def unwell() -> Handler:
+def test_only_clinder_retries_a_503_of_the_proxy(session: JupyterSession, modules: Path, tmp_path: Path) -> None:
+    def unhealthy() -> Handler:
         return in_turn(lambda _request, connection: connection.html(503), session.launch())
 
-    assert by_clinder(unwell(), tmp_path).document["action"] == "launched"
-    *_, meant, done = by_javascript(unwell(), modules)
+    assert by_clinder(unhealthy(), tmp_path).document["action"] == "launched"
+    *_, meant, done = by_javascript(unhealthy(), modules)
     assert meant["message"].startswith("Error connecting to event stream, retrying: 503")
-    assert done["phase"] == "failed", "it means to, but does not know its own error by name"
+    assert done["phase"] == "failed", "it is meant to retry, but does not recognize its own error"
 
 
-def test_both_leave_a_failed_build_whose_stream_stays_open(modules: Path, tmp_path: Path) -> None:
+def test_both_end_after_a_failed_build_whose_stream_stays_open(modules: Path, tmp_path: Path) -> None:
     failed = stream(event("building", "Step 1\n"), event("failed", "No such package\n"), "hold")
     assert by_clinder(failed, tmp_path, expect=5).document["error"]["kind"] == "build-failed"
     assert by_javascript(failed, modules)[-1]["message"] == "No such package\n"
 
 
-def test_a_launch_that_the_hub_gave_up_is_tried_again_by_clinder_alone(
+def test_only_clinder_retries_a_launch_that_the_hub_abandoned(
     session: JupyterSession, modules: Path, tmp_path: Path
 ) -> None:
     def gave_up() -> Handler:
@@ -88,9 +88,7 @@ def test_a_launch_that_the_hub_gave_up_is_tried_again_by_clinder_alone(
     assert by_javascript(gave_up(), modules)[-1]["phase"] == "failed"
 
 
-def test_a_stream_that_ends_too_early_is_tried_again_by_clinder_alone(
-    session: JupyterSession, modules: Path, tmp_path: Path
-) -> None:
+def test_only_clinder_retries_a_stream_that_ends_early(session: JupyterSession, modules: Path, tmp_path: Path) -> None:
     def cut() -> Handler:
         return in_turn(stream(event("waiting", "Waiting\n")), session.launch())
 
@@ -98,21 +96,21 @@ def test_a_stream_that_ends_too_early_is_tried_again_by_clinder_alone(
     assert by_javascript(cut(), modules)[-1] == {"phase": "failed", "message": "Event stream closed unexpectedly\n"}
 
 
-def test_the_words_of_a_failure_that_come_second_are_heard_by_clinder_alone(modules: Path, tmp_path: Path) -> None:
+def test_only_clinder_shows_a_failure_message_that_arrives_second(modules: Path, tmp_path: Path) -> None:
     bare_first = stream(event("building", ""), event("failed"), 0.1, event("failed", "No such package\n"), "hold")
     assert "No such package" in by_clinder(bare_first, tmp_path, expect=5).document["error"]["message"]
     assert by_javascript(bare_first, modules)[-1] == {"phase": "failed"}
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "file:///etc/passwd"])
-def test_a_url_that_is_none_of_the_web_is_refused_by_clinder_alone(
+def test_only_clinder_refuses_a_url_that_is_not_http(
     session: JupyterSession, modules: Path, tmp_path: Path, url: str
 ) -> None:
     by_clinder(session.launch(url=url), tmp_path, expect=5)
     assert by_javascript(session.launch(url=url), modules)[-1]["url"] == url
 
 
-def test_a_server_that_does_not_answer_is_no_session_to_clinder_alone(modules: Path, tmp_path: Path) -> None:
+def test_only_clinder_checks_that_the_server_answers(modules: Path, tmp_path: Path) -> None:
     with JupyterSession() as session:
         session.mode = "404"
         with Server(session.launch()) as hub:
@@ -126,23 +124,23 @@ def test_a_server_that_does_not_answer_is_no_session_to_clinder_alone(modules: P
 
 
 def rows() -> list[list[str]]:
-    """The rows of the page's tables that compare: a point, what each does, how we know."""
+    """The rows of the comparison tables: a point, what each tool does, the evidence."""
     found = [line.strip("|").split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines() if line[:2] == "| "]
     return [[cell.strip() for cell in row] for row in found if not row[0].strip().startswith(("point", "---"))]
 
 
-def test_every_point_says_how_it_is_known() -> None:
+def test_every_point_has_evidence() -> None:
     assert len(rows()) > 20
     for row in rows():
         assert re.search(r"`test_\w+`|\]\(", row[-1]), row
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(test_\w+)`", PAGE.read_text(encoding="utf-8")))))
-def test_a_test_that_is_named_is_there(name: str) -> None:
+def test_every_named_test_exists(name: str) -> None:
     files = (ROOT / "tests").rglob("test_*.py")
     assert any(re.search(rf"^def {name}\(", file.read_text(encoding="utf-8"), re.MULTILINE) for file in files)
 
 
-def test_what_is_cited_from_a_repository_is_cited_at_a_commit() -> None:
+def test_links_into_repositories_name_a_commit() -> None:
     for link in re.findall(r"\((https://github\.com/[^)]+/blob/[^)]+)\)", PAGE.read_text(encoding="utf-8")):
         assert re.search(r"/blob/[0-9a-f]{40}/", link), link

@@ -1,4 +1,4 @@
-"""What README and docs show is true: commands parse, the tutorial runs, JSON has these keys, links lead somewhere."""
+"""README and docs: commands parse, the tutorial works, JSON has the documented keys, links have targets."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ SHOWN = [
 
 
 @pytest.mark.parametrize("arguments", SHOWN)
-def test_a_command_that_is_shown_parses(arguments: list[str]) -> None:
+def test_documented_commands_parse(arguments: list[str]) -> None:
     parse(arguments)
 
 
-def test_commands_are_found_in_every_page_that_tells_of_them() -> None:
+def test_commands_are_found_in_every_page_that_shows_some() -> None:
     found = {str(shown.id).partition(":")[0] for shown in SHOWN}
     assert {"README.md", "docs/tutorial.md", "docs/exit-statuses.md", "docs/index.md"} <= found
     assert {name_of(page) for page in (DOCS / "commands").iterdir()} <= found
@@ -76,7 +76,7 @@ def test_invocations_are_found_in_shell(line: str, expected: list[list[str]]) ->
 
 
 @pytest.mark.parametrize("arguments", [["pu"], ["up", "--nosuch"], ["start", "--format", "xml"], ["hub"], ["-x"]])
-def test_a_wrong_command_would_not_parse(arguments: list[str]) -> None:
+def test_an_invalid_command_does_not_parse(arguments: list[str]) -> None:
     with pytest.raises((AssertionError, typer.TyperException)):
         parse(arguments)
 
@@ -88,7 +88,7 @@ def test_commands_in_running_text_exist(page: Path) -> None:
         assert words.split()[0] in root.commands, f"clinder {words}"
 
 
-def test_every_block_is_of_a_language_that_is_tested() -> None:
+def test_every_block_has_a_tested_language() -> None:
     written_by_hand = [block for block in BLOCKS if not block.place.startswith("docs/reference/")]
     assert {block.language for block in written_by_hand} <= {"sh", "console", "toml", "json", "yaml", "python", "diff"}
 
@@ -97,13 +97,13 @@ def test_every_block_is_of_a_language_that_is_tested() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """Name the anchors of a page as GitHub makes them of its headings."""
+    """The anchors that GitHub makes from the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_relative_links_lead_somewhere(page: Path) -> None:
+def test_relative_links_have_targets(page: Path) -> None:
     text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith("https://"):
@@ -114,15 +114,15 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(file), target
 
 
-def test_the_index_leads_to_every_page() -> None:
+def test_the_index_links_to_every_page() -> None:
     linked = re.findall(r"\]\(([^)#\s]+)", (DOCS / "index.md").read_text(encoding="utf-8"))
     assert {(DOCS / target).resolve() for target in linked} >= {*DOCS.rglob("*.md")} - {DOCS / "index.md"}
 
 
-# The README's two commands
+# The first two commands of the README
 
 
-def test_the_second_command_of_the_readme_is_what_ci_runs() -> None:
+def test_ci_runs_the_second_command_of_the_readme() -> None:
     first, second = [block for block in BLOCKS if block.language == "sh" and block.place.startswith("README.md")][:2]
     assert len(first.commands) == len(second.commands) == 1
     assert second.text == "bash .ci/test\n"
@@ -135,14 +135,14 @@ def test_the_second_command_of_the_readme_is_what_ci_runs() -> None:
 
 
 def normal(text: str) -> str:
-    """Take out what differs from run to run."""
+    """Replace everything that differs from run to run."""
     text = re.sub(r"http://127\.0\.0\.1:\d+/user/[\w-]+/", "http://SESSION/", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "STAMP", text)
     return re.sub(r"\b(?:[\d.]+[hms])+(?=$|\))", "TIME", text, flags=re.MULTILINE)
 
 
 def missing(block: Block, output: str) -> list[str]:
-    """Name the lines that a block shows and that do not come, in this order; others may come between them."""
+    """List the lines of a block that do not appear in the output in this order; other lines may be in between."""
     shown = [line for line in block.text.splitlines() if not re.match(r"[$>]( |$)", line) and line != "…"]
     lines = iter(output.splitlines())
     return [line for line in shown if normal(line) not in lines]
@@ -152,7 +152,7 @@ RUN = [block for block in BLOCKS if block.comment == "run"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the tutorial's shell is a POSIX one")
-def test_the_tutorial_runs_and_shows_what_it_says(tmp_path: Path) -> None:
+def test_the_tutorial_gives_the_documented_output(tmp_path: Path) -> None:
     home = tmp_path.resolve() / "ada"
     home.mkdir()
     assert {block.place.partition(":")[0] for block in RUN} == {"docs/tutorial.md"}
@@ -176,7 +176,7 @@ def test_the_tutorial_runs_and_shows_what_it_says(tmp_path: Path) -> None:
     outputs = re.split(r"\n--- end of block \d+\n", normal(ran.stdout.replace(str(home), "/home/ada")))
     assert len(outputs) == len(RUN) + 1, ran.stdout
     for block, output in zip(RUN, outputs, strict=False):
-        assert not missing(block, output), f"{block.place}\n{block.text}\n--- in truth:\n{output}"
+        assert not missing(block, output), f"{block.place}\n{block.text}\n--- actual output:\n{output}"
     assert ran.returncode == 0
 
 
@@ -185,7 +185,7 @@ def test_the_tutorial_runs_and_shows_what_it_says(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What each command prints with `--json`, by its command line, from one session of the embedded hub over HTTP."""
+    """The `--json` output of each command by its command line, from one session of the embedded hub over HTTP."""
     root = tmp_path_factory.mktemp("json").resolve()
     folder = root / "project"
     folder.mkdir()
@@ -234,7 +234,7 @@ def collect(folder: Path, env: dict[str, str]) -> dict[str, Any]:
 
 
 def shape(value: Any, key: str = "") -> Any:
-    """Keep the keys of a document in their order, and the types of its values; of a list its first entry counts."""
+    """Reduce a document to its keys in their order and the types of its values; a list to its first entry."""
     if key in _FREE_FORM or value is None:
         return None
     if isinstance(value, dict):
@@ -248,17 +248,17 @@ JSON = [pytest.param(block, id=block.place) for block in BLOCKS if block.languag
 
 
 @pytest.mark.parametrize("block", JSON)
-def test_json_has_the_keys_that_are_shown(block: Block, documents: dict[str, Any]) -> None:
+def test_json_has_the_documented_keys(block: Block, documents: dict[str, Any]) -> None:
     assert shape(json.loads(block.text)) == shape(documents[block.comment])
 
 
-def test_json_is_shown_of_every_command_that_prints_it(documents: dict[str, Any]) -> None:
+def test_the_json_of_every_command_is_documented(documents: dict[str, Any]) -> None:
     page = [block.comment for block in blocks_of(DOCS / "json.md") if block.language == "json"]
     assert sorted(page) == sorted(documents)
 
 
 def strict(schema: Any) -> Any:
-    """Forbid what the published schema leaves open for later versions: keys that it does not name."""
+    """Forbid keys that the published schema does not name; it allows them for later versions."""
     if isinstance(schema, list):
         return [strict(item) for item in schema]
     if not isinstance(schema, dict):
@@ -268,7 +268,7 @@ def strict(schema: Any) -> Any:
 
 
 @pytest.mark.parametrize("block", JSON)
-def test_json_is_as_its_schema_says(block: Block, documents: dict[str, Any]) -> None:
+def test_json_matches_its_schema(block: Block, documents: dict[str, Any]) -> None:
     definitions = strict(json.loads((DOCS / "output.schema.json").read_text(encoding="utf-8"))["$defs"])
     name = block.comment.removeprefix("clinder ").partition(" --json")[0]
     for document in (json.loads(block.text), documents[block.comment]):

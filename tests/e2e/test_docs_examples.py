@@ -1,4 +1,4 @@
-"""The examples on the pages are the files beside them, and these do what the pages say."""
+"""The examples on the pages equal their files, and work as the pages say."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WORKFLOWS = "github-actions"
 
 
 def included(block: Block) -> Path | None:
-    """Name the file that a block shows: the comment before it does, from the folder of the documentation."""
+    """The file that a block shows, from the comment before it, relative to the docs folder."""
     return DOCS / block.comment if block.comment.startswith("examples/") else None
 
 
@@ -49,7 +49,7 @@ INCLUDED = [pytest.param(block, id=block.place) for block in BLOCKS if included(
 
 
 @pytest.mark.parametrize("block", INCLUDED)
-def test_an_example_on_a_page_is_the_file(block: Block) -> None:
+def test_an_example_on_a_page_equals_its_file(block: Block) -> None:
     file = included(block)
     assert file is not None
     assert block.text == file.read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def test_every_example_is_on_a_page() -> None:
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Find every text in a document of YAML or TOML, line by line."""
+    """Find every string in a YAML or TOML document, line by line."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
@@ -72,7 +72,7 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def example_commands(file: Path) -> list[list[str]]:
-    """Find what an example calls `clinder` with."""
+    """Find the arguments of every call of `clinder` in an example."""
     text = file.read_text(encoding="utf-8")
     readers: dict[str, Callable[[str], Any]] = {
         ".toml": tomllib.loads,
@@ -92,7 +92,7 @@ CONFIGURED = [
 
 
 @pytest.mark.parametrize("file", CONFIGURED, ids=name_of)
-def test_an_example_calls_clinder_rightly(file: Path) -> None:
+def test_the_calls_of_clinder_in_an_example_parse(file: Path) -> None:
     found = example_commands(file)
     assert found
     for arguments in found:
@@ -103,7 +103,7 @@ PYTHON = [pytest.param(block, id=block.place) for block in BLOCKS if block.langu
 
 
 @pytest.mark.parametrize("block", PYTHON)
-def test_python_that_is_shown_compiles_and_imports_what_is_there(block: Block) -> None:
+def test_documented_python_compiles_and_its_imports_exist(block: Block) -> None:
     tree = ast.parse(block.text)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("clinder"):
@@ -113,7 +113,7 @@ def test_python_that_is_shown_compiles_and_imports_what_is_there(block: Block) -
             assert node.attr in clinder.__all__
 
 
-# What CI services run: their files, word for word, with stand-ins for what installs and for MyST
+# CI services run their files unchanged, with stand-ins for installers and for MyST
 
 MYST = """#!/bin/sh
 echo "$*" >> "$CALLS"
@@ -124,7 +124,7 @@ exit "$MYST_STATUS"
 
 
 def netlify() -> tuple[list[str], list[str]]:
-    """The shells that Netlify starts, and those that it starts whatever became of the first."""
+    """The scripts that Netlify runs, and those that it runs even if the first ones fail."""
     build = tomllib.loads((EXAMPLES / "netlify" / "netlify.toml").read_text(encoding="utf-8"))["build"]
     assert build["publish"] == "_build/html"
     return [build["command"]], []
@@ -159,11 +159,11 @@ def project(tmp_path: Path) -> Path:
 
 
 def stand_ins(folder: Path, status: int) -> dict[str, str]:
-    """Programs that install nothing, and a MyST that notes how it was called and ends with this status."""
+    """Write installers that install nothing, and a MyST that records its calls and exits with this status."""
     folder.mkdir()
     quiet = "#!/bin/sh\nexit 0\n"
     scripts = {"pip": quiet, "apt-get": quiet, "myst": MYST}
-    # The environment that it makes holds the programs of this one.
+    # The new environment contains the programs of this one.
     scripts["python3"] = (
         f'#!/bin/sh\n[ "$1 $2" = "-m venv" ] || exec {shlex.quote(sys.executable)} "$@"\n'
         'mkdir -p "$3/bin" && : > "$3/bin/activate"\n'
@@ -184,7 +184,7 @@ def stand_ins(folder: Path, status: int) -> dict[str, str]:
 
 
 def shells(lines: list[str], folder: Path, env: dict[str, str]) -> int:
-    """Run each in a shell of its own, until one fails; returns the last exit status."""
+    """Run each line in a separate shell until one fails, and return the last exit status."""
     status = 0
     for line in lines:
         ran = subprocess.run(
@@ -199,9 +199,7 @@ def shells(lines: list[str], folder: Path, env: dict[str, str]) -> int:
 @pytest.mark.skipif(sys.platform == "win32", reason="CI services run a POSIX shell")
 @pytest.mark.parametrize("status", [0, 1])
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_ci_service_builds_and_publishes_or_fails_and_no_session_is_left(
-    project: Path, service: str, status: int
-) -> None:
+def test_a_ci_service_publishes_or_fails_and_leaves_no_session(project: Path, service: str, status: int) -> None:
     read, published, base_url = SERVICES[service]
     env = stand_ins(project.parent / "programs", status)
     lines, after = read()
@@ -222,7 +220,7 @@ def test_a_ci_service_builds_and_publishes_or_fails_and_no_session_is_left(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the scripts are for a POSIX shell")
 @pytest.mark.parametrize(("script", "status"), [("several-commands", 0), ("without-files", 0), ("wait-for-hub", 5)])
-def test_a_script_uses_a_session_and_leaves_none(project: Path, script: str, status: int) -> None:
+def test_a_script_uses_a_session_and_stops_it(project: Path, script: str, status: int) -> None:
     (project / "prepare.py").write_text(
         "import os, pathlib\npathlib.Path('url').write_text(os.environ['JUPYTER_BASE_URL'])\n"
     )

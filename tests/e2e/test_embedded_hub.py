@@ -1,4 +1,4 @@
-"""The embedded hub: folders and git repositories become sessions, and sessions end with nothing left."""
+"""The embedded hub: folders and git repositories become sessions, and ended sessions leave nothing behind."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def repository(tmp_path: Path) -> Path:
     return checkout(tmp_path / "cookbook", where__txt="main\n")
 
 
-def test_a_folder_becomes_a_session_and_its_events_are_a_hubs(tmp_path: Path) -> None:
+def test_a_folder_becomes_a_session_with_the_events_of_a_hub(tmp_path: Path) -> None:
     folder = tmp_path / "notes"
     folder.mkdir()
     (folder / "analysis.ipynb").write_text("{}")
@@ -64,7 +64,7 @@ def test_a_folder_becomes_a_session_and_its_events_are_a_hubs(tmp_path: Path) ->
     assert stop(session.url, 10)
 
 
-def test_a_checkout_is_taken_as_it_is_now_without_what_git_ignores(repository: Path, cache: Path) -> None:
+def test_a_checkout_is_copied_with_current_changes_without_ignored_files(repository: Path, cache: Path) -> None:
     commit(repository, __gitignore="data/\n", gone__txt="to be deleted\n")
     (repository / "data").mkdir()
     (repository / "data" / "large.nc").write_text("ignored")
@@ -78,12 +78,14 @@ def test_a_checkout_is_taken_as_it_is_now_without_what_git_ignores(repository: P
     assert session.text("where.txt") == "changed\n"
     assert session.post("api/contents", {"type": "file", "ext": ".txt"}).status_code == 201
     assert len(session.files()) == 3
-    assert {path.name for path in repository.glob("*.txt")} == {"where.txt", "new.txt"}, "it works on its own copy"
+    assert {path.name for path in repository.glob("*.txt")} == {"where.txt", "new.txt"}, (
+        "the session did not work on a copy"
+    )
     assert stop(session.url, 10)
-    assert list((cache / "sessions").iterdir()) == [], "which goes with it"
+    assert list((cache / "sessions").iterdir()) == [], "the copy was not removed"
 
 
-def test_a_clone_shows_its_commit_and_is_kept(repository: Path) -> None:
+def test_a_clone_reports_its_commit_and_is_cached(repository: Path) -> None:
     events, session = launched(cloned(repository))
     head = git(repository, "rev-parse", "HEAD")
     details = events[-1].details
@@ -138,7 +140,7 @@ def test_every_kind_of_ref_resolves_to_its_commit(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("ref", ["nope", "feature/nope", "0123abc", "0" * 40])
-def test_a_ref_that_is_not_there_fails_in_binderhubs_words(repository: Path, ref: str) -> None:
+def test_a_missing_ref_fails_with_the_message_of_binderhub(repository: Path, ref: str) -> None:
     for spec in (cloned(repository, ref), local(repository, ref)):
         event = failure(spec)
         assert event.message == (
@@ -148,7 +150,7 @@ def test_a_ref_that_is_not_there_fails_in_binderhubs_words(repository: Path, ref
         assert event.status_code is None
 
 
-def test_a_missing_master_gives_way_to_the_default_branch(repository: Path) -> None:
+def test_a_missing_master_falls_back_to_the_default_branch(repository: Path) -> None:
     waiting = next(LocalHub().events(cloned(repository, "master")))
     assert waiting.phase is Phase.WAITING
     assert waiting.message.endswith("Trying again with HEAD instead of master. Please update your links.\n")
@@ -164,7 +166,7 @@ def test_a_missing_master_gives_way_to_the_default_branch(repository: Path) -> N
         (RepositorySpec("local", "/usr", "main"), "Error resolving ref for local:/usr/main"),
     ],
 )
-def test_what_cannot_be_fetched_fails_with_the_reason(spec: RepositorySpec, words: str) -> None:
+def test_a_failed_fetch_reports_the_reason(spec: RepositorySpec, words: str) -> None:
     assert words in failure(spec).message
 
 
@@ -175,7 +177,7 @@ def test_a_hostile_url_runs_no_command(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_a_submodule_of_a_repository_from_elsewhere_must_not_name_this_machines_folders() -> None:
+def test_a_submodule_of_a_remote_repository_cannot_be_a_local_folder() -> None:
     from clinder.localhub.repositories import submodule_protocols
 
     assert "file" not in submodule_protocols("https://example.org/a/b").split(":")
@@ -184,7 +186,7 @@ def test_a_submodule_of_a_repository_from_elsewhere_must_not_name_this_machines_
 
 @dataclass
 class Seen:
-    """A session that all tests look at which change nothing, launched amid what must not reach it."""
+    """A session for all tests that change nothing, launched in an environment full of secrets."""
 
     session: Session
     cache: Path
@@ -212,7 +214,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         assert stop(session.url, 10)
 
 
-def test_token_and_secrets_are_in_no_arguments_and_no_variables(seen: Seen) -> None:
+def test_tokens_and_secrets_are_in_no_arguments_or_variables(seen: Seen) -> None:
     processes = processes_of(seen.cache)
     assert len(processes) == 2, "the server and its kernel"
     for process in processes:
@@ -222,7 +224,7 @@ def test_token_and_secrets_are_in_no_arguments_and_no_variables(seen: Seen) -> N
         assert "JUPYTER_PATH" not in process.environ()
 
 
-def test_only_the_owner_can_read_what_the_hub_keeps(seen: Seen) -> None:
+def test_only_the_owner_can_read_the_files_of_the_hub(seen: Seen) -> None:
     for folder in (seen.cache, *seen.cache.iterdir()):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     files = [path for path in seen.cache.rglob("*") if path.is_file()]
@@ -232,13 +234,13 @@ def test_only_the_owner_can_read_what_the_hub_keeps(seen: Seen) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-def test_the_users_own_jupyter_settings_are_not_read(seen: Seen) -> None:
+def test_the_jupyter_settings_of_the_user_are_not_read(seen: Seen) -> None:
     assert not seen.settings_marker.exists()
     kernels = seen.session.get("api/kernelspecs").json()["kernelspecs"]
     assert kernels["python3"]["spec"]["argv"][0] == sys.executable
 
 
-def test_a_repositorys_modules_do_not_shadow_the_servers(seen: Seen) -> None:
+def test_modules_of_the_repository_do_not_shadow_those_of_the_server(seen: Seen) -> None:
     assert seen.session.files() == {"tornado.py"}
 
 
@@ -260,7 +262,7 @@ print(json.dumps(dict(last.details)))
 """
 
 
-def test_a_session_outlives_its_launcher_and_is_gone_after_shutdown(repository: Path, cache: Path) -> None:
+def test_a_session_outlives_its_launcher_and_ends_on_shutdown(repository: Path, cache: Path) -> None:
     done = subprocess.run([sys.executable, "-c", LAUNCH, str(repository)], check=True, capture_output=True, text=True)
     assert done.stderr == ""
     details = json.loads(done.stdout)
@@ -272,9 +274,7 @@ def test_a_session_outlives_its_launcher_and_is_gone_after_shutdown(repository: 
     eventually(lambda: not processes_of(cache), "the kernel is gone")
 
 
-def test_a_killed_session_is_known_to_be_gone_and_its_folder_goes_with_the_next_launch(
-    repository: Path, cache: Path
-) -> None:
+def test_a_killed_session_is_gone_and_the_next_launch_removes_its_folder(repository: Path, cache: Path) -> None:
     _, first = launched(local(repository))
     (server,) = processes_of(cache)
     server.kill()
@@ -283,11 +283,11 @@ def test_a_killed_session_is_known_to_be_gone_and_its_folder_goes_with_the_next_
     assert len(list((cache / "sessions").iterdir())) == 1
     _, second = launched(local(repository))
     assert len(list((cache / "sessions").iterdir())) == 1
-    assert is_alive(first.url) is False, "it is still known after its folder went"
+    assert is_alive(first.url) is False, "the session is unknown after its folder was removed"
     assert stop(second.url, 10)
 
 
-def test_a_later_process_with_the_same_id_is_not_taken_for_the_server(repository: Path, cache: Path) -> None:
+def test_a_later_process_with_the_same_pid_is_not_taken_for_the_server(repository: Path, cache: Path) -> None:
     _, session = launched(local(repository))
     hand_over(session.url)
     (record,) = (cache / "servers").glob("*.json")
@@ -296,20 +296,20 @@ def test_a_later_process_with_the_same_id_is_not_taken_for_the_server(repository
     original = record.read_text()
     record.write_text(json.dumps(fields))
     assert is_alive(session.url) is False
-    assert stop(session.url, 1), "nothing is ended"
+    assert stop(session.url, 1), "stopping failed"
     assert session.get("api/status").status_code == 200
     record.write_text(original)
     assert stop(session.url, 10)
 
 
-def test_sessions_that_are_not_ours_are_unknown(cache: Path) -> None:
+def test_foreign_sessions_are_unknown(cache: Path) -> None:
     for url in ("http://127.0.0.1:8888/", "http://127.0.0.1:8888/user/x/", "https://hub.example.org/user/a-b/"):
         assert is_alive(url) is None
         assert not stop(url, 1)
-    assert not cache.exists(), "asking leaves nothing"
+    assert not cache.exists(), "asking created the cache folder"
 
 
-def test_stop_ends_a_server_that_does_not_listen_to_sigterm_and_its_kernels(repository: Path, cache: Path) -> None:
+def test_stop_kills_a_server_that_ignores_sigterm_and_its_kernels(repository: Path, cache: Path) -> None:
     _, session = launched(local(repository))
     session.post("api/kernels")
     eventually(lambda: len(processes_of(cache)) == 2, "the kernel runs")
@@ -320,7 +320,7 @@ def test_stop_ends_a_server_that_does_not_listen_to_sigterm_and_its_kernels(repo
 
 
 @pytest.mark.parametrize("message", ["Launching server", "isolates nothing", "Server ready"])
-def test_leaving_the_events_before_ready_leaves_no_server(repository: Path, cache: Path, message: str) -> None:
+def test_abandoning_the_events_before_ready_leaves_no_server(repository: Path, cache: Path, message: str) -> None:
     events = LocalHub().events(local(repository))
     for event in events:
         if message in event.message:
@@ -343,7 +343,7 @@ def test_closing_the_hub_from_another_thread_ends_a_launch(repository: Path, cac
     assert events[-1] == "The embedded hub was closed.\n"
     assert not processes_of(cache)
     _, session = launched(local(repository), hub)
-    assert stop(session.url, 10), "the hub can be used again"
+    assert stop(session.url, 10), "the hub cannot be used again"
 
 
 def test_a_server_ends_when_its_launcher_is_killed(repository: Path, cache: Path) -> None:

@@ -1,4 +1,4 @@
-"""The embedded hub's cache folder: what happens where there can be none."""
+"""The cache folder of the embedded hub, and what happens if it is unusable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["below a file", "of a user who is not there"])
 def unusable(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A cache folder that cannot be."""
+    """A cache folder that cannot be created."""
     (tmp_path / "file").touch()
     folder = str(tmp_path / "file" / "cache") if request.param == "below a file" else "~there-is-no-such-user/cache"
     monkeypatch.setenv("CLINDER_CACHE_DIR", folder)
@@ -42,24 +42,26 @@ def test_an_unusable_cache_folder_is_named_and_nothing_stays_pending(repository:
     assert status["pending"] is None
 
 
-def test_a_look_at_a_session_of_this_machine_knows_nothing_of_it(unusable: str) -> None:
+def test_a_local_session_is_unknown_without_a_usable_cache(unusable: str) -> None:
     url = "http://127.0.0.1:8888/user/a-cookbook-0123456789ab/"
     assert is_alive(url) is None
     assert not stop(url, 0)
 
 
-def test_a_session_elsewhere_on_this_machine_can_be_looked_at_all_the_same(repository: Path, unusable: str) -> None:
+def test_another_server_on_this_machine_can_still_be_checked(repository: Path, unusable: str) -> None:
     done = clinder(repository, "stop", "http://127.0.0.1:9/user/a-b/?token=x", "--timeouts-stop", "1s", expect=8)
     assert "the server cannot be reached" in done.stderr
 
 
-def test_a_list_of_hubs_passes_over_an_embedded_hub_that_can_keep_nothing(tmp_path: Path) -> None:
+def test_a_list_skips_an_embedded_hub_without_a_usable_cache(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HubError, match="cannot keep anything"):
         EmbeddedHub(tmp_path / "file" / "cache").health_problem()
 
 
-def test_a_served_hub_tells_its_clients(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_serve_reports_an_unusable_cache_to_its_clients(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("CLINDER_CACHE_DIR", str(tmp_path / "file" / "cache"))
     with serving() as hub:
@@ -68,10 +70,10 @@ def test_a_served_hub_tells_its_clients(repository: Path, tmp_path: Path, monkey
     assert str(tmp_path / "file" / "cache") in event.message
 
 
-def test_a_disk_that_takes_no_record_fails_the_launch_in_words(
+def test_a_record_that_cannot_be_written_fails_the_launch_with_a_message(
     repository: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the writing fails, as on a full disk."""
+    """Only writing fails, as on a full disk."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

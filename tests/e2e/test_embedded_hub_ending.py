@@ -1,4 +1,4 @@
-"""The embedded hub shows that it lives, says what it waits for, and leaves as soon as it is asked to."""
+"""The embedded hub sends keepalives, reports waits, and ends promptly when it is asked to."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Makes a repository whose environment is built by this shell script."""
+    """A function that makes a repository whose environment is built by a given shell script."""
 
     def make(script: str) -> Path:
         tools = tmp_path / "tools"
@@ -69,7 +69,7 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 @pytest.fixture
 def held(repository: Path, cache: Path) -> Iterator[RepositorySpec]:
-    """A spec whose repository another launch is fetching, for as long as the test runs."""
+    """A spec whose repository is being fetched by another launch for the duration of the test."""
     spec = cloned(repository)
     folder = Repository(Remote.of(spec), Cache(cache), Children()).checkout("HEAD").parent
     with lock_of(folder):
@@ -78,7 +78,7 @@ def held(repository: Path, cache: Path) -> Iterator[RepositorySpec]:
 
 @contextmanager
 def starting(folder: Path, *arguments: str, until: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `clinder start` on the embedded hub, until it has said these words; what it says goes to `said.txt`."""
+    """Run `clinder start` on the embedded hub until it prints these words; its output goes to `said.txt`."""
     said = folder.parent / "said.txt"
     with said.open("wb") as file:
         process = subprocess.Popen([CLINDER, "start", *arguments, "--hub", "local"], cwd=folder, stderr=file)
@@ -98,14 +98,14 @@ def hear(stream: EventStream, words: str) -> None:
         said += "".join(event.message for event in events)
 
 
-def test_a_build_that_prints_nothing_for_long_is_no_silence_of_the_hub(builder: Callable[[str], Path]) -> None:
+def test_a_quiet_build_does_not_exceed_the_silence_timeout(builder: Callable[[str], Path]) -> None:
     folder = builder("sleep 1.5; echo done at last; exit 1")
     done = clinder(folder, "start", ".", "--hub", "local", "--timeouts-silence", "0.4s", expect=5)
     assert "done at last" in done.stderr
 
 
 @pytest.mark.parametrize("is_abbreviated", [False, True], ids=["the fetch", "the resolving"])
-def test_who_waits_for_a_repository_says_so_and_leaves_at_once(
+def test_a_wait_for_a_repository_is_reported_and_can_be_interrupted(
     held: RepositorySpec, repository: Path, tmp_path: Path, is_abbreviated: bool
 ) -> None:
     ref = git(repository, "rev-parse", "HEAD")[:8] if is_abbreviated else "main"
@@ -116,7 +116,7 @@ def test_who_waits_for_a_repository_says_so_and_leaves_at_once(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_served_hub_ends_while_a_launch_waits_for_a_repository(held: RepositorySpec, number: int) -> None:
+def test_hub_serve_ends_while_a_launch_waits_for_a_repository(held: RepositorySpec, number: int) -> None:
     with serving() as hub:
         hub.build(held).until(Phase.FETCHING, WAITS)
         started = time.monotonic()
@@ -124,7 +124,7 @@ def test_a_served_hub_ends_while_a_launch_waits_for_a_repository(held: Repositor
         assert time.monotonic() - started < SOON_S
 
 
-def test_a_repository_is_fetched_once_its_lock_is_free(repository: Path, cache: Path) -> None:
+def test_a_repository_is_fetched_as_soon_as_its_lock_is_free(repository: Path, cache: Path) -> None:
     spec = cloned(repository)
     commit = git(repository, "rev-parse", "HEAD")
     kept = Repository(Remote.of(spec), Cache(cache), Children())
@@ -143,7 +143,7 @@ STUBBORN = {
 
 
 @pytest.mark.parametrize("kind", STUBBORN)
-def test_a_build_that_does_not_end_when_asked_to_is_killed_with_all_its_children(
+def test_a_build_that_ignores_sigterm_is_killed_with_its_children(
     builder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(processes, "_GRACE_S", 0.3)
@@ -273,7 +273,7 @@ def test_a_session_of_a_with_block_ends_when_python_is_killed_and_a_launched_one
     eventually(lambda: not processes_of(cache), "the session was stopped")
 
 
-def test_a_process_that_left_the_build_and_holds_its_output_keeps_nobody_waiting(
+def test_a_detached_process_that_holds_the_output_does_not_block_the_build(
     builder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     stream = EmbeddedHub().launch(local(builder("echo building; setsid sleep 600 & wait")))
@@ -288,7 +288,7 @@ def test_a_process_that_left_the_build_and_holds_its_output_keeps_nobody_waiting
         eventually(lambda process=process: not process.is_running() or process.status() == "zombie", "it is gone")  # type: ignore[misc]
 
 
-def test_the_copy_of_a_commit_ends_when_the_hub_is_closed(repository: Path, tmp_path: Path) -> None:
+def test_closing_the_hub_ends_the_copy_of_a_commit(repository: Path, tmp_path: Path) -> None:
     children = Children()
     children.close()
     with pytest.raises(processes.ClosedError):
@@ -296,7 +296,7 @@ def test_the_copy_of_a_commit_ends_when_the_hub_is_closed(repository: Path, tmp_
     assert not (tmp_path / "copy" / "where.txt").exists()
 
 
-def test_going_through_the_files_of_a_folder_ends_when_the_hub_is_closed(tmp_path: Path) -> None:
+def test_closing_the_hub_ends_the_listing_of_a_folder(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).touch()
     children = Children()
@@ -307,7 +307,7 @@ def test_going_through_the_files_of_a_folder_ends_when_the_hub_is_closed(tmp_pat
         next(files)
 
 
-def test_a_hub_that_is_closed_before_it_began_does_not_begin(repository: Path) -> None:
+def test_a_hub_that_is_closed_before_the_launch_does_not_start_it(repository: Path) -> None:
     hub = EmbeddedHub()
     events = hub._hub.events(cloned(repository))
     hub._hub.close()

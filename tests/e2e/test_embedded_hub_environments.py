@@ -1,4 +1,4 @@
-"""The embedded hub builds the environment that a repository asks for, once, and runs the session in it."""
+"""The embedded hub builds the environment that a repository declares once, and runs the session in it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ["cache"]
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository whose requirements need no index beyond those of the server."""
+    """A repository whose requirements are already installed for the server."""
     folder = checkout(tmp_path / "cookbook", requirements__txt="./probe-1.0-py3-none-any.whl  # ours\n")
     wheel(folder, "probe", probe__py="ANSWER = 42\n")
     return commit(folder)
@@ -56,7 +56,7 @@ def python_of(session: Session) -> str:
 def test_requirements_are_installed_once_and_the_server_runs_there(
     repository: Path, cache: Path, installer: Installer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Only to be quick: most of what is installed is never imported here.
+    # For speed: most installed modules are never imported here.
     monkeypatch.setenv("PIP_NO_COMPILE", "1")
     events, session = launched(cloned(repository), LocalHub(installer=installer))
     assert phases(events) == [
@@ -79,7 +79,7 @@ def test_requirements_are_installed_once_and_the_server_runs_there(
     assert stop(session.url, 10)
 
 
-def test_the_same_requirements_in_another_repository_are_not_built_again(tmp_path: Path) -> None:
+def test_equal_requirements_of_another_repository_are_not_built_again(tmp_path: Path) -> None:
     first = checkout(tmp_path / "first", requirements__txt="six\n")
     second = checkout(tmp_path / "second", requirements__txt="six\n")
     _, session = launched(local(first))
@@ -90,9 +90,7 @@ def test_the_same_requirements_in_another_repository_are_not_built_again(tmp_pat
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
-def test_a_build_that_fails_ends_with_its_text_and_leaves_nothing(
-    tmp_path: Path, cache: Path, installer: Installer
-) -> None:
+def test_a_failed_build_shows_its_output_and_leaves_nothing(tmp_path: Path, cache: Path, installer: Installer) -> None:
     repository = checkout(tmp_path / "cookbook", requirements__txt="./there-is-no-such-folder\n")
     events = list(LocalHub(installer=installer).events(local(repository)))
     assert [event.phase for event in events].count(Phase.FAILED) == 1
@@ -114,7 +112,7 @@ for event in LocalHub(installer="pip").events(RepositorySpec("local", sys.argv[1
 
 @pytest.fixture
 def stalling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository whose build never ends: its environment is made by a stand-in that waits."""
+    """A repository whose build never ends, because a stand-in for the build tool waits."""
     tools = tmp_path / "tools"
     tools.mkdir()
     tool = tools / "mamba"
@@ -124,22 +122,22 @@ def stalling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return checkout(tmp_path / "cookbook", environment__yml="dependencies: [python]\n")
 
 
-def test_leaving_during_the_build_ends_its_children(stalling: Path, tmp_path: Path, cache: Path) -> None:
+def test_abandoning_a_build_ends_its_children(stalling: Path, tmp_path: Path, cache: Path) -> None:
     events = LocalHub().events(local(stalling))
     for event in events:
         if event.message == "solving\n":
             break
-    assert processes_of(tmp_path / "tools"), "the build runs"
+    assert processes_of(tmp_path / "tools"), "the build is not running"
     events.close()
     assert not processes_of(tmp_path)
     assert not [path for path in (cache / "environments").iterdir() if path.is_dir()]
 
 
-def test_a_build_that_was_cut_off_is_not_taken_for_whole_and_another_process_waits_for_its_end(
+def test_an_interrupted_build_is_repeated_and_other_processes_wait_for_it(
     stalling: Path, tmp_path: Path, cache: Path
 ) -> None:
     first = run_python(BUILD, str(stalling))
-    # The building process itself has the tool's folder on its PATH: only the tool has it in its arguments.
+    # clinder also has the tool's folder on its PATH, but only the tool has it in its arguments.
     tool = str(tmp_path / "tools" / "mamba")
     eventually(
         lambda: any(tool in process.cmdline() for process in processes_of(tmp_path / "tools")), "the first build runs"
@@ -150,7 +148,7 @@ def test_a_build_that_was_cut_off_is_not_taken_for_whole_and_another_process_wai
     assert any("Another process builds the same environment" in line for line in lines)
     first.kill()
     first.communicate()
-    assert any(line == "solving\n" for line in lines), "it builds anew, since what is there is not whole"
+    assert any(line == "solving\n" for line in lines), "the incomplete environment was not rebuilt"
     second.kill()
     second.communicate()
     for process in processes_of(tmp_path / "tools"):
@@ -160,7 +158,7 @@ def test_a_build_that_was_cut_off_is_not_taken_for_whole_and_another_process_wai
 def test_a_conda_environment_is_built_with_the_tool_on_the_path(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stand-in notes its arguments and makes an environment that borrows this interpreter's packages."""
+    """The stand-in records its arguments and makes an environment with this interpreter's packages."""
     tools = tmp_path / "tools"
     tools.mkdir()
     tool = tools / "micromamba"
@@ -190,7 +188,9 @@ if sys.argv[1] == "create":
     assert "ipykernel>=6" in install
 
 
-def test_a_conda_environment_without_conda_says_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conda_environment_without_conda_names_the_missing_tools(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "git").symlink_to("/usr/bin/git")
@@ -201,13 +201,13 @@ def test_a_conda_environment_without_conda_says_what_is_needed(tmp_path: Path, m
     assert "needs mamba, micromamba or conda on PATH" in failure(local(repository)).message
 
 
-def test_a_folder_that_git_cannot_read_fails_with_gits_own_words(tmp_path: Path) -> None:
+def test_a_folder_that_git_cannot_read_fails_with_the_error_of_git(tmp_path: Path) -> None:
     repository = checkout(tmp_path / "cookbook", requirements__txt="./package\n")
     (repository / ".git" / "index").write_bytes(b"no index")
     assert "fatal: .git/index" in failure(local(repository)).message
 
 
-def test_what_is_not_supported_is_told_as_a_warning(tmp_path: Path) -> None:
+def test_unsupported_files_give_a_warning(tmp_path: Path) -> None:
     repository = checkout(tmp_path / "cookbook", postBuild="exit 1\n", apt__txt="gdal-bin\n")
     events, session = launched(local(repository))
     assert "Warning: The embedded hub does not support apt.txt: it is ignored.\n" in log(events)

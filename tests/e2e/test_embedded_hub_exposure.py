@@ -1,4 +1,4 @@
-"""Who can get at a session of the embedded hub: who is on this machine and has the token; no page from elsewhere."""
+"""Access to a session of the embedded hub: only from this machine, only with the token, and from no other web page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def session(place: Path) -> Iterator[Session]:
-    """A session that all tests look at which change nothing, with a kernel."""
+    """A session with a kernel, for all tests that change nothing."""
     with environment_variables(place):
         folder = place / "cookbook"
         folder.mkdir()
@@ -50,7 +50,7 @@ def with_token(session: Session) -> str:
     return f"token {session.token}"
 
 
-def test_it_listens_on_the_loopback_alone_as_do_its_kernels(session: Session, place: Path) -> None:
+def test_the_server_and_its_kernels_only_listen_on_the_loopback(session: Session, place: Path) -> None:
     def listening() -> list[str]:
         return [
             connection.laddr.ip
@@ -63,7 +63,7 @@ def test_it_listens_on_the_loopback_alone_as_do_its_kernels(session: Session, pl
     assert set(listening()) == {"127.0.0.1"}
 
 
-def test_another_address_of_this_machine_does_not_lead_there(session: Session) -> None:
+def test_it_is_not_reachable_at_another_address_of_this_machine(session: Session) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         address = probe.getsockname()[0]
@@ -74,21 +74,21 @@ def test_another_address_of_this_machine_does_not_lead_there(session: Session) -
 @pytest.mark.parametrize(
     "path", ["api/status", "api/kernels", "api/contents", "tree", "lab", "files/x", "api/terminals"]
 )
-def test_nothing_is_told_without_the_token(session: Session, path: str) -> None:
+def test_nothing_is_disclosed_without_the_token(session: Session, path: str) -> None:
     assert ask(session, path).status_code in (302, 403, 404, 405)
     assert ask(session, path, Authorization="token wrong").status_code in (302, 403, 404, 405)
 
 
 @pytest.mark.parametrize("host", ["evil.example.org", "127.0.0.1.example.org", "localhost.example.org:80"])
-def test_by_another_name_it_answers_nobody_not_even_with_the_token(session: Session, host: str) -> None:
-    """A page that has its own name lead to 127.0.0.1 (DNS rebinding) sends that name."""
+def test_another_host_name_is_refused_even_with_the_token(session: Session, host: str) -> None:
+    """A page that resolves its own name to 127.0.0.1 (DNS rebinding) sends that name."""
     answer = ask(session, Host=host, Authorization=with_token(session))
     assert answer.status_code == 403
     assert "started" not in answer.text
 
 
-def test_a_page_from_elsewhere_may_not_read_its_answers(session: Session) -> None:
-    """What comes with the token may be read: who has that has the session anyway."""
+def test_other_web_pages_cannot_read_its_answers(session: Session) -> None:
+    """Answers to requests with the token are readable: a page that has the token has the session anyway."""
     browser = requests.Session()
     browser.get(f"{session.url}tree?token={session.token}", timeout=LIMIT_S)
     answer = browser.get(f"{session.url}api/status", headers={"Origin": EVIL}, timeout=LIMIT_S)
@@ -96,10 +96,10 @@ def test_a_page_from_elsewhere_may_not_read_its_answers(session: Session) -> Non
     assert "Access-Control-Allow-Origin" not in ask(session, Origin=EVIL).headers
 
 
-def test_a_page_from_elsewhere_may_not_act_with_the_browser_s_cookie(session: Session) -> None:
+def test_other_web_pages_cannot_use_the_cookie_of_the_browser(session: Session) -> None:
     browser = requests.Session()
     assert browser.get(f"{session.url}tree?token={session.token}", timeout=LIMIT_S).status_code in (200, 404)
-    assert browser.get(f"{session.url}api/status", timeout=LIMIT_S).status_code == 200, "the cookie counts"
+    assert browser.get(f"{session.url}api/status", timeout=LIMIT_S).status_code == 200, "the cookie is not accepted"
     for headers in ({"Origin": EVIL}, {"Referer": f"{EVIL}/"}):
         for method, path in (("POST", "api/kernels"), ("POST", "api/shutdown")):
             answer = browser.request(method, session.url + path, headers=headers, timeout=LIMIT_S)
@@ -107,7 +107,7 @@ def test_a_page_from_elsewhere_may_not_act_with_the_browser_s_cookie(session: Se
     assert browser.get(f"{session.url}api/status", timeout=LIMIT_S).status_code == 200
 
 
-def test_a_page_from_elsewhere_may_not_speak_to_a_kernel(session: Session) -> None:
+def test_other_web_pages_cannot_connect_to_a_kernel(session: Session) -> None:
     kernel = session.get("api/kernels").json()[0]["id"]
     browser = requests.Session()
     browser.get(f"{session.url}tree?token={session.token}", timeout=LIMIT_S)
@@ -120,7 +120,7 @@ def test_a_page_from_elsewhere_may_not_speak_to_a_kernel(session: Session) -> No
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes: the profile's folder is the user's own")
-def test_no_other_user_can_read_or_change_what_it_keeps(session: Session, place: Path) -> None:
+def test_other_users_can_neither_read_nor_change_its_files(session: Session, place: Path) -> None:
     (folder,) = (place / "cache" / "sessions").glob("*/")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for kind in ("config", "runtime", "data"):

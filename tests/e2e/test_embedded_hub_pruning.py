@@ -1,4 +1,4 @@
-"""The embedded hub keeps what is used, and removes what was not used for 90 days when it builds something else."""
+"""The embedded hub removes environments and clones that were unused for 90 days when it builds another environment."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make_old(folder: Path, days: int = 91) -> Path:
 
 
 def kept(tmp_path: Path, *names: str, days: int = 91) -> Path:
-    """A folder of the cache that holds these, each with something in it."""
+    """A cache folder that contains these folders, each with some content."""
     for name in names:
         (tmp_path / "kept" / name / "prefix").mkdir(parents=True)
         make_old(tmp_path / "kept" / name, days)
@@ -44,14 +44,14 @@ def folders(place: Path) -> set[str]:
     return {path.name for path in place.iterdir() if path.is_dir()}
 
 
-def test_what_was_not_used_for_90_days_is_removed(tmp_path: Path) -> None:
+def test_folders_unused_for_90_days_are_removed(tmp_path: Path) -> None:
     place = kept(tmp_path, "old")
     kept(tmp_path, "young", days=89)
     prune(place)
     assert folders(place) == {"young"}
 
 
-def test_what_is_in_use_or_being_made_stays(tmp_path: Path) -> None:
+def test_folders_in_use_or_being_built_are_kept(tmp_path: Path) -> None:
     place = kept(tmp_path, "used", "locked", "neither")
     with lock_of(place / "locked"):
         prune(place, {"used"})
@@ -60,7 +60,7 @@ def test_what_is_in_use_or_being_made_stays(tmp_path: Path) -> None:
     assert folders(place) == set()
 
 
-def test_what_a_crash_left_half_removed_goes_the_next_time(tmp_path: Path) -> None:
+def test_a_removal_interrupted_by_a_crash_is_completed(tmp_path: Path) -> None:
     place = kept(tmp_path, ".removed-old", days=0)
     prune(place)
     assert folders(place) == set()
@@ -68,7 +68,7 @@ def test_what_a_crash_left_half_removed_goes_the_next_time(tmp_path: Path) -> No
 
 @pytest.fixture
 def borrowing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for micromamba that makes environments which borrow this interpreter's packages."""
+    """A stand-in for micromamba, whose environments use this interpreter's packages."""
     tools = tmp_path / "tools"
     tools.mkdir()
     tool = tools / "micromamba"
@@ -88,7 +88,7 @@ if sys.argv[1] == "create":
 
 
 def built(spec: RepositorySpec) -> None:
-    """Resolve, fetch and build; launch nothing."""
+    """Resolve, fetch and build, without launching."""
     for event in LocalHub().events(spec):
         assert event.phase is not Phase.FAILED, event.message
         if event.phase is Phase.BUILT:
@@ -96,7 +96,7 @@ def built(spec: RepositorySpec) -> None:
 
 
 @pytest.mark.usefixtures("borrowing")
-def test_an_old_environment_goes_with_the_next_build_but_not_under_a_session(tmp_path: Path, cache: Path) -> None:
+def test_the_next_build_removes_an_old_environment_unless_a_session_uses_it(tmp_path: Path, cache: Path) -> None:
     place = cache / "environments"
     books = [checkout(tmp_path / name, environment__yml=f"name: {name}\n") for name in ("a", "b", "c", "d")]
     _, session = launched(local(books[0]))
@@ -104,17 +104,17 @@ def test_an_old_environment_goes_with_the_next_build_but_not_under_a_session(tmp
     for name in folders(place):
         make_old(place / name)
     built(local(books[2]))
-    assert len(folders(place)) == 2, "that of the session and the new one"
+    assert len(folders(place)) == 2, "expected that of the session and the new one"
     assert session.post("api/kernels").status_code == 201
     assert stop(session.url, 10)
     for name in folders(place):
         make_old(place / name)
     built(local(books[2]))
     built(local(books[3]))
-    assert len(folders(place)) == 2, "what was found again counts as used"
+    assert len(folders(place)) == 2, "a reused environment does not count as used"
 
 
-def test_an_old_clone_goes_with_the_next_build(tmp_path: Path, cache: Path) -> None:
+def test_the_next_build_removes_an_old_clone(tmp_path: Path, cache: Path) -> None:
     place = cache / "repositories"
     first, second, third = (checkout(tmp_path / name) for name in ("a", "b", "c"))
     for book in (first, second):
@@ -123,6 +123,6 @@ def test_an_old_clone_goes_with_the_next_build(tmp_path: Path, cache: Path) -> N
         make_old(place / name)
     built(cloned(first, git(first, "rev-parse", "HEAD")))
     built(cloned(third))
-    assert len(folders(place)) == 2, "the one that was used again and the new one"
+    assert len(folders(place)) == 2, "expected the reused one and the new one"
     built(cloned(commit(second, later__txt="fetched anew\n")))
     assert len(folders(place)) == 3

@@ -1,4 +1,4 @@
-"""The example workflows for GitHub, run job by job: sessions on the embedded hub, pushes to a real git repository."""
+"""The example workflows for GitHub, run job by job, with sessions on the embedded hub and a real git repository."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ for part, answer in answers.items():
 
 
 class GitHub:
-    """A stand-in for `gh`: it answers what it is told to, and notes how it is called."""
+    """A stand-in for `gh` with prepared answers that records its calls."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,12 +54,12 @@ class GitHub:
         self.answer({})
 
     def answer(self, answers: dict[str, Any]) -> None:
-        """Answer calls that have these words so; None fails them."""
+        """Set the answers to calls that contain given words; None makes the call fail."""
         (self._folder / "gh-answers").write_text(json.dumps(answers))
         (self._folder / "gh-calls").write_text("")
 
     def calls(self, *words: str) -> list[tuple[list[str], str]]:
-        """The calls that begin with these words, with what they were given to read."""
+        """The calls that begin with these words, each with its stdin."""
         lines = (self._folder / "gh-calls").read_text().splitlines()
         return [(call, given) for call, given in map(json.loads, lines) if call[: len(words)] == list(words)]
 
@@ -84,7 +84,7 @@ def run(job: Job, file: str, name: str, artifacts: Path, **contexts: Any) -> Wor
 
 @pytest.fixture
 def book(job: Job, served: Served, server: tuple[Path, str], tmp_path: Path) -> Cookbook:
-    """A cookbook with a `clinder.toml`, on a server that the runner takes for GitHub."""
+    """A cookbook with a `clinder.toml`, on a server that stands in for GitHub."""
     made = cookbook("today", server, served.url)
     made.use_theme_without_network()
     (made.checkout / "clinder.toml").write_text(f'hub = "{served.url}"\n')
@@ -103,7 +103,7 @@ def published(book: Cookbook) -> dict[str, str]:
 
 
 def publish(book: Cookbook, **files: str) -> None:
-    """Put files on the branch gh-pages."""
+    """Commit files to the branch gh-pages."""
     pages = book.checkout.with_name("pages")
     git(book.server, "init", "--quiet", "--initial-branch=gh-pages", str(pages))
     for name, text in files.items():
@@ -115,13 +115,13 @@ def publish(book: Cookbook, **files: str) -> None:
 
 
 def empty_workspace(job: Job) -> None:
-    """Each job has a runner of its own."""
+    """Empty the workspace, because each job has its own runner."""
     job.folder = job.folder.with_name(f"{job.folder.name}-next")
     job.workspace = job.workspace.with_name(f"{job.workspace.name}-next")
     job.workspace.mkdir()
 
 
-def test_a_site_is_built_in_a_session_and_published_beside_the_previews(
+def test_a_site_is_built_in_a_session_and_published_next_to_previews(
     job: Job, book: Cookbook, github: GitHub, cache: Path, tmp_path: Path
 ) -> None:
     publish(book, **{"old.html": "old", "_preview/3/index.html": "a preview"})
@@ -139,7 +139,7 @@ def test_a_site_is_built_in_a_session_and_published_beside_the_previews(
     assert "old.html" not in files
 
 
-def test_a_first_site_makes_the_branch(job: Job, book: Cookbook, github: GitHub, tmp_path: Path) -> None:
+def test_the_first_site_creates_the_branch(job: Job, book: Cookbook, github: GitHub, tmp_path: Path) -> None:
     site = tmp_path / "artifacts" / "site"
     site.mkdir(parents=True)
     (site / "index.html").write_text("the site")
@@ -148,7 +148,7 @@ def test_a_first_site_makes_the_branch(job: Job, book: Cookbook, github: GitHub,
     assert published(book) == {".nojekyll": "", "index.html": "the site"}
 
 
-def test_a_fork_s_pull_request_is_built_at_its_head(job: Job, book: Cookbook, cache: Path, tmp_path: Path) -> None:
+def test_a_pull_request_from_a_fork_is_built_at_its_head(job: Job, book: Cookbook, cache: Path, tmp_path: Path) -> None:
     fork = book.fork("student/rain-gauge-cookbook")
     (fork.checkout / "notebooks" / "gauge.py").write_text("print('a gauge of the fork')\n")
     where = fork.checkout / "notebooks" / "where.ipynb"
@@ -167,7 +167,7 @@ def test_a_fork_s_pull_request_is_built_at_its_head(job: Job, book: Cookbook, ca
 
 @pytest.fixture
 def preview(job: Job, book: Cookbook, github: GitHub, tmp_path: Path) -> Path:
-    """The artifact of a preview, and the event of its workflow's end, from a fork; returns its folder."""
+    """The artifact of a preview from a fork, with the event of the end of its workflow; returns its folder."""
     publish(book, **{"index.html": "the site", "_preview/12/old.html": "an older preview"})
     artifact = tmp_path / "artifacts" / "preview"
     artifact.mkdir(parents=True)
@@ -184,7 +184,7 @@ def deploy(job: Job, artifact: Path) -> WorkflowJob:
     return run(job, "preview-deploy.yml", "deploy", artifact.parent)
 
 
-def test_a_preview_is_published_under_the_number_that_github_tells(
+def test_a_preview_is_published_under_the_number_from_github(
     job: Job, book: Cookbook, github: GitHub, preview: Path
 ) -> None:
     deployed = deploy(job, preview)
@@ -196,7 +196,9 @@ def test_a_preview_is_published_under_the_number_that_github_tells(
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first", "again"])
-def test_the_pull_request_is_told_where_its_preview_is(job: Job, github: GitHub, preview: Path, first: bool) -> None:
+def test_a_comment_on_the_pull_request_links_to_the_preview(
+    job: Job, github: GitHub, preview: Path, first: bool
+) -> None:
     github.answer({"--edit-last": None} if first else {})
     told = run(job, "preview-deploy.yml", "comment", preview.parent, needs={"deploy": {"outputs": {"number": "12"}}})
     assert not told.failed, told.said
@@ -206,7 +208,7 @@ def test_the_pull_request_is_told_where_its_preview_is(job: Job, github: GitHub,
     assert f"{COMMIT}: https://ProjectPythia.github.io/rain-gauge-cookbook/_preview/12/" in calls[-1][-1]
 
 
-def test_a_pull_request_that_has_moved_on_or_was_closed_gets_no_preview(
+def test_an_updated_or_closed_pull_request_gets_no_preview(
     job: Job, book: Cookbook, github: GitHub, preview: Path
 ) -> None:
     github.answer({"/pulls": [{"number": 12, "head": {"sha": "d" * 40}}]})
@@ -218,7 +220,7 @@ def test_a_pull_request_that_has_moved_on_or_was_closed_gets_no_preview(
     assert published(book) == before
 
 
-def test_without_an_answer_of_github_s_nothing_is_deployed(
+def test_nothing_is_deployed_without_an_answer_from_github(
     job: Job, book: Cookbook, github: GitHub, preview: Path
 ) -> None:
     github.answer({"/pulls": None})
@@ -228,7 +230,7 @@ def test_without_an_answer_of_github_s_nothing_is_deployed(
 
 
 @pytest.mark.parametrize("kind", ["a link", "a folder of git's", "a link in a folder"])
-def test_a_preview_with_more_than_files_is_refused(
+def test_a_preview_that_contains_more_than_regular_files_is_refused(
     job: Job, book: Cookbook, github: GitHub, preview: Path, kind: str
 ) -> None:
     if kind == "a folder of git's":
@@ -245,7 +247,7 @@ def test_a_preview_with_more_than_files_is_refused(
     assert published(book) == before
 
 
-def test_the_workflow_with_rights_runs_nothing_of_the_pull_request() -> None:
+def test_the_privileged_workflow_runs_no_code_of_the_pull_request() -> None:
     document = read_workflow(EXAMPLES / "preview-deploy.yml")
     assert document["permissions"] == {}
     used = [
@@ -253,13 +255,13 @@ def test_the_workflow_with_rights_runs_nothing_of_the_pull_request() -> None:
     ]
     assert used == ["actions/download-artifact"]
     scripts = [step["run"] for job in document["jobs"].values() for step in job["steps"] if "run" in step]
-    assert not [script for script in scripts if "${{" in script], "what others choose comes in variables"
+    assert not [script for script in scripts if "${{" in script], "untrusted values must be passed in variables"
     started = read_workflow(EXAMPLES / "preview-build.yml")
     assert list(started["jobs"]["build"]["permissions"].items()) == [("contents", "read")]
     assert document["on"]["workflow_run"]["workflows"] == [started["name"]]
 
 
-def test_a_night_builds_a_cookbook_at_the_commit_that_was_checked_out(
+def test_a_nightly_run_builds_the_commit_that_was_checked_out(
     job: Job, book: Cookbook, served: Served, cache: Path, tmp_path: Path
 ) -> None:
     book.check_out(job, "main")
@@ -275,7 +277,7 @@ def test_a_night_builds_a_cookbook_at_the_commit_that_was_checked_out(
     assert git(job.workspace, "rev-parse", "HEAD") in built.said
 
 
-def test_a_night_s_hubs_are_tried_in_order(job: Job, hub: Server, tmp_path: Path) -> None:
+def test_a_nightly_run_tries_its_hubs_in_order(job: Job, hub: Server, tmp_path: Path) -> None:
     (step,) = [
         step
         for step in read_workflow(EXAMPLES / "nightly.yml")["jobs"]["build"]["steps"]
@@ -309,7 +311,7 @@ OPEN = [
     ],
     ids=["opened", "updated", "closed", "nothing to say"],
 )
-def test_an_issue_says_which_cookbooks_do_not_build(
+def test_an_issue_lists_the_cookbooks_that_do_not_build(
     job: Job, github: GitHub, tmp_path: Path, jobs: list[Any], issues: list[Any], verb: str | None, number: str | None
 ) -> None:
     job.variables = {"SERVER_URL": "https://github.com", "REPOSITORY": "org/name", "RUN_ID": "77"}
@@ -326,7 +328,7 @@ def test_an_issue_says_which_cookbooks_do_not_build(
             assert "org/other" not in text
 
 
-def test_no_issue_is_closed_because_github_gave_no_answer(job: Job, github: GitHub, tmp_path: Path) -> None:
+def test_no_issue_is_closed_without_an_answer_from_github(job: Job, github: GitHub, tmp_path: Path) -> None:
     job.variables = {"SERVER_URL": "https://github.com", "REPOSITORY": "org/name", "RUN_ID": "77"}
     github.answer({NIGHT: None, "issue list": OPEN})
     assert run(job, "nightly.yml", "report", tmp_path).failed

@@ -1,4 +1,4 @@
-"""Remotes that take connections and never answer: launches end with the reason, and others hear that they wait."""
+"""Remotes that accept connections and never answer: launches end with the reason, and others report that they wait."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ SOON_S = 5.0
 
 @pytest.fixture
 def silent_remote() -> Iterator[str]:
-    """Where a server takes every connection and never answers."""
+    """A server that accepts every connection and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=2 * MORE_THAN_THREADS) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-def test_a_ref_that_nobody_tells_fails_with_the_reason(
+def test_a_ref_that_cannot_be_listed_fails_with_the_reason(
     silent_remote: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clinder.localhub.repositories._ASKING", Limits(total_s=0.5))
@@ -46,14 +46,12 @@ def test_a_ref_that_nobody_tells_fails_with_the_reason(
     assert not processes_of(cache)
 
 
-def test_a_fetch_that_stands_still_fails_with_the_reason(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stalled_fetch_fails_with_the_reason(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkout(tmp_path / "served")
     monkeypatch.setattr("clinder.localhub.repositories._TRANSFERRING", Limits(silence_s=0.5))
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "protocol.version")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "0")  # so that listing the refs takes no POST
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "0")  # listing the refs then needs no POST
     released = threading.Event()
     with git_server(tmp_path, before_post=lambda: released.wait(20)) as url:
         event = failure(RepositorySpec("git", f"{url}/served/.git", "main"))
@@ -63,7 +61,7 @@ def test_a_fetch_that_stands_still_fails_with_the_reason(
     assert not processes_of(cache)
 
 
-def test_a_launch_that_finds_all_threads_taken_hears_so_at_once(silent_remote: str, cache: Path) -> None:
+def test_a_launch_is_told_at_once_that_all_threads_are_busy(silent_remote: str, cache: Path) -> None:
     with serving() as hub:
         for number in range(MORE_THAN_THREADS):
             hub.build(RepositorySpec("git", f"{silent_remote}/{number}", "main"))
@@ -82,8 +80,8 @@ def test_a_launch_that_finds_all_threads_taken_hears_so_at_once(silent_remote: s
     eventually(lambda: not processes_of(cache), "git has ended with the hub")
 
 
-def test_a_hub_whose_clients_left_waiting_says_nothing_and_ends(silent_remote: str, cache: Path) -> None:
-    with serving() as hub:  # which sees that nothing was printed
+def test_a_hub_with_disconnected_waiting_clients_ends_without_output(silent_remote: str, cache: Path) -> None:
+    with serving() as hub:  # `serving` checks that nothing was printed
         for number in range(MORE_THAN_THREADS):
             hub.build(RepositorySpec("git", f"{silent_remote}/{number}", "main"))
         hub.streams[-1].until(Phase.WAITING)
@@ -92,7 +90,7 @@ def test_a_hub_whose_clients_left_waiting_says_nothing_and_ends(silent_remote: s
         assert hub.get("/health").status_code == 200
 
 
-def test_work_that_is_cancelled_before_its_turn_is_never_begun() -> None:
+def test_work_that_is_cancelled_in_the_queue_is_never_started() -> None:
     begun: list[str] = []
     go_on = threading.Event()
 
@@ -146,7 +144,7 @@ def test_a_child_that_takes_too_long_is_stopped(script: str, limits: Limits, rea
     assert time.monotonic() - started < 10
 
 
-def test_a_child_is_not_blamed_for_a_reader_that_took_its_time() -> None:
+def test_a_slow_reader_does_not_count_against_the_time_limit() -> None:
     lines = Children().lines(
         ["sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.1; done"],
         env={"PATH": "/usr/bin:/bin"},

@@ -1,4 +1,4 @@
-"""A hub that means harm, in all that it may say: to terminals, to logs, to CI runners, and to its users' shells."""
+"""A malicious hub, in every text that it can send: to terminals, logs, CI runners and shells."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ATTACKS = "".join(
         "\x1b]52;c;ZXZpbA==\x07",  # the clipboard
         "\x1b]8;;http://evil.example.org\x1b\\link\x1b]8;;\x1b\\",
         "\x1b[2J\x1b[1;1H\x1b[5A",  # the cursor
-        "\x9b2J\x9d0;title\x9c",  # the same in one character
+        "\x9b2J\x9d0;title\x9c",  # the same with 8-bit control characters
         "\x1bP1$r\x1b\\\x1b_x\x1b\\\x1bc",
         "\x07\x08\x08\x0b\x0c\x0e\x7f\x85",
         "\u202etxt.exe\u2066\u2028forged line",
@@ -49,7 +49,7 @@ OURS = re.compile(r"\x1b\[(\?25[lh]|[0-9;]*m|[0-9]*[AK]|2K)")
 
 
 def is_harmless(text: str) -> bool:
-    """Whether nothing in it could do anything but be read."""
+    """Whether the text contains nothing that a terminal or CI runner would interpret."""
     lines = re.split(r"[\n\r\x85\u2028]", text)
     return all(character.isprintable() or character == "\n" for character in text) and not any(
         line.strip().startswith("::") or re.search(r"##\w*\[", line) for line in lines
@@ -57,7 +57,7 @@ def is_harmless(text: str) -> bool:
 
 
 def forges(text: str) -> bool:
-    """Whether a hub's words stand there as if they were clinder's own."""
+    """Whether a text of the hub looks like one of clinder's own."""
     return any(line.startswith("clinder: all is well") for line in text.split("\n"))
 
 
@@ -72,7 +72,7 @@ def project(tmp_path: Path, hub: Server) -> Path:
 
 
 def chatty(session: JupyterSession) -> Handler:
-    """A hub that attacks in every event of a launch that succeeds."""
+    """A hub that attacks in every event of a successful launch."""
     details = {"image": ATTACKS, "binder_ref_url": ATTACKS, "binder_persistent_request": f"v2/gh/org/name/{ATTACKS}"}
     fields = json.loads(session.ready(**details).removeprefix(b"data: "))
     return stream(
@@ -106,7 +106,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), written.decode()
 
 
-def test_all_that_is_said_of_a_launch_is_harmless(project: Path, session: JupyterSession, hub: Server) -> None:
+def test_all_output_about_a_launch_is_harmless(project: Path, session: JupyterSession, hub: Server) -> None:
     hub.handler = in_turn(limited, chatty(session))
     for arguments in (
         ("up", "-vv"),
@@ -125,7 +125,7 @@ def test_all_that_is_said_of_a_launch_is_harmless(project: Path, session: Jupyte
     assert not forges(log.read_text())
 
 
-def test_a_terminal_sees_nothing_but_the_live_view_s_own_signs(
+def test_a_terminal_only_gets_the_control_sequences_of_the_live_view(
     project: Path, session: JupyterSession, hub: Server
 ) -> None:
     hub.handler = chatty(session)
@@ -139,7 +139,7 @@ def failing_kernel(_request: Request, connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("fault", ["build", "launch", "kernel", "content type", "url", "gone"])
-def test_an_error_s_words_are_harmless_in_text_and_json(
+def test_the_message_of_an_error_is_harmless_in_text_and_json(
     project: Path, session: JupyterSession, hub: Server, fault: str
 ) -> None:
     handlers: dict[str, Handler] = {
@@ -163,7 +163,7 @@ def test_an_error_s_words_are_harmless_in_text_and_json(
     assert is_harmless(done.document["error"]["hint"])
 
 
-def test_what_a_hub_says_of_itself_is_harmless(project: Path, hub: Server) -> None:
+def test_the_report_about_a_hub_is_harmless(project: Path, hub: Server) -> None:
     def evil(request: Request, connection: Connection) -> None:
         documents = {
             "/versions": (200, {"binderhub": ATTACKS, "builder": ATTACKS}),
@@ -183,7 +183,7 @@ def test_what_a_hub_says_of_itself_is_harmless(project: Path, hub: Server) -> No
         assert "is unwell (HTTP 503)" in passed_over.stderr
 
 
-def test_a_log_that_came_with_a_checkout_is_harmless_when_shown(project: Path) -> None:
+def test_a_log_from_a_checkout_is_harmless_when_shown(project: Path) -> None:
     logs = project / ".clinder" / "logs"
     logs.mkdir(parents=True)
     (logs / "20260101T000000.000Z-1.log").write_text(ATTACKS)
@@ -193,9 +193,9 @@ def test_a_log_that_came_with_a_checkout_is_harmless_when_shown(project: Path) -
 
 
 @pytest.mark.parametrize("key", ["hub", "repo", "ref", "session.path", "session.warm", "unknown"])
-def test_a_file_that_came_with_a_checkout_says_nothing_harmful(project: Path, key: str) -> None:
+def test_messages_about_a_file_from_a_checkout_are_harmless(project: Path, key: str) -> None:
     table, _, name = key.rpartition(".")
-    escaped = json.dumps(ATTACKS.replace("\x7f", ""))  # TOML's escapes are JSON's, but for this one
+    escaped = json.dumps(ATTACKS.replace("\x7f", ""))  # TOML and JSON have the same escapes, except for this one
     text = f"{'repo = ' + chr(34) + 'org/name' + chr(34) if key != 'repo' else ''}\n{f'[{table}]' if table else ''}\n"
     (project / "clinder.toml").write_text(
         f"{text}{json.dumps(ATTACKS[:8]) if key == 'unknown' else name} = {escaped}\n"
@@ -224,7 +224,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_a_token_that_is_a_program_stays_a_value_in_every_shell(
+def test_a_token_with_shell_code_stays_a_value_in_every_shell(
     project: Path,
     session: JupyterSession,
     hub: Server,
@@ -242,11 +242,11 @@ def test_a_token_that_is_a_program_stays_a_value_in_every_shell(
         done = subprocess.run([program, "-c", command], cwd=project, capture_output=True, text=True, check=True)
         assert done.stdout == f"{token}2\n", (name, done)
         assert done.stderr == ""
-    assert sorted(path.name for path in project.iterdir()) == [".clinder", ".env", "clinder.toml"], "nothing was run"
+    assert sorted(path.name for path in project.iterdir()) == [".clinder", ".env", "clinder.toml"], "a program was run"
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_a_token_that_is_a_program_sets_one_variable_in_github_s_file(
+def test_a_token_with_shell_code_sets_one_variable_in_the_github_file(
     project: Path, session: JupyterSession, hub: Server, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hub.servers.TOKEN", token)
@@ -272,7 +272,7 @@ def test_a_token_that_is_a_program_sets_one_variable_in_github_s_file(
     ],
     ids=str,
 )
-def test_a_url_or_token_that_could_do_more_than_be_one_is_refused(
+def test_a_url_or_token_with_special_characters_is_refused(
     project: Path, session: JupyterSession, hub: Server, details: dict[str, object]
 ) -> None:
     hub.handler = session.launch(**details)

@@ -20,7 +20,7 @@ LAUNCH = Path(__file__).parent / "javascript" / "launch.mjs"
 
 @pytest.fixture
 def modules(pytestconfig: pytest.Config) -> Path:
-    """The folder that the client is installed in, once for all runs."""
+    """The folder with the installed client, installed once for all runs."""
     assert pytestconfig.cache is not None
     folder = Path(pytestconfig.cache.mkdir(f"binderhub-client-{VERSION}"))
     if not (folder / "node_modules" / PACKAGE / "package.json").is_file():
@@ -37,7 +37,7 @@ def launch(modules: Path, hub: HubProcess, spec: str, *token: str) -> list[dict[
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def test_it_gets_a_session_that_answers(modules: Path, tmp_path: Path) -> None:
+def test_the_client_gets_a_working_session(modules: Path, tmp_path: Path) -> None:
     repository = checkout(tmp_path / "cookbook")
     with serving(linger_s=5.0, build_token="a-token") as hub:
         for _ in range(2):
@@ -45,10 +45,10 @@ def test_it_gets_a_session_that_answers(modules: Path, tmp_path: Path) -> None:
             assert events[-1]["phase"] == "ready", events
             session = Session(events[-1]["url"], events[-1]["token"])
             assert session.get("api/status").json()["kernels"] == 0
-    assert events[0]["phase"] == "built", "the second time, the image is found"
+    assert events[0]["phase"] == "built", "the image was not found the second time"
 
 
-def test_it_hears_failures(modules: Path, tmp_path: Path) -> None:
+def test_the_client_receives_failures(modules: Path, tmp_path: Path) -> None:
     repository = checkout(tmp_path / "cookbook", requirements__txt="./there-is-no-such-folder\n")
     with serving() as hub:
         (refused,) = launch(modules, hub, "gh/org/repo")

@@ -1,4 +1,4 @@
-"""Jupyter's own tools under a session: the examples of the documentation run, and run remotely."""
+"""Jupyter's own tools with a session: the documented examples run remotely."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples" / "tools"
 
 @pytest.fixture(scope="module")
 def project(place: Path) -> Iterator[Path]:
-    """A project whose session runs; the tools are those beside this Python."""
+    """A project with a running session; the tools are those of this Python."""
     folder = checkout(place / "project", notes__txt="", clinder__toml='hub = "local"\nrepo = "."\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -43,7 +43,7 @@ def test_nbconvert_executes_a_notebook_in_the_session(project: Path, kept_cache:
     assert f"ran in {kept_cache / 'sessions'}" in "".join(output["text"])
 
 
-def test_nbconvert_fails_where_a_cell_raises(project: Path) -> None:
+def test_nbconvert_fails_if_a_cell_raises(project: Path) -> None:
     (project / "broken.ipynb").write_text(notebook("1 / 0"))
     done = clinder_quietly(project, "run", "--", "sh", str(EXAMPLES / "nbconvert.sh"), "broken.ipynb")
     assert done == 1
@@ -71,7 +71,7 @@ def test_the_tools_leave_no_kernel_in_the_session(project: Path, place: Path, ke
 
 
 def clinder_quietly(folder: Path, *arguments: str) -> int:
-    """Run `clinder` with a command that may print tracebacks of its own."""
+    """Run `clinder` with a command that may print tracebacks."""
     import subprocess
 
     from commands import CLINDER

@@ -1,4 +1,4 @@
-"""The main job as a user does it: init, plan, up, status, down; start and stop; with real servers and repositories."""
+"""Clinder's main commands as a user runs them (init to down, start and stop), with real servers and repositories."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["cache", "served"]
 
 @pytest.fixture
 def cookbook(tmp_path: Path) -> Path:
-    """A git repository that asks for nothing."""
+    """A git repository without requirements."""
     return checkout(tmp_path / "project" / "cookbook", notes__txt="first")
 
 
 @pytest.fixture
 def packaged(cookbook: Path) -> Path:
-    """The cookbook, asking for a package in its requirements.txt."""
+    """The cookbook with a package in its requirements.txt."""
     folder = cookbook
     name = wheel(folder, "answer", answer__py="VALUE = 42\n")
     (folder / "requirements.txt").write_text(f"./{name}\n")
@@ -40,7 +40,7 @@ def packaged(cookbook: Path) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, cookbook: Path) -> Path:
-    """A folder whose clinder.toml names the cookbook, to be cloned by the embedded hub."""
+    """A folder whose clinder.toml names the cookbook, which the embedded hub clones."""
     folder = tmp_path / "project"
     (folder / "clinder.toml").write_text(f'hub = "local"\nrepo = "{cookbook.as_uri()}"\nref = "main"\n')
     return folder
@@ -56,9 +56,7 @@ def servers(folder: Path) -> list[psutil.Process]:
 
 
 @pytest.mark.usefixtures("packaged")
-def test_up_gives_a_session_in_which_the_repository_s_packages_work_and_down_ends_its_process(
-    project: Path, tmp_path: Path
-) -> None:
+def test_up_gives_a_session_with_working_packages_and_down_ends_it(project: Path, tmp_path: Path) -> None:
     up = clinder(project, "up", "--json").document
     assert execute(up["url"], up["token"], "import answer; print(answer.VALUE)") == "42\n"
     assert len(servers(tmp_path)) == 1
@@ -66,7 +64,7 @@ def test_up_gives_a_session_in_which_the_repository_s_packages_work_and_down_end
     assert servers(tmp_path) == []
 
 
-def test_a_second_up_keeps_the_session_that_runs_as_declared(project: Path) -> None:
+def test_a_second_up_keeps_a_session_that_is_running_as_declared(project: Path) -> None:
     first = clinder(project, "up", "--json").document
     second = clinder(project, "up", "--json").document
     assert (first["action"], second["action"]) == ("launched", "kept")
@@ -74,7 +72,7 @@ def test_a_second_up_keeps_the_session_that_runs_as_declared(project: Path) -> N
     clinder(project, "down")
 
 
-def test_a_session_declared_otherwise_is_replaced_and_the_old_one_ends(project: Path, tmp_path: Path) -> None:
+def test_a_changed_declaration_replaces_the_session(project: Path, tmp_path: Path) -> None:
     first = clinder(project, "up", "--json").document
     plan = clinder(project, "plan", "--ref", "HEAD", "--exit-code", "--json", expect=10).document
     assert [step["action"] for step in plan["steps"]] == ["launch", "stop"]
@@ -97,24 +95,24 @@ def test_a_session_that_died_is_launched_again(project: Path, tmp_path: Path) ->
     clinder(project, "down")
 
 
-def test_status_tells_of_the_session_without_its_token(project: Path) -> None:
+def test_status_shows_the_session_without_its_token(project: Path) -> None:
     up = clinder(project, "up", "--json").document
     status = clinder(project, "status", "--json")
     assert status.document["state"] == "running"
     assert status.document["resolved_ref"] == up["resolved_ref"]
-    assert status.document["kernels"] == 0, "the kernel that warmed the server was stopped again"
+    assert status.document["kernels"] == 0, "the kernel of the check was not stopped"
     assert up["token"] not in status.stdout
     assert clinder(project, "status", "--json", "--show-token").document["token"] == up["token"]
     assert up["url"] in clinder(project, "status").stdout
     clinder(project, "down")
 
 
-def test_status_and_down_without_a_session_say_so(project: Path) -> None:
+def test_status_and_down_report_that_there_is_no_session(project: Path) -> None:
     assert clinder(project, "status", "--json", expect=6).document["state"] == "none"
     assert clinder(project, "down", "--json").document["action"] == "nothing to stop"
 
 
-def test_two_ups_at_once_make_one_session(project: Path, tmp_path: Path) -> None:
+def test_two_simultaneous_ups_launch_one_session(project: Path, tmp_path: Path) -> None:
     command = [CLINDER, "up", "--json"]
     both = [subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     results = [json.loads(process.communicate(timeout=120)[0]) for process in both]
@@ -125,7 +123,7 @@ def test_two_ups_at_once_make_one_session(project: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions are a POSIX matter")
-def test_what_is_recorded_belongs_to_its_owner_alone(project: Path) -> None:
+def test_only_the_owner_can_read_the_state(project: Path) -> None:
     clinder(project, "up")
     clinder(project, "down")
     folder = project / ".clinder"
@@ -137,7 +135,7 @@ def test_what_is_recorded_belongs_to_its_owner_alone(project: Path) -> None:
     assert ".clinder" not in ignored.stdout
 
 
-def test_a_token_stands_in_the_state_alone(project: Path) -> None:
+def test_a_token_is_only_in_the_state(project: Path) -> None:
     up = clinder(project, "up", "-v")
     token = json.loads((project / ".clinder" / "state.json").read_text())["session"]["token"]
     assert token not in up.stdout + up.stderr
@@ -146,7 +144,7 @@ def test_a_token_stands_in_the_state_alone(project: Path) -> None:
     clinder(project, "down")
 
 
-def test_start_prints_a_uri_that_stop_takes_back_from_stdin(cookbook: Path, tmp_path: Path) -> None:
+def test_stop_accepts_the_uri_of_start_on_stdin(cookbook: Path, tmp_path: Path) -> None:
     uri = clinder(tmp_path, "start", "--hub", "local", cookbook.as_uri()).stdout
     assert "?token=" in uri
     assert not (tmp_path / ".clinder").exists()
@@ -189,7 +187,7 @@ def test_the_same_works_over_http_against_hub_serve(project: Path, served: Serve
     assert servers(tmp_path) == []
 
 
-def test_hub_check_knows_a_binderhub_from_another_server(served: Served, project: Path) -> None:
+def test_hub_check_distinguishes_a_binderhub_from_another_server(served: Served, project: Path) -> None:
     good = clinder(project, "hub", "check", served.url, "--json").document
     assert good["is_binderhub"]
     assert good["healthy"]
@@ -199,7 +197,7 @@ def test_hub_check_knows_a_binderhub_from_another_server(served: Served, project
     assert "not a BinderHub" in bad["problem"]
 
 
-def test_a_ref_that_is_not_there_fails_the_build_and_records_nothing(project: Path, served: Served) -> None:
+def test_a_missing_ref_fails_the_build_and_records_nothing(project: Path, served: Served) -> None:
     failed = clinder(project, "up", "--hub", served.url, "--ref", "nowhere", "--json", expect=5).document
     assert failed["error"]["kind"] == "build-failed"
     assert "Could not resolve ref" in failed["error"]["message"]

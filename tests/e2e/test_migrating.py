@@ -1,4 +1,4 @@
-"""The pages on moving from 2i2c's and Pangeo's tools have a row for each of their options, and say what holds here."""
+"""The migration pages for 2i2c's and Pangeo's tools have a row for each of their options, and the rows are true."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["cache"]
 FROM_2I2C = DOCS / "migrating-2i2c.md"
 FROM_PANGEO = DOCS / "migrating-binderbot.md"
 
-# What their action.yml and their command lines declare.
+# The options that their action.yml and command lines declare.
 ACTION_OF_2I2C = {"inputs": ["hub-url", "repo", "ref", "build-token"], "outputs": ["url", "token"]}
 COMMAND_OF_2I2C = ["binderbot start", "--github-repo", "--github-ref", "--build-token", "--json", "binderbot stop"]
 COMMAND_OF_PANGEO = [
@@ -40,13 +40,13 @@ def rows(page: Path) -> list[tuple[str, str]]:
 
 
 def row(page: Path, option: str) -> str:
-    """What the page has beside an option; each has one row."""
+    """The second cell of an option's only row on the page."""
     (right,) = [right for left, right in rows(page) if re.search(rf"`(output )?{option}\b[^`]*`", left)]
     return right
 
 
 @pytest.mark.parametrize("kind", ACTION_OF_2I2C)
-def test_the_action_has_what_2i2c_s_has_under_the_same_names(kind: str) -> None:
+def test_the_action_has_the_inputs_and_outputs_of_2i2c(kind: str) -> None:
     described = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     for name in ACTION_OF_2I2C[kind]:
         assert name in described[kind]
@@ -56,12 +56,12 @@ def test_the_action_has_what_2i2c_s_has_under_the_same_names(kind: str) -> None:
 
 
 @pytest.mark.parametrize("option", COMMAND_OF_2I2C)
-def test_every_option_of_2i2c_s_command_has_a_row(option: str) -> None:
+def test_every_option_of_the_2i2c_command_has_a_row(option: str) -> None:
     assert [left for left, _ in rows(FROM_2I2C) if f"`{option}" in left]
 
 
 @pytest.mark.parametrize("option", COMMAND_OF_PANGEO)
-def test_every_option_of_pangeo_s_command_has_a_row(option: str) -> None:
+def test_every_option_of_the_pangeo_command_has_a_row(option: str) -> None:
     assert row(FROM_PANGEO, option)
 
 
@@ -73,12 +73,12 @@ def test_the_settings_that_the_pages_name_exist() -> None:
 
 
 def commands(page: Path, word: str) -> str:
-    """The block of a page with this word."""
+    """The block of a page that contains this word."""
     (block,) = [block for block in blocks_of(page) if block.language == "sh" and word in block.text]
     return block.text
 
 
-def test_start_and_stop_by_halves_leave_nothing(tmp_path: Path) -> None:
+def test_separate_start_and_stop_leave_nothing(tmp_path: Path) -> None:
     checkout(tmp_path / "project")
     script = commands(FROM_2I2C, "session.json").replace("org/name --hub https://mybinder.org", ". --hub local")
     assert script.count("--hub local") == 1
@@ -96,8 +96,8 @@ def test_start_and_stop_by_halves_leave_nothing(tmp_path: Path) -> None:
     assert not [process for process in processes_of(tmp_path) if "jupyter_server" in " ".join(process.cmdline())]
 
 
-def test_no_variable_of_the_caller_reaches_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As both pages say: a session has what its repository says, and no more."""
+def test_no_variable_of_the_caller_reaches_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As both pages say: a session only has the variables of its repository."""
     monkeypatch.setenv("ARM_PASSWORD", "s3cret")
     folder = checkout(tmp_path / "project")
     clinder(folder, "up", "--hub", "local", "--repo", ".")

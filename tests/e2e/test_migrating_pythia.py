@@ -1,4 +1,4 @@
-"""Project Pythia's cookbooks move over as the page says, and are executed in a session ever after."""
+"""Project Pythia's cookbooks migrate as the page describes, and are executed in a session from then on."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LIMIT_S = 60
 
 
 def cookbook_actions(folder: Path, *, before: str = "") -> Path:
-    """A checkout of the shared workflows; returns the one that builds books."""
+    """Create a checkout of the shared workflows, and return the one that builds books."""
     file = folder / IN_REPOSITORY
     file.parent.mkdir(parents=True)
     file.write_text(before + SHARED.read_text())
@@ -67,7 +67,7 @@ def test_the_patch_changes_one_line_of_the_shared_workflow(tmp_path: Path, tool:
     assert changed == [("        uses: 2i2c-org/clinder@main", "        uses: clinder-dev/clinder@v1")]
 
 
-def test_the_command_beside_the_patch_does_the_same(tmp_path: Path) -> None:
+def test_the_command_next_to_the_patch_does_the_same(tmp_path: Path) -> None:
     patched = cookbook_actions(tmp_path / "patched")
     subprocess.run([*APPLY["git"], str(PATCH)], cwd=tmp_path / "patched", check=True, timeout=LIMIT_S)
     file = cookbook_actions(tmp_path / "edited")
@@ -76,7 +76,7 @@ def test_the_command_beside_the_patch_does_the_same(tmp_path: Path) -> None:
 
 
 def on_server(job: Job, book: Cookbook, commit: str) -> None:
-    """Have the runner work for a push to this cookbook's own server."""
+    """Make the runner work for a push to the cookbook's own server."""
     book.check_out(job, commit)
     job.event = (EVENT[0], {**EVENT[1], "after": commit, "head_commit": {"id": commit}})
     job.variables = {"SERVER_URL": book.server_url, "REPOSITORY": NAME, "SHA": commit}
@@ -93,7 +93,7 @@ def assert_executed_in_session(
     return pages
 
 
-def test_a_cookbook_of_today_is_built_by_the_patched_workflow_with_nothing_changed(
+def test_the_patched_workflow_builds_an_unchanged_cookbook(
     job: Job, served: Served, server: tuple[Path, str], cache: Path, tmp_path: Path
 ) -> None:
     book = cookbook("today", server, served.url)
@@ -109,7 +109,7 @@ def test_a_cookbook_of_today_is_built_by_the_patched_workflow_with_nothing_chang
 
 
 def moved(book: Cookbook, comment: str) -> str:
-    """Move a cookbook as the page says, and push it; returns the commit, which is the only new one."""
+    """Migrate a cookbook as the page describes, push it, and return the commit, which is the only new one."""
     before = git(book.checkout, "rev-parse", "HEAD")
     do_as_the_page_says(comment, book.checkout)
     assert git(book.checkout, "status", "--porcelain") == ""
@@ -118,7 +118,7 @@ def moved(book: Cookbook, comment: str) -> str:
     return book.push("Use a theme that is here")
 
 
-def test_a_cookbook_of_today_moves_with_one_commit(
+def test_a_current_cookbook_migrates_with_one_commit(
     job: Job, served: Served, server: tuple[Path, str], cache: Path, tmp_path: Path
 ) -> None:
     book = cookbook("today", server, served.url)
@@ -134,7 +134,7 @@ def test_a_cookbook_of_today_moves_with_one_commit(
     assert float(run.outputs["launch_seconds"]) > 0
 
 
-def test_a_cookbook_of_binderbot_s_days_moves_with_one_commit(
+def test_a_binderbot_cookbook_migrates_with_one_commit(
     job: Job, served: Served, server: tuple[Path, str], cache: Path, tmp_path: Path
 ) -> None:
     book = cookbook("binderbot", server, served.url)
@@ -149,7 +149,7 @@ def test_a_cookbook_of_binderbot_s_days_moves_with_one_commit(
     assert_executed_in_session(run, cache, tmp_path / "site")
 
 
-def test_a_pull_request_from_a_fork_is_executed_as_the_fork_has_it(
+def test_a_pull_request_executes_the_code_of_its_fork(
     job: Job, served: Served, server: tuple[Path, str], cache: Path, tmp_path: Path
 ) -> None:
     book = cookbook("today", server, served.url)
@@ -184,14 +184,14 @@ def test_a_cell_that_raises_fails_the_build_and_leaves_no_artifact(
     assert not (tmp_path / "artifacts").exists()
 
 
-def test_the_drop_in_takes_every_input_and_secret_of_the_shared_workflow() -> None:
+def test_the_replacement_has_every_input_and_secret_of_the_shared_workflow() -> None:
     theirs, ours = (read_workflow(path)["on"]["workflow_call"] for path in (SHARED, OURS))
     assert set(theirs["inputs"]) <= set(ours["inputs"])
     assert set(theirs["secrets"]) <= set(ours["secrets"])
     assert theirs["inputs"]["artifact_name"]["default"] == ours["inputs"]["artifact_name"]["default"]
 
 
-def test_the_page_names_every_input_and_output_of_the_drop_in() -> None:
+def test_the_page_names_every_input_and_output_of_the_replacement() -> None:
     called = read_workflow(OURS)["on"]["workflow_call"]
     page = (DOCS / "migrating-pythia.md").read_text()
     for name in (*called["inputs"], *called["secrets"], *called["outputs"]):

@@ -1,4 +1,4 @@
-"""`clinder run -- myst build`: the real MyST executes on a real Jupyter Server, and no failure passes in silence."""
+"""`clinder run -- myst build`: the real MyST executes on a real Jupyter Server, and failures are reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUILD = ("build", "--site", "--execute", "--strict")
 
 @pytest.fixture
 def cookbook(place: Path) -> Path:
-    """A cookbook with two executable pages and one without code. MyST keeps results by content: so they differ."""
+    """A cookbook with two executable pages and one without code. The pages differ because MyST caches by content."""
     folder = place / f"cookbook-{len(list(place.iterdir()))}"
     return book(
         folder, index__md="# Hello\n", first__ipynb=notebook(WHERE), second__md=page(f"{WHERE}\nprint('the second')")
@@ -41,7 +41,7 @@ def assert_executed_in_session(folder: Path, cache: Path) -> None:
         assert f"ran in {cache / 'sessions'}" in result
 
 
-def test_every_page_is_executed_in_the_session_which_then_is_stopped(
+def test_every_page_is_executed_in_a_session_that_is_then_stopped(
     cookbook: Path, myst: str, kept_cache: Path, place: Path
 ) -> None:
     run(cookbook, "--", myst, *BUILD)
@@ -72,7 +72,7 @@ def test_a_cell_that_raises_fails_the_run(cookbook: Path, myst: str, place: Path
 
 
 @pytest.mark.parametrize("hub", ["local", "served"])
-def test_a_server_killed_in_the_middle_of_a_cell_ends_the_run_and_says_when_and_how(
+def test_a_server_killed_during_a_cell_ends_the_run_with_a_report(
     cookbook: Path, myst: str, place: Path, tmp_path: Path, hub: str
 ) -> None:
     mark = tmp_path / "cell-runs"
@@ -109,10 +109,10 @@ kernelapp.launch_new_instance()
 """
 
 
-def test_a_kernel_that_takes_15_seconds_to_start_is_warmed_and_the_build_passes(
+def test_a_kernel_that_needs_15_seconds_to_start_does_not_fail_the_build(
     cookbook: Path, myst: str, kept_cache: Path, tmp_path: Path
 ) -> None:
-    """Slow is the first start, as on a fresh image. A kernel starts in the repository, and takes its launcher there."""
+    """Only the first start is slow, as on a fresh image. A kernel starts in the repository, which has its launcher."""
     (cookbook / "ipykernel_launcher.py").write_text(SLOW_ONCE.format(mark=str(tmp_path / "was-slow")))
     began = time.monotonic()
     run(cookbook, "--", myst, *BUILD)

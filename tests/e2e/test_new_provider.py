@@ -1,4 +1,4 @@
-"""The provider that the page for contributors adds is read, cloned, built, listed and printed, by its entry alone."""
+"""The provider that CONTRIBUTING adds as an example works everywhere with only its table entry."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ main()
 
 @pytest.fixture(autouse=True)
 def provider(monkeypatch: pytest.MonkeyPatch) -> Provider:
-    """The provider of the page, in the table for one test."""
+    """The provider of the page, added to the table for one test."""
     names = dict(vars(providers))
     exec(READER, names)
     provider: Provider = eval(ENTRY, names)
@@ -57,7 +57,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Provider:
 
 @pytest.fixture
 def repository(cache: Path, tmp_path: Path) -> Iterator[Path]:
-    """`org/name` of the provider, which is a server on this machine as far as git knows."""
+    """`org/name` on the provider, which git redirects to a repository on this machine."""
     made = checkout(tmp_path / "served" / "org" / "name.git", where__txt="main\n")
     with git_server(tmp_path / "served") as url:
         git(made, "config", "--global", f"url.{url}/.insteadOf", "https://codeberg.org/")
@@ -78,7 +78,7 @@ def document(folder: Path, *arguments: str) -> dict[str, Any]:
 
 @contextmanager
 def served() -> Iterator[HubProcess]:
-    """`clinder hub serve`, which knows the provider."""
+    """`clinder hub serve` with the provider."""
     command = [sys.executable, "-c", COMMAND, READER, ENTRY, "hub", "serve", "--port", "0", "--keepalive", "1s"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -108,7 +108,7 @@ def served() -> Iterator[HubProcess]:
         ("https://mybinder.org/v2/codeberg/org/name/v1?urlpath=lab", "v1"),
     ],
 )
-def test_its_repositories_are_read_in_any_form(text: str, ref: str) -> None:
+def test_its_repositories_can_be_given_in_any_form(text: str, ref: str) -> None:
     spec = read_repository(text).spec()
     assert spec == RepositorySpec("codeberg", "org/name", ref)
     assert spec.build_path == f"codeberg/org/name/{ref}"
@@ -130,9 +130,7 @@ def test_messages_name_it() -> None:
     assert "ckan, codeberg)" in caught.value.hint
 
 
-def test_the_embedded_hub_builds_from_its_page_and_the_session_says_where_it_is_from(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_the_embedded_hub_builds_from_its_web_page_and_reports_the_repository(repository: Path, tmp_path: Path) -> None:
     commit = git(repository, "rev-parse", "HEAD")
     page = "https://codeberg.org/org/name/src/branch/main"
     session = document(tmp_path, "up", "--hub", "local", "--repo", page)
@@ -155,7 +153,7 @@ def test_init_finds_it_in_the_git_remote(tmp_path: Path) -> None:
     assert 'repo = "codeberg:org/name"' in (folder / "clinder.toml").read_text()
 
 
-def test_hub_serve_lists_it_and_launches_from_it(repository: Path, tmp_path: Path) -> None:
+def test_hub_serve_lists_it_and_launches_its_repositories(repository: Path, tmp_path: Path) -> None:
     with served() as hub:
         listed = {each["id"]: each for each in hub.get("/api/repoproviders").json()}
         assert listed["codeberg"]["displayName"] == listed["codeberg"]["repo"]["label"] == "Codeberg"

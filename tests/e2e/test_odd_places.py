@@ -1,4 +1,4 @@
-"""Every command in places that are odd: a folder of no printable name, one too deep, long names, no home."""
+"""Every command in unusual places: a folder with an unprintable name, a path that is too deep, long names, no home."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NAMES = {**UNUSABLE, "signs": b"%s {x} \xe2\x80\xae -q"}
 
 
 def run(*arguments: str, **variables: str) -> tuple[int, bytes]:
-    encoding = {"PYTHONIOENCODING": "utf-8:strict", "PYTHONUTF8": "0"}  # which lets nothing through that is not UTF-8
+    encoding = {"PYTHONIOENCODING": "utf-8:strict", "PYTHONUTF8": "0"}  # refuses output that is not UTF-8
     done = subprocess.run(
         [CLINDER, *arguments],
         env={**os.environ, **encoding, "CLINDER_TIMEOUTS_CONNECT": "2s", **variables},
@@ -62,22 +62,22 @@ def run(*arguments: str, **variables: str) -> tuple[int, bytes]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A current folder that is left again, however deep the test has gone."""
+    """A current folder that is left at the end, however deep the test has gone."""
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     os.chdir(tmp_path)
     for left in tmp_path.glob("d*"):
-        shutil.rmtree(left)  # here, as others may have to name what is in it
+        shutil.rmtree(left)  # relative, because the full path may be too long
 
 
 def enter(name: bytes | str) -> None:
-    """Make a folder in the current one, and go there; its path may be longer than any that can be named."""
-    os.mkdir(name)  # noqa: PTH102  # of bytes
+    """Create a folder in the current one and enter it; its path may exceed the limit of the system."""
+    os.mkdir(name)  # noqa: PTH102  # pathlib takes no bytes
     os.chdir(name)
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_every_command_works_in_a_folder_of_an_odd_name(folder: Path, name: bytes) -> None:
+def test_every_command_works_in_a_folder_with_an_unusual_name(folder: Path, name: bytes) -> None:
     enter(name)
     for arguments, expected in COMMANDS.items():
         status, printed = run(*arguments)
@@ -87,7 +87,7 @@ def test_every_command_works_in_a_folder_of_an_odd_name(folder: Path, name: byte
 
 
 @pytest.mark.parametrize("name", UNUSABLE.values(), ids=UNUSABLE)
-def test_a_folder_of_no_printable_name_is_no_repository(folder: Path, name: bytes) -> None:
+def test_a_folder_with_an_unprintable_name_is_not_a_repository(folder: Path, name: bytes) -> None:
     enter(name)
     for arguments in (("init", "--hub", "local"), ("plan", "--hub", "local", "--repo", ".")):
         status, printed = run(*arguments)
@@ -95,7 +95,7 @@ def test_a_folder_of_no_printable_name_is_no_repository(folder: Path, name: byte
         assert b"expected a folder whose path is UTF-8, without control characters" in printed
 
 
-def test_every_command_says_that_a_folder_is_too_deep(folder: Path) -> None:
+def test_every_command_reports_a_folder_that_is_too_deep(folder: Path) -> None:
     for _ in range(25):
         enter("d" * 200)
     for arguments, expected in COMMANDS.items():
@@ -117,31 +117,31 @@ def test_every_command_says_that_a_folder_is_too_deep(folder: Path) -> None:
     ],
     ids=lambda given: " ".join(given[:2]),
 )
-def test_a_name_that_is_too_long_is_said(folder: Path, given: tuple[str, ...], name: str) -> None:
+def test_a_name_that_is_too_long_is_reported(folder: Path, given: tuple[str, ...], name: str) -> None:
     status, _ = run(*(argument.format(name) for argument in given))
     assert status == (9 if "--state-dir" in given else 2)
 
 
 @pytest.mark.parametrize(("variable", "expected"), [("CLINDER_CONFIG", 2), ("CLINDER_STATE_DIR", 9)])
-def test_a_variable_that_is_too_long_is_said(folder: Path, variable: str, expected: int) -> None:
+def test_a_variable_that_is_too_long_is_reported(folder: Path, variable: str, expected: int) -> None:
     assert run("status", **{variable: "x" * 5000})[0] == expected
 
 
 @pytest.mark.parametrize("command", ["x" * 300, "./" + "x" * 300, "/".join(["x" * 200] * 30)])
-def test_a_command_of_too_long_a_name_is_not_there(command: str) -> None:
+def test_a_command_with_a_name_that_is_too_long_is_not_found(command: str) -> None:
     with pytest.raises(CommandNotFoundError) as caught:
         find_command(command)
     assert len(caught.value.message) < 500
 
 
 @pytest.mark.parametrize("home", ["", "relative", "/nowhere/at/all", "x" * 5000], ids=lambda home: home[:10])
-def test_a_home_that_is_none_is_not_needed(folder: Path, home: str) -> None:
+def test_an_invalid_home_is_not_needed(folder: Path, home: str) -> None:
     for arguments, expected in COMMANDS.items():
         assert run(*arguments, HOME=home)[0] == expected, arguments
 
 
 @pytest.mark.parametrize("home", ["", "relative", "x" * 5000], ids=lambda home: home[:10])
-def test_no_cache_folder_is_made_where_there_is_no_home(folder: Path, home: str) -> None:
+def test_no_cache_folder_is_created_without_a_home(folder: Path, home: str) -> None:
     launch = ("up", "--repo", ".", "--hub", "local", "--retry-attempts", "1")
     status, printed = run(*launch, HOME=home, XDG_CACHE_HOME="")
     assert status == 8

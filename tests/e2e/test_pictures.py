@@ -1,4 +1,4 @@
-"""One command records the documentation's pictures from the program, and each is on a page."""
+"""One command records the pictures of the documentation from the program, and each is on a page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pictures, recorded anew."""
+    """The newly recorded pictures."""
     folder = tmp_path_factory.mktemp("pictures")
     FOLDER.mkdir(parents=True, exist_ok=True)
     env = os.environ | {"CLINDER_VENV": str(FOLDER / "site")}
@@ -41,7 +41,7 @@ def words_of(picture: Path) -> str:
     return " ".join(" ".join(ET.parse(picture).getroot().itertext()).split())
 
 
-def test_the_terminal_shows_phases_a_bar_and_the_end_of_the_log(recorded: Path) -> None:
+def test_the_terminal_shows_phases_a_bar_and_the_last_log_lines(recorded: Path) -> None:
     words = words_of(recorded / "launching.svg")
     for shown in (
         "launching gh/ProjectPythia/radar-cookbook/main on http",
@@ -59,7 +59,7 @@ def test_the_timeline_has_a_bar_and_a_median_for_each_phase(recorded: Path) -> N
     assert len(drawn.findall(f"{SVG}rect")) == len(drawn.findall(f"{SVG}line")) == 7
 
 
-def test_the_summary_is_a_picture_of_some_size(recorded: Path) -> None:
+def test_the_summary_is_a_picture_of_reasonable_size(recorded: Path) -> None:
     data = (recorded / "summary.png").read_bytes()
     assert data.startswith(b"\x89PNG")
     width, height = (int.from_bytes(data[begin : begin + 4], "big") for begin in (16, 20))
@@ -73,7 +73,7 @@ def test_the_life_of_a_session_names_every_state(recorded: Path) -> None:
         assert state in words
 
 
-def test_the_pictures_are_those_of_the_pages_and_no_others(recorded: Path) -> None:
+def test_the_recorded_pictures_are_exactly_those_of_the_pages(recorded: Path) -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     shown = {
         name for page in pages for name in re.findall(r"pictures/([\w-]+\.(?:svg|png))\)", page.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""clinder from Python: it stops what it started whatever happens, tells its progress, and its examples run."""
+"""The Python API: it stops every session that it started, reports progress, and its examples run."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_session_lasts_as_long_as_its_block(server: JupyterSession, hub: Serve
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), SystemExit(3)])
-def test_whatever_ends_the_block_the_session_is_stopped(
+def test_the_session_is_stopped_however_its_block_ends(
     server: JupyterSession, hub: Server, error: BaseException
 ) -> None:
     with pytest.raises(type(error)), clinder.session("org/name", hub=hub.url, settings=QUICK):
@@ -65,16 +65,16 @@ def test_launch_and_stop_are_the_two_halves(server: JupyterSession, hub: Server)
     assert (session.hub, session.provider, session.repo, session.ref) == (hub.url, "gh", "org/name", "main")
     assert TOKEN not in repr(session)
     assert clinder.stop(session)
-    assert not clinder.stop(session), "it was gone already"
+    assert not clinder.stop(session), "the session was not gone"
 
 
-def test_settings_say_what_no_argument_says(server: JupyterSession, hub: Server) -> None:
+def test_settings_apply_where_no_argument_is_given(server: JupyterSession, hub: Server) -> None:
     several: dict[str, object] = {"hub": [hub.url, "https://other.example"], "repo": "org/name", "ref": "v1"}
     with clinder.session(settings=QUICK | several) as session:
         assert (session.repo, session.ref, session.hub) == ("org/name", "v1", hub.url)
 
 
-def test_a_file_counts_for_the_end_of_a_session_too(server: JupyterSession, hub: Server, tmp_path: Path) -> None:
+def test_the_file_also_applies_to_the_end_of_a_session(server: JupyterSession, hub: Server, tmp_path: Path) -> None:
     file = tmp_path / "clinder.toml"
     file.write_text(f'hub = "{hub.url}"\nrepo = "org/name"\n[session]\nwarm = "off"\n[timeouts]\nstop = "0.3s"\n')
     began = time.monotonic()
@@ -83,7 +83,7 @@ def test_a_file_counts_for_the_end_of_a_session_too(server: JupyterSession, hub:
     assert time.monotonic() - began < LIMIT_S / 10
 
 
-def test_the_progress_is_told(server: JupyterSession, hub: Server) -> None:
+def test_progress_is_reported(server: JupyterSession, hub: Server) -> None:
     heard: list[Event | Progress] = []
     clinder.launch("org/name", hub=hub.url, settings=QUICK, on_event=heard.append)
     assert isinstance(heard[0], Attempt)
@@ -101,7 +101,7 @@ def test_a_listener_that_raises_leaves_no_session_behind(server: JupyterSession,
     assert server.was_shut_down
 
 
-def test_errors_are_of_the_kinds_that_the_documentation_names(server: JupyterSession, hub: Server) -> None:
+def test_errors_have_the_documented_types(server: JupyterSession, hub: Server) -> None:
     with pytest.raises(ConfigError):
         clinder.launch("not a repository", hub=hub.url)
     with pytest.raises(ConfigError):
@@ -132,7 +132,7 @@ def test_a_build_that_fails_raises(place: Path) -> None:
 
 @pytest.fixture(scope="module")
 def project(place: Path) -> Path:
-    """A repository with a notebook, which names itself in `clinder.toml`."""
+    """A repository with a notebook and a `clinder.toml` that names the repository itself."""
     declared = 'hub = "local"\nrepo = "."\n'
     return checkout(place / "project", hello__ipynb=notebook("1"), clinder__toml=declared)
 
@@ -207,12 +207,12 @@ def use() -> Iterator[clinder.Session]:
 """
 
 
-def test_the_types_are_as_users_see_them(tmp_path: Path) -> None:
+def test_the_types_are_correct_for_users(tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text(TYPED)
     run(tmp_path, sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "user.py")
 
 
-def test_the_public_names_are_these() -> None:
+def test_the_public_names_are_complete() -> None:
     assert set(clinder.__all__) == {"HOME_PAGE", "ClinderError", "Session", "__version__", "launch", "session", "stop"}
     for name in clinder.__all__:
         assert getattr(clinder, name)

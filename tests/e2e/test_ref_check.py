@@ -1,4 +1,4 @@
-"""`--ref-check` asks the repository whether its branch has moved on; `--latest` replaces the session then."""
+"""`--ref-check` reports whether the branch has new commits; `--latest` then replaces the session."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def causes(project: Path, *options: str) -> list[tuple[str, str]]:
     return [(step["action"], step["cause"]) for step in document["steps"]]
 
 
-def test_a_branch_that_moves_on_is_seen_and_the_session_replaced_on_demand(
+def test_new_commits_are_reported_and_replace_the_session_on_request(
     project: Path, repository: Path, place: Path
 ) -> None:
     first = clinder(project, "up", "--json").document
@@ -44,7 +44,9 @@ def test_a_branch_that_moves_on_is_seen_and_the_session_replaced_on_demand(
     commit(repository, notes__txt="second")
     newest = git(repository, "rev-parse", "HEAD")
     moved = f"main has moved from {first['resolved_ref'][:12]} to {newest[:12]}"
-    assert causes(project) == [("keep", "the session is running as declared")], "nobody is asked unasked"
+    assert causes(project) == [("keep", "the session is running as declared")], (
+        "plan contacted the remote without being asked"
+    )
     ((action, cause),) = causes(project, "--ref-check")
     assert action == "keep"
     assert moved in cause
@@ -60,7 +62,7 @@ def test_a_branch_that_moves_on_is_seen_and_the_session_replaced_on_demand(
     clinder(project, "down")
 
 
-def test_a_branch_that_is_deleted_is_said_and_the_session_kept(project: Path, repository: Path) -> None:
+def test_a_deleted_branch_is_reported_and_the_session_kept(project: Path, repository: Path) -> None:
     first = clinder(project, "up", "--json").document
     git(repository, "branch", "-m", "main", "other")
     for option in ("--latest", "--ref-check"):
@@ -72,15 +74,15 @@ def test_a_branch_that_is_deleted_is_said_and_the_session_kept(project: Path, re
     clinder(project, "down")
 
 
-def test_a_repository_that_does_not_answer_is_said(project: Path, repository: Path) -> None:
+def test_a_repository_that_does_not_answer_is_reported(project: Path, repository: Path) -> None:
     repository.rename(repository.with_name("away"))
     done = clinder(project, "plan", "--ref-check", expect=8)
     assert "cannot be resolved" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("plan", "--ref-check"), ("up", "--latest"), ("init", "--force")])
-def test_a_bare_repository_in_a_clone_has_no_say(arguments: tuple[str, ...], repository: Path) -> None:
-    """Nobody sees in a clone that one of its folders is a repository of its own, with programs for git to run."""
+def test_a_bare_repository_in_a_clone_is_ignored(arguments: tuple[str, ...], repository: Path) -> None:
+    """In a clone, nothing shows that one of its folders is a repository itself, with programs for git to run."""
     folder = repository / "looks-harmless"
     for name in ("objects", "refs"):
         (folder / name).mkdir(parents=True)
@@ -99,7 +101,7 @@ def test_a_bare_repository_in_a_clone_has_no_say(arguments: tuple[str, ...], rep
     assert not ran.exists()
 
 
-def test_a_checkout_that_names_programs_is_launched_without_them(repository: Path) -> None:
+def test_launching_a_checkout_runs_no_program_of_its_git_configuration(repository: Path) -> None:
     ran = repository.parent / "ran"
     for key in ("core.fsmonitor", "core.sshCommand", "core.pager", "filter.x.clean"):
         git(repository, "config", key, f"touch {ran}")

@@ -1,4 +1,4 @@
-"""The site is built by one command, from sources that mystmd reads too, and looks right in a browser."""
+"""One command builds the site, from sources that mystmd can also read, and it looks right in a browser."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LIMIT_S = 280.0
 
 
 def built(sources: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    """Build the site of a checkout with its own script, in an environment that later runs find again."""
+    """Build the site of a checkout with its own script, in an environment that later runs reuse."""
     env = os.environ | {"CLINDER_VENV": str(FOLDER / "site"), "LC_ALL": "C.UTF-8"}
     FOLDER.mkdir(parents=True, exist_ok=True)
     command = ["bash", str(sources / ".ci" / "docs"), str(site)]
@@ -58,7 +58,7 @@ def site(place: Path) -> Path:
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
-    """The documentation, to be changed."""
+    """A copy of the documentation that tests can change."""
     copy = tmp_path / "checkout"
     ignored = shutil.ignore_patterns("_build", "__pycache__")
     shutil.copytree(ROOT / "docs", copy / "docs", ignore=ignored)
@@ -68,7 +68,7 @@ def sources(tmp_path: Path) -> Path:
     return copy
 
 
-def test_a_page_is_executed_in_a_session_which_then_is_stopped(site: Path, place: Path) -> None:
+def test_a_page_is_executed_in_a_session_that_is_then_stopped(site: Path, place: Path) -> None:
     page = (site / "executed.html").read_text(encoding="utf-8")
     assert "in sessions/hello-" in page
     assert "hello.ipynb" in page
@@ -76,7 +76,7 @@ def test_a_page_is_executed_in_a_session_which_then_is_stopped(site: Path, place
     assert processes_of(place) == []
 
 
-def test_every_page_has_the_contents_in_the_order_of_a_reader(site: Path) -> None:
+def test_every_page_shows_the_contents_in_reading_order(site: Path) -> None:
     page = (site / "json.html").read_text(encoding="utf-8")
     contents = page.index("sidebar-tree")
     places = [
@@ -94,8 +94,8 @@ FAULTS = {
 }
 
 
-def test_a_fault_in_a_page_fails_the_build(site: Path, sources: Path) -> None:
-    """No page is executed here, so a session that is not there will do."""
+def test_an_error_in_a_page_fails_the_build(site: Path, sources: Path) -> None:
+    """No page is executed here, so an unavailable session is sufficient."""
     for page in sources.rglob("*.md"):
         page.write_text(f"# {page.stem}\n", encoding="utf-8")
     lines = ["# State"]
@@ -111,7 +111,7 @@ def test_a_fault_in_a_page_fails_the_build(site: Path, sources: Path) -> None:
         assert re.search(rf"state\.md:{number}: WARNING: .*{re.escape(said)}", done.stderr), (words, done.stderr)
 
 
-def test_without_a_session_the_site_is_not_built(site: Path, tmp_path: Path) -> None:
+def test_the_site_is_not_built_without_a_session(site: Path, tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER_")}
     command = [str(FOLDER / "site" / "bin" / "python"), str(ROOT / "docs" / "build.py"), str(tmp_path / "site")]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False)
@@ -119,10 +119,10 @@ def test_without_a_session_the_site_is_not_built(site: Path, tmp_path: Path) -> 
     assert "JUPYTER_BASE_URL is not set" in done.stderr
 
 
-def test_mystmd_builds_the_same_sources_without_a_word_of_complaint(sources: Path, myst: str) -> None:
+def test_mystmd_builds_the_same_sources_without_warnings(sources: Path, myst: str) -> None:
     theme = sources / "docs" / "theme"
     theme.mkdir()
-    (theme / "template.yml").write_text("myst: v1\n", encoding="utf-8")  # stands in for the one from the network
+    (theme / "template.yml").write_text("myst: v1\n", encoding="utf-8")  # replaces the one from the network
     config = sources / "docs" / "myst.yml"
     config.write_text(config.read_text(encoding="utf-8").replace("template: book-theme", "template: ./theme"))
     hello = ["--config", str(sources / "docs" / "examples" / "hello" / "clinder.toml")]
@@ -151,7 +151,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def look(site: Path, chromium: str, playwright: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looks]:
-    """Look at pages of the site in a browser."""
+    """A function that checks pages of the site in a browser."""
     folder = tmp_path_factory.mktemp("browser")
     with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -160,7 +160,7 @@ def look(site: Path, chromium: str, playwright: Path, tmp_path_factory: pytest.T
 
 
 class Looks:
-    """A browser that is led over pages: what it finds wrong with each."""
+    """A browser that visits pages and returns the problems of each."""
 
     def __init__(self, command: list[str], folder: Path, address: str) -> None:
         self._command = command
@@ -201,7 +201,7 @@ WRONG = {
 
 @pytest.fixture(scope="module")
 def wrong(site: Path, look: Looks) -> Iterator[dict[str, list[str]]]:
-    """What is seen of pages with one fault each."""
+    """The problems found in pages with one error each."""
     head = '<!doctype html><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
     style = "<style>body {margin: 0} @media (prefers-color-scheme: dark) {body {background: #111; color: #eee}}</style>"
     folder = site / "wrong"
@@ -214,7 +214,7 @@ def wrong(site: Path, look: Looks) -> Iterator[dict[str, list[str]]]:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_with_a_page_is_seen(name: str, wrong: dict[str, list[str]]) -> None:
+def test_problems_of_a_page_are_found(name: str, wrong: dict[str, list[str]]) -> None:
     said = set(WRONG[name][1])
     found = wrong.get(f"wrong/{name}.html", [])
     assert said <= set(found)

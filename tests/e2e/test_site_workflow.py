@@ -1,4 +1,4 @@
-"""The workflow that publishes the site: its own words, run as a runner does, and the action between them."""
+"""The workflow that publishes the site, run like on a runner, with the action in between."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def free_port() -> int:
 def test_the_site_is_built_with_a_page_executed_through_the_action(
     steps: list[dict[str, Any]], job: Job, tmp_path: Path
 ) -> None:
-    """The port, what is installed already and where the site goes are this test's own; all else is the workflow's."""
+    """The test sets the port, the installed packages and the output folder; the rest is the workflow's."""
     scripts = {step["name"]: step["run"] for step in steps if "run" in step and "if" not in step}
     serve, build, see = scripts.values()
     port = str(free_port())
@@ -81,7 +81,7 @@ def test_the_site_is_built_with_a_page_executed_through_the_action(
         step = job.step(**given)
         main = step.main()
         assert main.status == 0, main.output
-        with FileLock(FOLDER / "site.lock"):  # test_site.py makes the same environment
+        with FileLock(FOLDER / "site.lock"):  # test_site.py uses the same environment
             run(build, **main.environment)
         run(see)
     finally:
@@ -96,7 +96,7 @@ def hubs(folder: Path) -> list[psutil.Process]:
     return [process for process in processes_of(folder) if "serve" in process.cmdline()]
 
 
-def test_only_what_was_built_on_the_main_branch_is_published() -> None:
+def test_only_builds_of_the_main_branch_are_published() -> None:
     document = yaml.safe_load((ROOT / ".github" / "workflows" / "docs.yml").read_text(encoding="utf-8"))
     deploy = document["jobs"]["deploy"]
     assert deploy["needs"] == "build"

@@ -1,4 +1,4 @@
-"""The token is looked for in everything that clinder leaves behind, and found in the state alone."""
+"""The token is only in the state, and in nothing else that clinder leaves behind."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ LIMIT_S = 60.0
 
 @pytest.fixture(autouse=True)
 def own_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token whose form in URLs is another one."""
+    """A token whose URL-encoded form differs."""
     monkeypatch.setattr("hub.servers.TOKEN", TOKEN)
 
 
 @pytest.fixture
 def hub(session: JupyterSession) -> Iterator[Server]:
-    """A hub that repeats the token in its words, as it is and as it stands in URLs."""
+    """A hub that repeats the token in its messages, plain and URL-encoded."""
 
     def launch(request: Request, connection: Connection) -> None:
         session.mode = "running"
@@ -66,7 +66,7 @@ def hub(session: JupyterSession) -> Iterator[Server]:
 
 @dataclass(frozen=True)
 class Place:
-    """A folder of its own for the project, the home and what is temporary, and the surroundings that lead there."""
+    """A separate folder for the project, the home and temporary files, with the environment that points to them."""
 
     folder: Path
     environment: dict[str, str]
@@ -79,7 +79,7 @@ class Place:
         return clinder(self.project, *arguments, env={**self.environment, **(env or {})}, expect=expect)
 
     def files_with(self, secret: str) -> list[Path]:
-        """Every file that holds the secret, be it in its name."""
+        """Every file with the secret in its contents or its name."""
         found = []
         for path in self.folder.rglob("*"):
             content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
@@ -132,7 +132,7 @@ COMMANDS = [
 ]
 
 
-def test_a_run_through_all_commands_leaves_it_in_the_state_alone(place: Place, session: JupyterSession) -> None:
+def test_after_all_commands_the_token_is_only_in_the_state(place: Place, session: JupyterSession) -> None:
     browser = place.folder / "browser"
     browser.write_text('#!/bin/sh\nenv; echo "$@"\n')
     browser.chmod(0o755)
@@ -145,7 +145,7 @@ def test_a_run_through_all_commands_leaves_it_in_the_state_alone(place: Place, s
     assert place.files_with(BUILD_TOKEN) == []
 
 
-def test_while_it_is_recorded_the_state_belongs_to_the_user_alone(place: Place) -> None:
+def test_only_the_user_can_read_the_state_with_the_token(place: Place) -> None:
     os.umask(0o022)
     place.run("up", "-vv")
     place.run("run", "--replace", "--", "true")
@@ -158,7 +158,7 @@ def test_while_it_is_recorded_the_state_belongs_to_the_user_alone(place: Place) 
 
 
 @pytest.mark.parametrize("arguments", [("up", "-vv"), ("start", "-vv", "--config", "clinder.toml", "--format", "uri")])
-def test_a_terminal_s_live_view_does_not_show_it(place: Place, arguments: tuple[str, ...]) -> None:
+def test_the_live_view_does_not_show_the_token(place: Place, arguments: tuple[str, ...]) -> None:
     pid, descriptor = pty.fork()
     if pid == 0:
         os.chdir(place.project)
@@ -175,7 +175,7 @@ def test_a_terminal_s_live_view_does_not_show_it(place: Place, arguments: tuple[
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     view, _, result = written.decode().rpartition("http://") if arguments[0] == "start" else (written.decode(), "", "")
     assert not shows_it(view)
-    assert (FORMS[1] in result) == (arguments[0] == "start"), "there it was asked for"
+    assert (FORMS[1] in result) == (arguments[0] == "start"), "only start may show the token"
 
 
 def mentions(process: psutil.Process) -> tuple[str, str]:
@@ -185,14 +185,16 @@ def mentions(process: psutil.Process) -> tuple[str, str]:
         return "", ""
 
 
-def test_no_process_but_the_command_that_needs_it_has_it_in_arguments_or_variables(place: Place) -> None:
+def test_only_the_command_of_run_has_the_token_in_its_environment(place: Place) -> None:
     code = f"print('ready', flush=True); import time; time.sleep({LIMIT_S})"
     with started(place.project, "run", "-vv", "--", sys.executable, "-c", code, env=place.environment) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "ready\n"
         own = psutil.Process(run.pid)
         children = own.children(recursive=True)
-        assert [shows_it(text) for text in mentions(own)] == [False, True], "the build token came from outside"
+        assert [shows_it(text) for text in mentions(own)] == [False, True], (
+            "only the environment may contain the build token"
+        )
         assert TOKEN not in "".join(mentions(own))
         assert len(children) == 1
         arguments, variables = mentions(children[0])
@@ -226,7 +228,7 @@ def test_neither_git_nor_the_browser_gets_a_token(place: Place) -> None:
 
 
 def echo(status: int) -> Handler:
-    """A server that repeats the token when it refuses."""
+    """Return a handler that repeats the token in a refusal."""
 
     def handle(_request: Request, connection: Connection) -> None:
         connection.json(status, {"message": f"no: /user/x/api/kernels?token={FORMS[1]} {TOKEN}", "reason": TOKEN})
@@ -238,7 +240,7 @@ FAULTS = ["kernel", "status", "url with the token", "bad url", "redirect", "unre
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_no_failure_tells_it(place: Place, hub: Server, session: JupyterSession, fault: str) -> None:
+def test_no_failure_shows_the_token(place: Place, hub: Server, session: JupyterSession, fault: str) -> None:
     with Server() as elsewhere:
         if fault == "kernel":
             session.overrides["POST", "api/kernels"] = echo(500)
@@ -269,7 +271,7 @@ def test_no_failure_tells_it(place: Place, hub: Server, session: JupyterSession,
         assert {path.name for path in holding} <= {"state.json", "state.json.bak"}
 
 
-def test_exceptions_and_what_is_printed_of_objects_do_not_tell_it(
+def test_neither_exceptions_nor_reprs_show_the_token(
     place: Place, session: JupyterSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = load_config(file=place.project / "clinder.toml", environment={})
@@ -295,9 +297,7 @@ def test_exceptions_and_what_is_printed_of_objects_do_not_tell_it(
     assert not shows_it("\n".join(shown))
 
 
-def test_the_token_that_stop_takes_from_stdin_or_the_environment_is_in_no_list_of_processes(
-    place: Place, session: JupyterSession
-) -> None:
+def test_the_token_given_to_stop_is_in_no_process_list(place: Place, session: JupyterSession) -> None:
     uri = f"{session.session_url}?token={FORMS[1]}"
     session.overrides["POST", "api/shutdown"] = lambda _request, connection: connection.hold()
     command = [str(Path(sys.executable).parent / "clinder"), "stop", "-vv", "--timeouts-connect", "30s", "-"]

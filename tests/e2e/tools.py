@@ -1,7 +1,7 @@
-"""The tools that sessions are used with: MyST, Jupyter Book, a browser, shells. Installed once, kept for later runs.
+"""The tools that are used with sessions: MyST, Jupyter Book, a browser, shells. Installed once and reused.
 
-They come from npm, PyPI and Debian by the usual clients, into the folder that `CLINDER_TEST_TOOLS` names. What cannot
-be installed fails the test that wants it: nothing is left out in silence.
+The usual clients install them from npm, PyPI and Debian, into the folder that `CLINDER_TEST_TOOLS` names. If a tool
+cannot be installed, the tests that need it fail instead of being skipped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _install(what: str, *commands: list[str], cwd: Path | None = None) -> None:
 
 
 def npm_package(package: str) -> Path:
-    """Install an npm package (`name@version`); returns its folder of programs, beside which it lies."""
+    """Install an npm package (`name@version`) and return its `.bin` folder, which is next to the package."""
     folder = FOLDER / f"npm-{package.replace('/', '-')}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
@@ -51,7 +51,7 @@ def npm_package(package: str) -> Path:
 
 
 def python_packages(name: str, *packages: str) -> Path:
-    """Install PyPI packages into an environment of their own; returns its folder of programs."""
+    """Install PyPI packages into a separate environment and return its folder of programs."""
     folder = FOLDER / f"python-{name}-{sys.version_info.major}.{sys.version_info.minor}"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = "\n".join(packages)
@@ -71,7 +71,7 @@ def python_packages(name: str, *packages: str) -> Path:
 
 
 def debian_package(package: str, *programs: str) -> str:
-    """Find a program, or install the Debian package that has it; returns its path."""
+    """Find a program or install the Debian package that contains it, and return its path."""
     for program in programs:
         if found := shutil.which(program):
             return found
@@ -106,7 +106,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def playwright() -> Path:
-    """The folder of `playwright-core`, which drives a browser; it brings none of its own."""
+    """The folder of `playwright-core`, which drives a browser but contains none."""
     return npm_package(PLAYWRIGHT).parent / "playwright-core"
 
 

@@ -110,7 +110,7 @@ class Connection:
         while not select.select([self._socket], [], [], 0.01)[0]:
             if self._is_over.is_set():
                 raise ConnectionResetError("the test is over")
-        if self.is_left():
+        if self.is_disconnected():
             raise ConnectionResetError("the client left")
 
     def receive(self) -> bytes:
