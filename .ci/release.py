@@ -1,10 +1,10 @@
-"""What the release workflow needs: is the tag right, what has changed, and where the action's major tag belongs.
+"""Checks a release's tag, prints its notes, and moves the major tag of the action.
 
 python .ci/release.py check v1.2.3         fail unless tag, package, changelog and documentation agree
 python .ci/release.py notes v1.2.3         print the version's section of CHANGELOG.md
-python .ci/release.py move-tag v1.2.3      have v1 of the remote `origin` (or another: --remote) name the same commit
+python .ci/release.py move-tag v1.2.3      move v1 of the remote `origin` (or another: --remote) to the same commit
 
-The version stands in one place, `clinder/__init__.py`: the package takes it from there, and a tag must say the same.
+The version is only defined in `clinder/__init__.py`. The package reads it from there, and the tag must be equal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SECTION = re.compile(r"^## \[(?P<version>[^\]]+)\](?: - (?P<date>\d{4}-\d\d-\d\
 
 
 def read_tag(tag: str) -> re.Match[str]:
-    """Read `v1.2.3`, or `v1.2.3rc1`, which is no release for everyone."""
+    """Parse `v1.2.3`, or a pre-release such as `v1.2.3rc1`."""
     read = _TAG.fullmatch(tag)
     if not read:
         sys.exit(f"{tag!r} is not a release's tag: v1.2.3, or v1.2.3rc1")
@@ -29,13 +29,13 @@ def read_tag(tag: str) -> re.Match[str]:
 
 
 def package_version(root: Path) -> str:
-    """Read the version from the one place where it stands."""
+    """Read the version from the package."""
     text = (root / "clinder" / "__init__.py").read_text(encoding="utf-8")
     return re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)[0]
 
 
 def notes(root: Path, version: str) -> str:
-    """Take a version's section out of the changelog, without its heading."""
+    """Extract the section of a version from the changelog, without its heading."""
     text = (root / "CHANGELOG.md").read_text(encoding="utf-8")
     headings = list(_SECTION.finditer(text))
     for number, heading in enumerate(headings):
@@ -52,7 +52,7 @@ def notes(root: Path, version: str) -> str:
 
 
 def check(root: Path, tag: str) -> None:
-    """Fail unless tag, package, changelog and the action's name in the documentation agree."""
+    """Fail unless the tag, the package, the changelog and the action's tag in the documentation agree."""
     read = read_tag(tag)
     if package_version(root) != read["version"]:
         sys.exit(f"the tag is {tag}, but clinder/__init__.py has {package_version(root)}")
@@ -65,7 +65,7 @@ def check(root: Path, tag: str) -> None:
 
 
 def move_tag(root: Path, tag: str, remote: str) -> None:
-    """Have the major tag of the remote name the release's commit, unless a newer release of that major is there."""
+    """Move the major tag of the remote to the commit of the release, unless a newer release of that major exists."""
     read = read_tag(tag)
     major = f"v{read['major']}"
     if read["pre"]:
@@ -93,12 +93,12 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def main() -> None:
-    """Read the command line, and do what it says."""
+    """Parse the command line, and run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("check", "notes", "move-tag"))
     parser.add_argument("tag")
     parser.add_argument("--remote", default="origin")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout; else the one that this file is in")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout (default: the one with this file)")
     given = parser.parse_args()
     if given.what == "check":
         check(given.root, given.tag)

@@ -1,7 +1,7 @@
-"""Pin what the action installs: write `action/requirements.txt` from the dependencies in `pyproject.toml`.
+"""Pin the dependencies of the action: write `action/requirements.txt` from the dependencies in `pyproject.toml`.
 
     python action/lock.py             newest versions
-    python action/lock.py --check     say whether the file lags behind pyproject.toml; no network
+    python action/lock.py --check     check whether the file is up to date; needs no network
 
 The pins hold for Python 3.11 and later on Linux, macOS and Windows. `uv` must be on PATH.
 """
@@ -19,19 +19,19 @@ _FOR = "# for: "
 
 
 def wanted(project: Path = ROOT / "pyproject.toml") -> str:
-    """Read what clinder depends on, as one line."""
+    """Get clinder's dependencies, as one line."""
     dependencies = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
     return ", ".join(sorted(dependencies))
 
 
 def locked_for(lock: Path = LOCK) -> str:
-    """Read for which dependencies the file was made."""
+    """Get the dependencies for which the file was written."""
     lines = lock.read_text(encoding="utf-8").splitlines()
     return next((line.removeprefix(_FOR) for line in lines if line.startswith(_FOR)), "")
 
 
 def compile_pins() -> str:
-    """Ask uv for the newest versions that go together, with the hash of every file of theirs."""
+    """Let uv select the newest compatible versions, with the hashes of all their files."""
     command = [
         *("uv", "pip", "compile", "--no-config", "--universal", "--python-version", "3.11"),
         *("--generate-hashes", "--no-header", "--no-annotate", "--quiet", "pyproject.toml"),
@@ -40,11 +40,11 @@ def compile_pins() -> str:
 
 
 def main() -> int:
-    """Write the file, or check it; returns the exit status."""
+    """Write or check the file, and return the exit status."""
     if sys.argv[1:] == ["--check"]:
         if locked_for() == wanted():
             return 0
-        sys.stderr.write("action/requirements.txt lags behind pyproject.toml: run python action/lock.py\n")
+        sys.stderr.write("action/requirements.txt is out of date with pyproject.toml: run python action/lock.py\n")
         return 1
     header = f"# Made by action/lock.py: change pyproject.toml, then make it anew.\n{_FOR}{wanted()}\n"
     LOCK.write_text(header + compile_pins(), encoding="utf-8", newline="\n")

@@ -1,5 +1,5 @@
 'use strict';
-// Brings a session up. What is done is done in Python (clinder/ci); here it is only made ready and started.
+// Launches a session. The work is done in Python (clinder/github_action); this file only prepares and starts it.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -10,7 +10,7 @@ const { error, makeFolder, saveState } = require('./runner');
 
 const SECRETS = ['INPUT_BUILD-TOKEN', 'CLINDER_BUILD_TOKEN'];
 
-/** Hide what is secret before anything is printed. */
+/** Mask secrets before anything is printed. */
 function maskSecrets() {
   for (const line of SECRETS.flatMap((name) => (process.env[name] || '').split(/[\r\n]+/))) {
     if (line.trim()) process.stdout.write(`::add-mask::${line.trim().replace(/%/g, '%25')}\n`);
@@ -20,7 +20,7 @@ function maskSecrets() {
 async function main() {
   maskSecrets();
   const folder = makeFolder();
-  saveState('folder', folder); // before anything else is done: `post` goes by it, also if this process is killed
+  saveState('folder', folder); // before anything else, because `post` needs it even if this process is killed
   const python = await prepare();
   fs.writeFileSync(path.join(folder, 'python'), python);
   const start = path.join(__dirname, 'start.py');

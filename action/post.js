@@ -1,5 +1,5 @@
 'use strict';
-// Stops the session, whatever became of the job.
+// Stops the session, however the job ended.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -25,7 +25,7 @@ post().then(
   (failure) => {
     error('clinder: the session may be left running', failure.message);
     const folder = readState('folder');
-    if (folder) fs.rmSync(folder, { recursive: true, force: true }); // the session's token is in it
+    if (folder) fs.rmSync(folder, { recursive: true, force: true }); // it contains the session's token
     process.exitCode = 1;
   },
 );

@@ -1,9 +1,9 @@
 'use strict';
-// Child processes, and what becomes of them when a job is cancelled: SIGINT, 7.5 s later SIGTERM, 2.5 s later the end.
+// Child processes, also when a job is cancelled: the runner sends SIGINT, 7.5 s later SIGTERM, and kills after 2.5 s more.
 
 const { spawn } = require('node:child_process');
 
-/** A child that did not end with 0. */
+/** A child with an exit status other than 0. */
 class Failed extends Error {
   /** @param {string} command @param {number} status @param {string} output */
   constructor(command, status, output) {
@@ -12,10 +12,10 @@ class Failed extends Error {
   }
 }
 
-/** The job was cancelled: nothing more is to be begun. */
+/** The job was cancelled, so nothing else may be started. */
 class Cancelled extends Error {}
 
-const statuses = { SIGINT: 130, SIGTERM: 143, SIGBREAK: 143 }; // SIGBREAK is what Windows has for SIGTERM
+const statuses = { SIGINT: 130, SIGTERM: 143, SIGBREAK: 143 }; // SIGBREAK replaces SIGTERM on Windows
 let cancelledBy = '';
 let leave = () => {};
 
@@ -25,7 +25,7 @@ for (const signal of Object.keys(statuses)) {
     leave(signal);
   });
 }
-process.stdout.on('error', () => {}); // nobody listens any more: that is no reason to leave a session behind
+process.stdout.on('error', () => {}); // a closed stdout must not leave a session running
 
 /** The exit status of a cancelled step. */
 function cancelledStatus() {
@@ -33,7 +33,7 @@ function cancelledStatus() {
 }
 
 /**
- * Run a program to its end and return what it printed.
+ * Run a program until it ends, and return its output.
  * @param {string} command @param {string[]} args
  * @param {{cwd: string, env: Record<string, string>}} options
  * @returns {Promise<string>}
@@ -57,9 +57,9 @@ function run(command, args, options) {
 }
 
 /**
- * Run a program that outlives this one where it must: who launches has to hear the launch out, so that no session is
- * left behind. The end of its input is its signal to leave, and comes when this process ends in whatever way. It has
- * a process group of its own, so that no signal for this process reaches it.
+ * Run a program that can outlive this process, because a launch must be followed to its end so that no session is left
+ * running. The program exits when its stdin closes, which happens however this process ends. It has its own process
+ * group, so that signals for this process do not reach it.
  * @param {string} command @param {string[]} args @param {Record<string, string>} env
  * @returns {Promise<number>} its exit status
  */

@@ -1,5 +1,5 @@
 'use strict';
-// The Python that runs clinder: found on this machine, then a virtual environment with pinned, hashed dependencies.
+// The Python that runs clinder: finds one, and creates a virtual environment with pinned and hashed dependencies.
 
 const crypto = require('node:crypto');
 const fs = require('node:fs');
@@ -18,19 +18,19 @@ const NOT_FOUND =
   'the job\'s container.';
 const NEEDED = 'clinder needs Python 3.11 or later, and finds none on this runner.';
 
-/** What a user has to see to; its message says what to do. */
+/** A problem that the user must fix; the message says how. */
 class SetupError extends Error {}
 
 /**
- * Run a program away from the workspace: what is checked out there must neither be the program, as it would be on
- * Windows, which looks for programs in the current folder first, nor say how or from where anything is installed.
+ * Run a program outside of the workspace. Checked-out files must not be run as the program (Windows searches the current
+ * folder first), and must not configure what is installed or from where.
  * @param {string} command @param {string[]} args @param {Record<string, string>} env
  */
 function runAway(command, args, env = inherit('program')) {
   return run(command, args, { cwd: required('RUNNER_TEMP'), env });
 }
 
-/** Name what may be a Python, the likeliest first. @returns {string[][]} commands with their first arguments */
+/** List possible Pythons, the most likely first. @returns {string[][]} commands with their first arguments */
 function candidates() {
   const names = IS_WINDOWS ? ['python', 'python3'] : ['python3', 'python'];
   const found = names.map((name) => [name]);
@@ -52,24 +52,24 @@ async function findPython() {
       }
     } catch (error) {
       if (error instanceof Cancelled) throw error;
-      // else it is not there, or no Python: on to the next
+      // otherwise it does not exist or is not a Python: try the next one
     }
   }
   return null;
 }
 
-/** Say whether uv is there. */
+/** Whether uv is available. */
 async function hasUv() {
   return runAway('uv', ['--version']).then(() => true, () => false);
 }
 
-/** Name the Python of an environment. @param {string} folder */
+/** The Python of an environment. @param {string} folder */
 function pythonOf(folder) {
   return path.join(folder, ...(IS_WINDOWS ? ['Scripts', 'python.exe'] : ['bin', 'python']));
 }
 
 /**
- * Make the environment, unless an earlier step of this job did.
+ * Create the environment, unless an earlier step of this job has created it.
  * @returns {Promise<string>} its Python
  */
 async function prepare() {

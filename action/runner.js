@@ -1,5 +1,5 @@
 'use strict';
-// How the action speaks to the runner: workflow commands on stdout, and the state that `main` leaves for `post`.
+// Communication with the runner: workflow commands on stdout, and the state that `main` saves for `post`.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -10,29 +10,29 @@ function escape(text, isProperty = false) {
   return isProperty ? data.replace(/:/g, '%3A').replace(/,/g, '%2C') : data;
 }
 
-/** Print one annotation that says what went wrong and what to do. @param {string} title @param {string} message */
+/** Print an error annotation. @param {string} title @param {string} message */
 function error(title, message) {
   process.stdout.write(`::error title=${escape(title, true)}::${escape(message)}\n`);
 }
 
-/** Keep a value for `post`. @param {string} name @param {string} value one line */
+/** Save a value for `post`. @param {string} name @param {string} value one line */
 function saveState(name, value) {
   fs.appendFileSync(required('GITHUB_STATE'), `${name}=${value}\n`);
 }
 
-/** Read what `main` kept for `post`; empty if it kept nothing. @param {string} name */
+/** Read a value that `main` saved for `post`; empty if there is none. @param {string} name */
 function readState(name) {
   return process.env[`STATE_${name}`] || '';
 }
 
-/** Read a variable that every runner sets. @param {string} name */
+/** Get a variable that every runner sets. @param {string} name */
 function required(name) {
   const value = process.env[name];
   if (!value) throw new Error(`${name} is not set: this program is made to be run by GitHub Actions`);
   return value;
 }
 
-/** Make the folder of this step, for its owner alone. */
+/** Create a folder for this step that only its owner can access. */
 function makeFolder() {
   return fs.mkdtempSync(path.join(required('RUNNER_TEMP'), 'clinder-'));
 }

@@ -1,7 +1,7 @@
-"""Builds the site with Sphinx: `clinder run -- python docs/build.py FOLDER`, which `.ci/docs` does with all it needs.
+"""Builds the site with Sphinx: `clinder run -- python docs/build.py FOLDER`. `.ci/docs` also installs what it needs.
 
-A warning is an error, and so is a link of the built site that leads nowhere in it. Links to elsewhere are left alone:
-a build needs no network.
+Warnings are errors, and so are broken links within the built site. External links are not checked, because a build
+needs no network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SOURCES = Path(__file__).parent
 
 
 class _Page(HTMLParser):
-    """What a page of the site leads to, and where it can be led to."""
+    """The links and the anchors of a page of the site."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class _Page(HTMLParser):
 
 
 def broken_links(site: Path) -> list[str]:
-    """Find links, pictures, styles and scripts of a built site that are not there."""
+    """Find missing targets of links, pictures, styles and scripts in a built site."""
     pages = {path: _Page(path) for path in sorted(site.rglob("*.html"))}
     broken = []
     for path, page in pages.items():
@@ -50,7 +50,7 @@ def broken_links(site: Path) -> list[str]:
 
 
 def main() -> None:
-    """Build the site into the folder that is named."""
+    """Build the site into the given folder."""
     if len(sys.argv) != 2:  # noqa: PLR2004
         sys.exit("usage: clinder run -- python docs/build.py FOLDER")
     site = Path(sys.argv[1]).resolve()
@@ -60,7 +60,7 @@ def main() -> None:
         if status := subprocess.run(command, check=False).returncode:
             sys.exit(status)
     if broken := broken_links(site):
-        sys.exit("links that lead nowhere:\n" + "\n".join(broken))
+        sys.exit("broken links:\n" + "\n".join(broken))
 
 
 if __name__ == "__main__":

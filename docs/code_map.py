@@ -1,7 +1,6 @@
-"""Draws the map of the code from its imports: which folder holds which modules, and what each folder imports.
+"""Draws the code map from the imports: which folder holds which modules, and what each folder imports.
 
-`docs/generate.py` writes the page and the picture. The layers themselves stand in `pyproject.toml`, where import-linter
-checks them.
+`docs/generate.py` writes the page and the picture. `pyproject.toml` contains the layers, and import-linter checks them.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ PROJECT = DOCS.parent / "pyproject.toml"
 
 @dataclass(frozen=True)
 class Part:
-    """One layer of the package: a folder, or a module that lies directly in it.
+    """One layer of the package: a folder, or a module that lies directly in the package.
 
     Attributes:
-        name: the folder's name, or the module's.
-        purpose: what it is for: the first sentence of its docstring.
+        name: the name of the folder or module.
+        purpose: the first sentence of its docstring.
     """
 
     name: str
@@ -38,7 +37,7 @@ class Part:
 
 
 def _parts() -> tuple[Part, ...]:
-    """Read the layers from import-linter's contract, from the top to the bottom."""
+    """Read the layers from import-linter's contract, from top to bottom."""
     settings = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["importlinter"]
     layers = next(each["layers"] for each in settings["contracts"] if each["type"] == "layers")
     names = [layer.removeprefix("clinder.") for layer in layers]
@@ -54,7 +53,7 @@ Graph = dict[str, set[str]]
 
 
 def module_files(package: Path = PACKAGE) -> dict[str, Path]:
-    """Find every module, by its name within the package; the package itself is left out, for it holds names alone."""
+    """Find every module, by its name within the package, except for the package itself, which only re-exports names."""
     files = {}
     for file in sorted(package.rglob("*.py")):
         parts = file.relative_to(package).with_suffix("").parts
@@ -65,7 +64,7 @@ def module_files(package: Path = PACKAGE) -> dict[str, Path]:
 
 
 def import_graph(package: Path = PACKAGE) -> Graph:
-    """Find what each module imports of the package, late imports and those for types included."""
+    """Find the modules of the package that each module imports, including late and type imports."""
     files = module_files(package)
     return {name: set(_imported(file, package.name, files)) - {name} for name, file in files.items()}
 
@@ -84,12 +83,12 @@ def _imported(file: Path, package: str, known: Iterable[str]) -> Iterator[str]:
 
 
 def part_of(module: str) -> str:
-    """Name the part that a module belongs to."""
+    """Get the part that a module belongs to."""
     return module.partition(".")[0]
 
 
 def imports_between_parts(graph: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
-    """Find which parts each part imports."""
+    """Find the parts that each part imports."""
     found: dict[str, set[str]] = defaultdict(set)
     for module, imported in graph.items():
         found[part_of(module)] |= {part_of(other) for other in imported} - {part_of(module)}
@@ -97,7 +96,7 @@ def imports_between_parts(graph: Mapping[str, Iterable[str]]) -> dict[str, set[s
 
 
 def files() -> dict[Path, str]:
-    """Make the page and the picture, by path."""
+    """Generate the page and the picture, by path."""
     graph = import_graph()
     return {DOCS / "code-map.md": _page(), DOCS / "pictures" / "code-map.svg": _picture(imports_between_parts(graph))}
 
@@ -128,7 +127,7 @@ def _summary(file: Path) -> str:
 
 
 PARTS = _parts()
-"""From the top to the bottom: a part imports only what stands below it."""
+"""From top to bottom: a part only imports from the parts below it."""
 
 _STYLE = (
     "rect.paper{fill:#fff}text{font:13px system-ui,sans-serif;fill:#24292f}.name{font-weight:bold}"
@@ -143,7 +142,7 @@ _BEND_PX, _LANE_PX = 6, 18
 
 
 def _picture(between: Mapping[str, set[str]]) -> str:
-    """Draw the parts as rows, and an arrow on the right for each import that no chain of others stands for."""
+    """Draw the parts as rows, and an arrow on the right for each import that does not follow from others."""
     rows = {part.name: number for number, part in enumerate(PARTS)}
     arrows = sorted(_direct(between), key=lambda ends: rows[ends[1]] - rows[ends[0]])
     lanes: list[list[tuple[int, int]]] = []
@@ -170,7 +169,7 @@ def _picture(between: Mapping[str, set[str]]) -> str:
 
 
 def _arrow(upper: int, lower: int, lane: int) -> str:
-    """Draw an arrow from a row out to its lane, down, and back in at another row."""
+    """Draw an arrow from a row to its lane, down, and back to another row."""
     left, top, bottom = _LEFT_PX + _WIDTH_PX, upper * _ROW_PX + 34, lower * _ROW_PX + 22
     right = left + 16 + _LANE_PX * lane
     begin = f"M{left} {top} H{right - _BEND_PX} Q{right} {top} {right} {top + _BEND_PX}"
@@ -189,7 +188,7 @@ def _box(part: Part, row: int) -> str:
 
 
 def _direct(between: Mapping[str, set[str]]) -> Iterator[tuple[str, str]]:
-    """Leave out what can be reached through another part."""
+    """Yield the imports that do not follow from others."""
 
     def reached(part: str) -> set[str]:
         return set(between.get(part, ())).union(*(reached(other) for other in between.get(part, ())))

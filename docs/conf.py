@@ -1,7 +1,7 @@
-"""Builds the site with Sphinx from the sources that mystmd reads, in the order that `myst.yml` gives them.
+"""Configures Sphinx: builds the site from the sources that mystmd reads, in the order of `myst.yml`.
 
-Pages with code cells are executed in the session of `JUPYTER_BASE_URL` and `JUPYTER_TOKEN`: build under `clinder run`,
-as `.ci/docs` does.
+Pages with code cells are executed in the session of `JUPYTER_BASE_URL` and `JUPYTER_TOKEN`, so build under
+`clinder run`, like `.ci/docs`.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ exclude_patterns = ["_build", "examples", "README.md"]
 myst_enable_extensions = ["colon_fence"]
 suppress_warnings = [
     "misc.highlighting_failure"
-]  # a shell session with an apostrophe in its output: coloured all the same
+]  # a shell session with an apostrophe in its output is highlighted anyway
 myst_heading_anchors = 4
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 pygments_style, pygments_dark_style = "friendly", "github-dark"
-smartquotes = False  # two dashes begin an option
+smartquotes = False  # keeps the two dashes of options
 html_theme = "furo"
 html_title = f"clinder {release}"
 html_favicon = "static/favicon.svg"
@@ -66,7 +66,7 @@ html_copy_source = html_show_sourcelink = False
 
 
 def _toctrees(entries: list[dict[str, Any]]) -> Iterator[str]:
-    """Write a hidden tree of contents for the pages before any part, and one for each part."""
+    """Generate a hidden toctree for the pages outside of any part, and one for each part."""
     yield _toctree("", [entry for entry in entries if "children" not in entry and entry["file"] != "index.md"])
     for entry in entries:
         if "children" in entry:
@@ -79,11 +79,11 @@ def _toctree(caption: str, entries: list[dict[str, Any]]) -> str:
 
 
 def _add_contents(_app: Sphinx, name: str, text: list[str]) -> None:
-    """Give the first page the trees; mystmd takes them from `myst.yml` itself."""
+    """Add the toctrees to the first page; mystmd reads `myst.yml` itself."""
     if name == "index":
         text[0] += "".join(_toctrees(CONTENTS["toc"]))
 
 
 def setup(app: Sphinx) -> None:
-    """Hook into the reading of each page."""
+    """Register the change of the first page."""
     app.connect("source-read", _add_contents)

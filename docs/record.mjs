@@ -1,6 +1,6 @@
 // Draws in a headless Chromium: `node record.mjs PLAYWRIGHT CHROMIUM MERMAID IN OUT`.
-// IN is a Mermaid diagram (.mmd), drawn as SVG, or a page (.html) whose Mermaid diagrams are drawn and which is taken as
-// PNG. Nothing is fetched.
+// IN is a Mermaid diagram (.mmd), which becomes an SVG, or a page (.html) with Mermaid diagrams, which becomes a PNG.
+// It needs no network.
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 

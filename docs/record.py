@@ -1,7 +1,7 @@
-"""Records the pictures of the documentation from the program itself: `bash .ci/pictures [FOLDER]`.
+"""Records the pictures of the documentation by running the program: `bash .ci/pictures [FOLDER]`.
 
-A hub of the tests plays a build, quicker than one takes. `clinder up` runs against it on a terminal of its own, twice,
-so that there is a median; then the action's step does. What they show is kept as it is.
+A test hub replays a build, faster than a real one. `clinder up` runs twice against it on a separate terminal, so that
+there is a median, and then a step of the action runs. Their output is recorded unchanged.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"
 
 
 class _Screen(pyte.Screen):
-    """A terminal that knows faint text, which it keeps as blinking."""
+    """A terminal that supports faint text, stored as blinking text."""
 
     def select_graphic_rendition(self, *attrs: int, **options: bool) -> None:
         super().select_graphic_rendition(*({2: 5}.get(attr, attr) for attr in attrs), **options)
@@ -82,7 +82,7 @@ class _Screen(pyte.Screen):
 
 
 def _shown(screen: pyte.Screen) -> list[Text]:
-    """Take what is on the screen, without the empty lines at its end."""
+    """Get the lines on the screen, without the empty ones at its end."""
     lines = []
     for row in range(screen.lines):
         line = Text()
@@ -115,7 +115,7 @@ def _pushing(done: float) -> bytes:
 
 
 def _playing(session: JupyterSession, at_half: Callable[[Connection], None], slowness: float = 1) -> Handler:
-    """Play a build: `at_half` is called while the image is half pushed."""
+    """Replay a build; `at_half` is called when half of the image is pushed."""
     pieces: list[Piece] = [event("waiting", "Waiting for build to start...\n"), 0.3]
     pieces += [event("fetching", "Cloning into '/tmp/repo2docker'...\n"), 0.2]
     pieces += [event("fetching", "HEAD is now at 8c2e82b Add a notebook on snow\n"), 0.2]
@@ -137,7 +137,7 @@ def _playing(session: JupyterSession, at_half: Callable[[Connection], None], slo
 
 
 def _on_a_terminal(folder: Path, screen: pyte.Screen, env: dict[str, str], *arguments: str) -> None:
-    """Run `clinder` on a terminal until it ends; the screen follows."""
+    """Run `clinder` on a terminal until it ends, and update the screen."""
     ours, theirs = os.openpty()
     command = [str(Path(sys.executable).parent / "clinder"), *arguments]
     with subprocess.Popen(command, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
@@ -162,7 +162,7 @@ def _read(descriptor: int) -> Iterator[bytes]:
 
 
 def record_terminal(folder: Path, env: dict[str, str]) -> None:
-    """Record `clinder up` while the image is pushed, and the timeline of its second launch."""
+    """Record `clinder up` during the push of the image, and the timeline of its second launch."""
     screen = _Screen(COLUMNS, LINES)
     halves: list[list[Text]] = []
 
@@ -187,7 +187,7 @@ def record_terminal(folder: Path, env: dict[str, str]) -> None:
 
 
 def record_summary(folder: Path) -> None:
-    """Record the summary that the action leaves on the page of a run."""
+    """Record the job summary of the action."""
     folders = [folder / name for name in ("temp", "job", "workspace")]
     for made in folders:
         made.mkdir()
@@ -218,7 +218,7 @@ pre {background: none; margin: 16px 0 0}
 
 
 def draw(source: Path, picture: Path) -> None:
-    """Draw a Mermaid diagram as SVG, or take a page as PNG."""
+    """Draw a Mermaid diagram as SVG, or a page as PNG."""
     playwright = tools.npm_package(tools.PLAYWRIGHT).parent / "playwright-core"
     mermaid = tools.npm_package(MERMAID).parent / "mermaid" / "dist" / "mermaid.min.js"
     chromium = tools.debian_package("chromium", *tools.CHROMIUMS)

@@ -1,4 +1,4 @@
-"""What the measurements stand on: clinder and its peers, freshly installed, and the hub that answers at once."""
+"""The setup of the benchmarks: clinder and its peers, freshly installed, and the hub that answers at once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ LIMIT_S = 600
 
 @dataclass(frozen=True)
 class Tools:
-    """Where everything is.
+    """The locations of everything.
 
     Attributes:
-        folder: temporary, empty but for what is installed here.
-        python: of the environment that clinder is installed in.
-        clinder: the command.
-        modules: where npm put the JavaScript client.
-        hub: the URL of the hub of `instant_hub.py`.
+        folder: a temporary folder that only contains the installations.
+        python: the Python of the environment with clinder.
+        clinder: the `clinder` command.
+        modules: the folder where npm installed the JavaScript client.
+        hub: the URL of the hub from `instant_hub.py`.
     """
 
     folder: Path
@@ -40,11 +40,11 @@ class Tools:
     hub: str
 
     def start(self, kind: str, number: int) -> list[str]:
-        """Name the command that launches with clinder."""
+        """Return the command that launches with clinder."""
         return [self.clinder, "start", *self._options(kind, number)]
 
     def up(self, kind: str, number: int, folder: Path) -> list[str]:
-        """Name the command that brings a session up, or keeps it, with its state in a folder."""
+        """Return the command that starts or keeps a session, with its state in a folder."""
         return [self.clinder, "up", *self._options(kind, number), "--state-dir", str(folder)]
 
     def _options(self, kind: str, number: int) -> list[str]:
@@ -54,12 +54,12 @@ class Tools:
         ]
 
     def peer(self, kind: str, number: int, launches: int = 1) -> list[str]:
-        """Name the command that launches with the JavaScript client, once or several times."""
+        """Return the command that launches with the JavaScript client, once or several times."""
         spec = f"gh/bench/{kind}/{number}"
         return ["node", str(HERE / "launch.mjs"), self.modules, f"{self.hub}/build", spec, str(launches)]
 
     def curl(self, kind: str, number: int) -> list[str]:
-        """Name the command that hears the stream and does nothing with it."""
+        """Return the command that reads the stream and discards it."""
         return ["curl", "-sSf", "-H", "Accept: text/event-stream", f"{self.hub}/build/gh/bench/{kind}/{number}"]
 
     def ready_at(self) -> float:
@@ -70,7 +70,7 @@ class Tools:
 
 @contextlib.contextmanager
 def prepared() -> Iterator[Tools]:
-    """Install everything, and run the hub in a process of its own."""
+    """Install everything, and run the hub in a separate process."""
     with tempfile.TemporaryDirectory(prefix="clinder-benchmarks-") as name:
         folder = Path(name)
 

@@ -1,13 +1,13 @@
-"""A hub that answers at once, for the benchmarks: it prints its port, and serves until its stdin closes.
+"""A hub for the benchmarks that answers at once: it prints its port, and serves until its stdin closes.
 
-It speaks as much of BinderHub's HTTP API as a launch needs. What `/build/gh/bench/KIND/SIZE` sends is made before it is
-asked for, so that a client is measured and not this server:
+It implements the part of BinderHub's HTTP API that a launch needs. The answer to `/build/gh/bench/KIND/SIZE` is
+prepared in advance, so that the client is measured and not this server:
 
-- `KIND` `events`: an HTTP chunk for each event, as Tornado flushes them; `blocks`: chunks of 64 KB, borders anywhere;
-  `late`: `SIZE` is the seconds to wait before `ready`, so that a client has long started by then.
+- `KIND` `events`: an HTTP chunk for each event, as Tornado flushes them; `blocks`: chunks of 64 KB, cut at any byte;
+  `late`: `SIZE` is the seconds to wait before `ready`, so that the client has started by then.
 - `SIZE`: how many megabytes of build log come before `ready`; 0: none.
 
-`/ready-at` tells when `ready` was last sent, on the monotonic clock, which all processes of a machine share.
+`/ready-at` returns the time when `ready` was last sent, on the monotonic clock, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _WORDS = [
 
 
 def log_line(words: random.Random) -> str:
-    """Make a line of a build log, 100 to 200 characters long."""
+    """Generate a line of a build log, 100 to 200 characters long."""
     line = ""
     length = words.randint(100, 190)
     while len(line) < length:
@@ -66,12 +66,12 @@ def log_line(words: random.Random) -> str:
 
 
 def event(**fields: object) -> bytes:
-    """Write an event as BinderHub does."""
+    """Encode an event like BinderHub."""
     return b"data: " + json.dumps(fields).encode() + b"\n\n"
 
 
 def megabyte_of_log() -> list[bytes]:
-    """Make building events with a megabyte of log in them (the text alone: the stream is a third larger)."""
+    """Generate building events with a megabyte of log text (the stream is a third larger)."""
     words = random.Random(1)  # the same log in every run
     events, size = [], 0
     while size < MEGABYTE:
@@ -99,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
     ready_at = 0.0
 
     def do_GET(self) -> None:
-        """Launch, or say that the server is there."""
+        """Serve a launch, or answer as a running server."""
         if self.path.startswith("/build/"):
             self.launch()
         elif self.path == "/ready-at":
@@ -146,11 +146,11 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Say nothing of requests."""
+        """Log no requests."""
 
 
 class Server(ThreadingHTTPServer):
-    """Takes as many callers at once as come."""
+    """A server with one thread for each connection."""
 
     request_queue_size = 256
 

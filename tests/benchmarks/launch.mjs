@@ -1,10 +1,11 @@
-// The official JavaScript client in the place of `clinder start`: the log to stderr, the session to stdout.
-// With a number of launches: that many in sequence, and what this process holds after a tenth of them and after all.
+// The official JavaScript client as a counterpart of `clinder start`: the log to stderr, the session to stdout.
+// With a number of launches, it launches that many in sequence, and reports the memory and open files of this process
+// after a tenth of them and after all.
 import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
-// The client is written for browsers: it looks for these two.
+// The client is written for browsers and needs these two.
 globalThis.window = globalThis;
 globalThis.document = { cookie: "", removeEventListener() {} };
 

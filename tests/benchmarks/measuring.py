@@ -1,4 +1,4 @@
-"""Running commands side by side, round by round, and taking the medians."""
+"""Running commands side by side in rounds, and taking the medians."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not UNWANTED
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of a command took.
+    """The cost of one run of a command.
 
     Attributes:
-        seconds: by the clock.
-        cpu_s: of the processor, its children included.
-        memory_mb: at most.
-        ended_at: on the monotonic clock, which all processes of a machine share.
+        seconds: elapsed time.
+        cpu_s: processor time, including children.
+        memory_mb: peak memory.
+        ended_at: time of its end on the monotonic clock, which all processes of a machine share.
     """
 
     seconds: float
@@ -37,7 +37,7 @@ class Run:
 
 
 def run(command: Sequence[str], folder: Path, *, expected: Sequence[int] = (0,)) -> Run:
-    """Run a command with its output in files, as a CI runner keeps it, and see that it ends as it should."""
+    """Run a command with its output in files, like a CI runner, and check its exit status."""
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
         began = time.monotonic()
         process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=stdout, stderr=stderr)
@@ -59,14 +59,14 @@ def measure(
     expected: Sequence[int] = (0,),
     seconds: Callable[[Run], float] = lambda done: done.seconds,
 ) -> dict[str, Run]:
-    """Run every command once in each round, after one that does not count; returns the medians.
+    """Run every command once in each round, after one round of warm-up, and return the medians.
 
     Args:
-        commands: by name.
-        rounds: how many count.
-        folder: where they run.
-        expected: the exit statuses that are right.
-        seconds: what to take for the time of a run.
+        commands: the commands by name.
+        rounds: the number of rounds that count.
+        folder: the working directory.
+        expected: the accepted exit statuses.
+        seconds: a function that returns the time of a run.
     """
     runs: dict[str, list[Run]] = {name: [] for name in commands}
     for number in range(rounds + 1):
@@ -81,7 +81,7 @@ def measure(
 
 
 def median(runs: Sequence[Run]) -> Run:
-    """Take the medians of several runs, and the most memory of all."""
+    """The medians of several runs, and the largest peak memory."""
     return Run(
         statistics.median(each.seconds for each in runs),
         statistics.median(each.cpu_s for each in runs),

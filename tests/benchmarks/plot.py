@@ -1,4 +1,4 @@
-"""Draw clinder beside its peer: `python plot.py FILE` reads what to compare as JSON from stdin."""
+"""Plot clinder next to its peer: `python plot.py FILE` reads the comparisons as JSON from stdin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ mpl.rcParams["svg.hashsalt"] = "clinder"  # the same picture for the same figure
 
 
 def main() -> None:
-    """Draw a bar for each comparison: clinder's value as a part of the peer's."""
+    """Draw a bar for each comparison: clinder's value relative to the peer's."""
     compared: dict[str, tuple[float, float]] = json.load(sys.stdin)
     labels = list(compared)
     parts = [ours / peers for ours, peers in compared.values()]

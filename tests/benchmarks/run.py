@@ -1,10 +1,10 @@
-"""Measure clinder beside its peers, in one run.
+"""Measure clinder and its peers in one run.
 
     python tests/benchmarks/run.py [--quick] [--write]
 
-It installs clinder as a user does (a wheel, with its bytecode) into an environment of its own, and the JavaScript
-client from npm, both in a temporary folder. Each round runs every command once, so that a busy machine slows all of
-them; the tables show medians. `--write` puts them, and a plot, into `docs/performance.md`. Needs Linux, Node.js 20
+It installs clinder like a user (a wheel, with its bytecode) into a separate environment, and the JavaScript client
+from npm, both in a temporary folder. Each round runs every command once, so that a busy machine slows down all of
+them; the tables show medians. `--write` writes them and a plot to `docs/performance.md`. Needs Linux, Node.js 20
 and curl.
 """
 
@@ -32,7 +32,7 @@ PLOT = HERE.parent.parent / "docs" / "pictures" / "performance.svg"
 
 
 def measure_all(tools: Tools, *, is_quick: bool) -> list[Table]:
-    """Measure everything."""
+    """Run all measurements."""
     rounds = 3 if is_quick else 21
     return [
         idle(tools, rounds),
@@ -46,7 +46,7 @@ def measure_all(tools: Tools, *, is_quick: bool) -> list[Table]:
 
 
 def describe_machine(tools: Tools) -> str:
-    """Name the machine and the versions of what is compared."""
+    """Describe the machine, and list the versions of the compared programs."""
     query = "import importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in ('typer', 'pydantic', 'requests')))"
     return (
         f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
@@ -69,7 +69,7 @@ def _processor() -> str:
 
 
 def write_page(machine: str, tables: list[Table]) -> None:
-    """Put what was measured into its places in the page."""
+    """Write the results to their places on the page."""
     page = PAGE.read_text(encoding="utf-8")
     for name, text in {"machine": machine, **{table.name: str(table) for table in tables}}.items():
         place = re.search(rf"<!-- measured: {name} -->\n.*?\n<!-- end -->", page, re.DOTALL)
@@ -81,17 +81,17 @@ def write_page(machine: str, tables: list[Table]) -> None:
 
 
 def draw(tools: Tools, tables: list[Table]) -> None:
-    """Draw clinder's values as parts of the peer's, with what is installed beside clinder for that."""
+    """Plot clinder's values relative to the peer's, in an environment with the plotting library."""
     compared = {label: values for table in tables for label, values in table.compared.items()}
     PLOT.parent.mkdir(exist_ok=True)
     subprocess.run([tools.python, str(HERE / "plot.py"), str(PLOT)], input=json.dumps(compared), text=True, check=True)
 
 
 def main() -> None:
-    """Measure everything, and print it with the machine and the versions."""
-    parser = argparse.ArgumentParser(description="Measure clinder beside its peers.")
-    parser.add_argument("--quick", action="store_true", help="few rounds and 10 MB: to see that it works")
-    parser.add_argument("--write", action="store_true", help="put tables and plot into docs/performance.md")
+    """Run all measurements, and print them with the machine and the versions."""
+    parser = argparse.ArgumentParser(description="Measure clinder and its peers.")
+    parser.add_argument("--quick", action="store_true", help="few rounds and 10 MB, to check that it works")
+    parser.add_argument("--write", action="store_true", help="write tables and plot to docs/performance.md")
     arguments = parser.parse_args()
     with prepared() as tools:
         machine = describe_machine(tools)

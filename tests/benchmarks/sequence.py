@@ -1,4 +1,4 @@
-"""Launches in sequence in one process, from Python: what it holds after a tenth of them and after all.
+"""Sequential launches in one Python process: its memory and open files after a tenth of them and after all.
 
 python tests/benchmarks/sequence.py HUB LAUNCHES
 """
@@ -14,13 +14,13 @@ import clinder
 
 
 def held() -> dict[str, float]:
-    """Say what this process holds: memory, and open files."""
+    """Return the memory and the number of open files of this process."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return {"memory_mb": pages * os.sysconf("SC_PAGESIZE") / 1e6, "files": len(list(Path("/proc/self/fd").iterdir()))}
 
 
 def main() -> None:
-    """Launch again and again."""
+    """Launch repeatedly."""
     hub, launches = sys.argv[1], int(sys.argv[2])
     early: dict[str, float] = {}
     for number in range(1, launches + 1):

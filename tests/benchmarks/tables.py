@@ -1,4 +1,4 @@
-"""Each measurement, and the table that comes of it."""
+"""The measurements, and the tables with their results."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ app()
 
 @dataclass(frozen=True)
 class Table:
-    """What was measured.
+    """The results of a measurement.
 
     Attributes:
-        name: of its place in the page.
-        head: of its columns.
-        rows: in order.
-        compared: for the plot: by label, clinder's value and the peer's, less is better.
+        name: the name of its place on the page.
+        head: the column titles.
+        rows: the rows in order.
+        compared: for the plot: clinder's value and the peer's by label; less is better.
     """
 
     name: str
@@ -81,7 +81,7 @@ _RATIO_HEAD = ("command", "time (ms)", "CPU (ms)", "ratio", "target")
 
 
 def idle(tools: Tools, rounds: int) -> Table:
-    """Commands that ask no hub, beside a Typer program that does nothing."""
+    """Measure commands that contact no hub, and a Typer program that does nothing."""
     nothing = tools.folder / "nothing.py"
     nothing.write_text(NOTHING)
     state = tools.folder / "recorded"
@@ -98,7 +98,7 @@ def idle(tools: Tools, rounds: int) -> Table:
 
 
 def launching(tools: Tools, rounds: int) -> Table:
-    """Time a launch from a hub that answers at once."""
+    """Time a launch on a hub that answers at once."""
     base = '`python -c "import typer, requests"`'
     nothing = tools.folder / "nothing_with_requests.py"
     nothing.write_text("import requests" + NOTHING)
@@ -115,7 +115,7 @@ def launching(tools: Tools, rounds: int) -> Table:
 
 
 def after_ready(tools: Tools, rounds: int) -> Table:
-    """Time what passes between the hub's sending `ready` and the end of the command."""
+    """Time the interval from the hub's `ready` to the end of the command."""
     commands = {
         "`clinder start`": tools.start("late", 2),
         PEER_NAME: tools.peer("late", 2),
@@ -128,7 +128,7 @@ def after_ready(tools: Tools, rounds: int) -> Table:
 
 
 def kept(tools: Tools, rounds: int) -> Table:
-    """Time `up` where the session runs as declared, beside one request by curl."""
+    """Time `up` with a session that is running as declared, and one request by curl."""
     state = tools.folder / "kept"
     run(tools.up("events", 0, state), tools.folder)
     nothing = str(tools.folder / "nothing_with_requests.py")
@@ -143,7 +143,7 @@ def kept(tools: Tools, rounds: int) -> Table:
 
 
 def logging(tools: Tools, rounds: int, megabytes: int) -> Table:
-    """Measure a long build log, without a terminal."""
+    """Measure a launch with a long build log, without a terminal."""
     kinds = {"events": "one chunk per event", "blocks": "chunks of 64 KB"}
     sizes = (megabytes // 10, megabytes)
     clients = {"`clinder start`": tools.start, PEER_NAME: tools.peer, "curl": tools.curl}
@@ -183,7 +183,7 @@ def logging(tools: Tools, rounds: int, megabytes: int) -> Table:
 
 
 def in_sequence(tools: Tools, launches: int) -> Table:
-    """Launch again and again in one process, and see whether it grows."""
+    """Launch repeatedly in one process, and check whether it grows."""
     commands = {
         "`clinder.launch`": [tools.python, str(HERE / "sequence.py"), tools.hub, str(launches)],
         PEER_NAME: tools.peer("events", 0, launches),
@@ -208,7 +208,7 @@ def in_sequence(tools: Tools, launches: int) -> Table:
 
 
 def at_once(tools: Tools, rounds: int) -> Table:
-    """Bring up fifty sessions in fifty folders at once, and see that each state names one."""
+    """Start fifty sessions in fifty folders at once, and check that each state contains one."""
     folders = [tools.folder / f"at-once-{number}" for number in range(AT_ONCE)]
     for folder in folders:
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""What the page for contributors names is there: files, and names in them."""
+"""The files and names that CONTRIBUTING mentions exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATHS = sorted(set(re.findall(r"`((?:clinder|tests|docs|\.ci|\.github|action)/[\
 
 
 def rows() -> list[tuple[str, str]]:
-    """Read the tables of what to add: each file with each name that is said to be in it."""
+    """Read the how-to tables: each file with each name that it must contain."""
     found, file = [], ""
     for where, what in re.findall(r"^\| (?:`([\w./-]+)`)? *\| (.+) \|$", PAGE, re.MULTILINE):
         file = where or file
@@ -23,18 +23,18 @@ def rows() -> list[tuple[str, str]]:
 
 @pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="an unpacked package, which has no CI")
 @pytest.mark.parametrize("path", PATHS)
-def test_a_file_that_is_named_is_there(path: str) -> None:
+def test_a_mentioned_file_exists(path: str) -> None:
     sources = path.replace("clinder/", "sources/", 1) if (ROOT / "sources").exists() else path
     assert (ROOT / sources).exists()
 
 
 @pytest.mark.skipif(not (ROOT / "clinder").exists(), reason="an installed package is tested")
 @pytest.mark.parametrize(("file", "name"), rows())
-def test_a_name_that_is_said_to_be_in_a_file_is_there(file: str, name: str) -> None:
+def test_a_mentioned_name_is_in_its_file(file: str, name: str) -> None:
     assert re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8"))
 
 
-def test_the_tables_name_what_there_is_to_fill_in() -> None:
+def test_the_tables_name_every_field_to_fill_in() -> None:
     assert {"PROVIDERS", "Provider", "Address", "Page", "specs", "open_hub", "_SETTERS", "_UNSETTERS", "_USES"} <= {
         name for _, name in rows()
     }

@@ -1,4 +1,4 @@
-"""What may import what: the layers of the package, and where libraries, the embedded hub and the screen are used."""
+"""The import rules: the layers of the package, and where libraries, the embedded hub and the screen are used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def part_of(module: str) -> str:
 
 
 def importers(library: str) -> set[str]:
-    """Name the modules that import a library, types included."""
+    """The modules that import a library, including for types."""
     found = set()
     for module, file in FILES.items():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -37,7 +37,7 @@ def importers(library: str) -> set[str]:
 
 
 def late_imports() -> list[tuple[Path, int]]:
-    """Find the imports that do not stand at the top of their file, each with its line."""
+    """The imports that are not at the top of their file, each with its line number."""
     return [
         (file, node.lineno)
         for file in FILES.values()
@@ -65,15 +65,15 @@ def test_at_most_six_files_lie_directly_in_the_package() -> None:
     assert len([path for path in MAP["PACKAGE"].iterdir() if path.is_file()]) <= 6
 
 
-def test_late_imports_are_few_and_each_has_its_reason() -> None:
+def test_late_imports_are_few_and_each_has_a_reason() -> None:
     late = late_imports()
     assert len(late) < MOST_LATE_IMPORTS
     for file, number in late:
         line = file.read_text(encoding="utf-8").splitlines()[number - 1]
-        assert "  # " in line, f"{file}:{number}: say in a comment why this import is late"
+        assert "  # " in line, f"{file}:{number}: explain in a comment why this import is late"
 
 
-def test_deciding_is_pure() -> None:
+def test_planning_is_pure() -> None:
     assert {part_of(module) for module in GRAPH["operations.plan"]} <= {"model", "state"}
     assert not {"requests", "socket", "subprocess"} & {
         library for library in ("requests", "socket", "subprocess") if "operations.plan" in importers(library)
@@ -91,17 +91,17 @@ def test_deciding_is_pure() -> None:
         ("psutil", r"localhub\..*"),
     ],
 )
-def test_a_library_is_used_where_it_is_wrapped(library: str, allowed: str) -> None:
+def test_a_library_is_only_imported_by_its_wrapper(library: str, allowed: str) -> None:
     assert all(re.fullmatch(allowed, module) for module in importers(library))
 
 
-def test_the_embedded_hub_is_entered_by_few_doors() -> None:
+def test_few_modules_import_the_embedded_hub() -> None:
     doors = {name for name, found in GRAPH.items() if "localhub" in map(part_of, found) and part_of(name) != "localhub"}
     assert doors == {"hubs.embedded", "operations.handover", "operations.probe", "cli.hub"}
 
 
-def test_only_one_module_makes_command_lines_of_git() -> None:
-    """Where each call is kept from running what a repository names."""
+def test_only_one_module_builds_git_command_lines() -> None:
+    """This module keeps git from running programs that a repository names."""
     making = set()
     for module, file in FILES.items():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -121,7 +121,7 @@ def test_only_output_commands_and_the_action_write_to_the_screen() -> None:
     assert writing <= {"output", "cli", "github_action"}
 
 
-# The map itself
+# The code map
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-def test_all_imports_are_read_also_late_ones_and_those_for_types(package: Path) -> None:
+def test_all_imports_are_found_including_late_and_type_imports(package: Path) -> None:
     assert MAP["import_graph"](package) == {
         "inner": set(),
         "inner.deep": {"two"},
@@ -153,4 +153,4 @@ def test_the_picture_has_a_box_for_each_part_and_an_arrow_for_each_direct_import
     between = {"cli": {"output", "model"}, "output": {"model"}}
     drawn = MAP["_picture"](between)
     assert drawn.count('class="box"') == len(PARTS)
-    assert drawn.count("<path d=") - 1 == 2  # the arrow's head is one more
+    assert drawn.count("<path d=") - 1 == 2  # without the arrowhead

@@ -1,4 +1,4 @@
-"""The embedded hub's cache folder: one that others can write to is not used, nor is what they have put there."""
+"""The embedded hub's cache folder: folders and records that other users control are not used."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def cache(tmp_path: Path, owners: Owners) -> Cache:
 
 @pytest.fixture
 def victim() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of one's own that is no session's server."""
+    """A process of the user that is not the server of a session."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         yield process
         process.kill()
 
 
 def plant(cache: Cache, victim: subprocess.Popen[bytes], *, is_ready: bool) -> Path:
-    """Record the process as a session's server, ready or left behind by a launcher that is gone."""
+    """Record the process as the server of a session, either ready or left behind by a dead launcher."""
     name = URL.split("/")[-2]
     record = records.Record(name, platform.node(), None, identify(victim.pid), URL if is_ready else "")
     records.keep(cache, record)
@@ -120,6 +120,6 @@ def test_a_planted_record_ends_no_process_at_the_next_launch(
     assert victim.poll() is None
 
 
-def test_a_record_that_is_no_file_is_not_waited_for(cache: Cache) -> None:
+def test_a_record_that_is_not_a_file_does_not_block(cache: Cache) -> None:
     os.mkfifo(cache.servers / "pipe.json")
     records.clean(cache)

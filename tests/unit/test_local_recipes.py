@@ -1,4 +1,4 @@
-"""Which environment a repository asks for, by repo2docker's rules, and when it must be built again."""
+"""The environment that a repository declares, by repo2docker's rules, and when it must be rebuilt."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def test_requirements_and_the_package_itself_are_both_installed(tmp_path: Path) 
     assert recipe.project
 
 
-def test_a_pyproject_of_tool_settings_alone_is_no_package(tmp_path: Path) -> None:
+def test_a_pyproject_with_only_tool_settings_is_not_a_package(tmp_path: Path) -> None:
     write(tmp_path, "pyproject.toml", content="[tool.ruff]\nline-length = 100\n")
     assert not read_recipe(tmp_path).is_needed
 
 
 @pytest.mark.parametrize("folder", ["binder", ".binder"])
-def test_a_binder_folder_is_all_that_counts(tmp_path: Path, folder: str) -> None:
+def test_a_binder_folder_overrides_the_top_folder(tmp_path: Path, folder: str) -> None:
     write(tmp_path, "environment.yml", "setup.py", f"{folder}/requirements.txt", f"{folder}/postBuild")
     recipe = read_recipe(tmp_path)
     assert recipe.conda is None
@@ -76,7 +76,7 @@ def test_two_binder_folders_are_refused(tmp_path: Path) -> None:
         ("--find-links wheels", True),
     ],
 )
-def test_requirements_that_may_read_the_repository_are_known(tmp_path: Path, line: str, reads: bool) -> None:
+def test_requirements_that_may_read_the_repository_are_detected(tmp_path: Path, line: str, reads: bool) -> None:
     write(tmp_path, "requirements.txt", content=f"six\n{line}\n")
     assert read_recipe(tmp_path).reads_repository is reads
 
@@ -90,6 +90,6 @@ def test_requirements_that_may_read_the_repository_are_known(tmp_path: Path, lin
         ("dependencies:\n  - pip:\n    - ./package\n", True),
     ],
 )
-def test_a_conda_environment_that_reads_the_repository_is_known(tmp_path: Path, text: str, reads: bool) -> None:
+def test_a_conda_environment_that_reads_the_repository_is_detected(tmp_path: Path, text: str, reads: bool) -> None:
     write(tmp_path, "environment.yml", content=text)
     assert read_recipe(tmp_path).reads_repository is reads

@@ -1,4 +1,4 @@
-"""Where the embedded hub clones from and keeps things, and what reaches the processes that it starts."""
+"""The clone URLs of the embedded hub, its cache folder, and the environment of the processes that it starts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_each_provider_is_cloned_from_its_site(spec: RepositorySpec, url: str, p
     assert Resolved(spec, "c0ffee", remote, "image").ref_url == page
 
 
-def test_the_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_variable_sets_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CLINDER_CACHE_DIR", str(tmp_path))
     assert default_cache_dir() == tmp_path
 
@@ -56,7 +56,7 @@ def test_the_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, t
         ("win32", {}, "/home/ada/AppData/Local/clinder/Cache"),
     ],
 )
-def test_the_cache_is_where_the_platform_keeps_caches(
+def test_the_default_cache_is_in_the_usual_place_of_the_platform(
     monkeypatch: pytest.MonkeyPatch, platform: str, variables: dict[str, str], expected: str
 ) -> None:
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "CLINDER_CACHE_DIR"):
@@ -69,7 +69,7 @@ def test_the_cache_is_where_the_platform_keeps_caches(
 
 
 @pytest.mark.parametrize("given", ["", "~/clinder", "~there-is-no-such-user/clinder"])
-def test_where_no_home_is_known_the_cache_wants_to_be_named(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+def test_without_a_home_the_cache_folder_must_be_set(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     def nobody(_number: int) -> None:
         raise KeyError
 
@@ -83,20 +83,20 @@ def test_where_no_home_is_known_the_cache_wants_to_be_named(monkeypatch: pytest.
     assert "CLINDER_CACHE_DIR" in caught.value.hint
 
 
-def test_a_cache_folder_that_cannot_be_written_to_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # Root may write where nobody else may.
+def test_a_read_only_cache_folder_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Root can write everywhere.
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(HubError, match=f"cannot keep anything in {tmp_path}: Permission denied"):
         Cache(tmp_path).check()
 
 
-def test_a_slug_is_fit_for_urls_and_folders() -> None:
+def test_a_slug_is_valid_in_urls_and_folder_names() -> None:
     assert slug("ProjectPythia/Radar_Cookbook.git") == "projectpythia-radar-cookbook-git"
     assert slug("\u65e5\u672c") == "repository"
     assert len(slug("a" * 500)) == 40
 
 
-def test_a_digest_knows_where_its_parts_end() -> None:
+def test_a_digest_depends_on_the_boundaries_of_its_parts() -> None:
     assert digest("ab", "c") != digest("a", "bc")
 
 
@@ -116,7 +116,7 @@ def test_secrets_reach_neither_builds_nor_servers(monkeypatch: pytest.MonkeyPatc
     assert server["PATH"].split(os.pathsep)[0] == str(tmp_path / "bin")
 
 
-def test_a_process_is_known_by_more_than_its_id() -> None:
+def test_a_process_is_identified_by_more_than_its_pid() -> None:
     this = identify(os.getpid())
     assert this is not None
     assert is_running(this)

@@ -1,4 +1,4 @@
-"""What is generated from the code is up to date, and what is written by hand says the same as the code."""
+"""Generated pages are up to date, and handwritten ones agree with the code."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read(document: dict[str, Any], folder: Path) -> Settings:
     return load_config(file=file, environment={}).settings
 
 
-def faults(document: object) -> list[str]:
+def invalid_keys(document: object) -> list[str]:
     return [error.message for error in VALIDATOR.iter_errors(document)]
 
 
@@ -52,22 +52,22 @@ def test_a_generated_file_is_up_to_date(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == PAGES[path], "run `python docs/generate.py`"
 
 
-def test_no_generated_file_is_left_over() -> None:
+def test_there_are_no_obsolete_generated_files() -> None:
     assert {*(ROOT / "docs" / "reference").iterdir()} <= set(PAGES)
 
 
-def test_the_schema_is_a_schema() -> None:
+def test_the_schema_is_valid() -> None:
     jsonschema.Draft202012Validator.check_schema(config_schema())
     assert config_schema()["$id"] == SCHEMA_URL
 
 
-def test_the_schema_knows_every_key_and_no_other() -> None:
+def test_the_schema_has_exactly_the_known_keys() -> None:
     properties = config_schema()["properties"]
     assert keys_of({name: item.get("properties", item["description"]) for name, item in properties.items()}) == list(
         setting_keys()
     )
-    assert faults({"hubb": "local"})
-    assert faults({"retry": {"attempt": 1}})
+    assert invalid_keys({"hubb": "local"})
+    assert invalid_keys({"retry": {"attempt": 1}})
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_the_schema_knows_every_key_and_no_other() -> None:
     ],
     ids=str,
 )
-def test_the_schema_takes_what_clinder_takes(document: dict[str, Any], tmp_path: Path) -> None:
-    assert not faults(document)
+def test_the_schema_accepts_what_clinder_accepts(document: dict[str, Any], tmp_path: Path) -> None:
+    assert not invalid_keys(document)
     read(document, tmp_path)
 
 
@@ -99,13 +99,13 @@ def test_the_schema_takes_what_clinder_takes(document: dict[str, Any], tmp_path:
     ],
     ids=str,
 )
-def test_the_schema_refuses_what_clinder_refuses(document: dict[str, Any], tmp_path: Path) -> None:
-    assert faults(document)
+def test_the_schema_rejects_what_clinder_rejects(document: dict[str, Any], tmp_path: Path) -> None:
+    assert invalid_keys(document)
     with pytest.raises(ConfigError, match="1 error"):
         read(document, tmp_path)
 
 
-def test_the_defaults_in_the_schema_pass_it_and_mean_the_same(tmp_path: Path) -> None:
+def test_the_defaults_in_the_schema_are_valid_and_have_the_same_meaning(tmp_path: Path) -> None:
     properties = config_schema()["properties"]
     defaults = {
         name: {inner: facts["default"] for inner, facts in item["properties"].items()}
@@ -113,7 +113,7 @@ def test_the_defaults_in_the_schema_pass_it_and_mean_the_same(tmp_path: Path) ->
         else item["default"]
         for name, item in properties.items()
     }
-    assert not faults(defaults)
+    assert not invalid_keys(defaults)
     assert read({**defaults, "repo": "org/name"}, tmp_path) == Settings(repo="org/name")
 
 
@@ -126,20 +126,20 @@ def test_the_example_has_every_key_once_in_order() -> None:
     assert keys_of(document) == list(setting_keys())
 
 
-def test_the_example_passes_the_schema_that_it_names() -> None:
+def test_the_example_is_valid_under_its_schema() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     assert text.startswith(f"#:schema {SCHEMA_URL}\n")
-    assert not faults(tomllib.loads(text))
+    assert not invalid_keys(tomllib.loads(text))
 
 
-def test_the_example_is_read_and_holds_the_defaults() -> None:
+def test_the_example_contains_the_defaults() -> None:
     settings = load_config(file=EXAMPLE, environment={}).settings
     assert replace(settings, repo="") == Settings()
     assert settings.repo
 
 
 def toml_blocks() -> list[Any]:
-    """Find the blocks that show a `clinder.toml`: those without a comment before them that names another file."""
+    """The blocks that show a `clinder.toml`: those without a comment before them that names another file."""
     blocks = []
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         text = re.sub(r"<!-- examples/\S+ -->\s*```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -150,16 +150,16 @@ def toml_blocks() -> list[Any]:
 
 
 @pytest.mark.parametrize("text", toml_blocks())
-def test_a_toml_example_is_a_clinder_toml(text: str, tmp_path: Path) -> None:
-    assert not faults(tomllib.loads(text))
+def test_a_toml_example_is_a_valid_clinder_toml(text: str, tmp_path: Path) -> None:
+    assert not invalid_keys(tomllib.loads(text))
     file = tmp_path / "clinder.toml"
     file.write_text(text, encoding="utf-8")
     load_config(file=file, environment={}).spec()
 
 
-def test_the_example_folder_is_declared_rightly() -> None:
+def test_the_declaration_in_the_example_folder_is_valid() -> None:
     file = ROOT / "docs" / "examples" / "hello" / "clinder.toml"
-    assert not faults(tomllib.loads(file.read_text(encoding="utf-8")))
+    assert not invalid_keys(tomllib.loads(file.read_text(encoding="utf-8")))
     assert load_config(file=file, environment={}).spec().repo == str(file.parent.resolve())
 
 
@@ -167,7 +167,7 @@ def test_every_variable_is_documented() -> None:
     assert set(GENERATOR["VARIABLES"]) == {ENVIRONMENT_PREFIX + name for name in config._NOT_SETTINGS}
 
 
-def test_no_page_names_a_variable_that_clinder_does_not_read() -> None:
+def test_no_page_names_an_unknown_variable() -> None:
     known = {variable_name(key) for key in setting_keys()} | set(GENERATOR["VARIABLES"])
     misspelt_on_purpose = {"CLINDER_REEF"}
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
@@ -186,7 +186,7 @@ def test_the_python_reference_has_every_public_name() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/exit-statuses.md"])
-def test_every_exit_status_of_an_error_is_in_the_table(page: str) -> None:
+def test_the_table_has_the_exit_status_of_every_error(page: str) -> None:
     def statuses(error: type[ClinderError]) -> set[int]:
         return {error.exit_status}.union(*map(statuses, error.__subclasses__()))
 

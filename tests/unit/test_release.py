@@ -1,4 +1,4 @@
-"""A release: its tag, its notes, the action's major tag, and that nothing goes out unless the tests are green."""
+"""A release: its tag, its notes, the major tag of the action, and that nothing is published unless the tests pass."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def release(checkout: Path, *arguments: str, expect: int = 0) -> str:
-    """Run the script; returns what it says, on stdout if it succeeds, else on stderr."""
+    """Run the script, and return its stdout on success, otherwise its stderr."""
     command = [sys.executable, str(SCRIPT), *arguments, "--root", str(checkout)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == expect, done
@@ -69,26 +69,26 @@ def release(checkout: Path, *arguments: str, expect: int = 0) -> str:
 # The tag
 
 
-def test_a_tag_that_says_what_the_package_says_passes(checkout: Path) -> None:
+def test_a_tag_with_the_version_of_the_package_passes(checkout: Path) -> None:
     release(checkout, "check", "v1.2.0")
 
 
-def test_a_tag_of_another_version_fails(checkout: Path) -> None:
+def test_a_tag_with_another_version_fails(checkout: Path) -> None:
     assert "the tag is v1.1.0, but clinder/__init__.py has 1.2.0" in release(checkout, "check", "v1.1.0", expect=1)
 
 
 @pytest.mark.parametrize("tag", ["1.2.0", "v1.2", "v1", "v1.2.0-beta", "main", "v1.2.0\n"])
-def test_what_is_no_release_s_tag_fails(checkout: Path, tag: str) -> None:
+def test_a_tag_that_is_not_a_version_fails(checkout: Path, tag: str) -> None:
     assert "is not a release's tag" in release(checkout, "check", tag, expect=1)
 
 
-def test_a_page_that_names_the_action_by_another_major_tag_fails(checkout: Path) -> None:
+def test_a_page_with_another_major_tag_of_the_action_fails(checkout: Path) -> None:
     (checkout / "docs" / "page.md").write_text("uses: clinder-dev/clinder@v2\n")
     said = release(checkout, "check", "v1.2.0", expect=1)
     assert said == "docs/page.md uses the action at v2, but v1.2.0 would be v1\n"
 
 
-def test_the_version_of_the_package_is_read_where_python_reads_it(tmp_path: Path) -> None:
+def test_the_version_is_read_from_the_package(tmp_path: Path) -> None:
     said = release(ROOT, "check", "v0.0.1", expect=1) if (ROOT / "clinder").exists() else clinder.__version__
     assert clinder.__version__ in said
 
@@ -96,7 +96,7 @@ def test_the_version_of_the_package_is_read_where_python_reads_it(tmp_path: Path
 # The notes
 
 
-def test_the_notes_are_the_version_s_section_alone(checkout: Path) -> None:
+def test_the_notes_only_contain_the_section_of_the_version(checkout: Path) -> None:
     assert release(checkout, "notes", "v1.2.0") == (
         "### Added\n\n- A thing, and\n  another.\n\n### Fixed\n\n- `a` [fault](https://example.org).\n"
     )
@@ -131,7 +131,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def remote(checkout: Path, tmp_path: Path) -> Path:
-    """A bare repository that the checkout was pushed to."""
+    """A bare repository to which the checkout was pushed."""
     folder = tmp_path / "remote.git"
     git(tmp_path, "init", "--quiet", "--bare", str(folder))
     git(checkout, "init", "--quiet")
@@ -140,7 +140,7 @@ def remote(checkout: Path, tmp_path: Path) -> Path:
 
 
 def tag(checkout: Path, name: str, *options: str) -> str:
-    """Commit, tag and push; returns the commit."""
+    """Commit, tag and push, and return the commit."""
     git(checkout, "commit", "--quiet", "--allow-empty", "--message", name)
     git(checkout, "tag", *options, name)
     git(checkout, "push", "--quiet", "origin", "HEAD:main", name)
@@ -152,7 +152,7 @@ def major(remote: Path, name: str = "v1") -> str:
 
 
 @pytest.mark.parametrize("options", [(), ("--annotate", "--message=Release")], ids=["light", "annotated"])
-def test_the_major_tag_is_made_and_then_moved_to_the_release_s_commit(
+def test_the_major_tag_is_created_and_then_moved_to_each_release(
     checkout: Path, remote: Path, options: tuple[str, ...]
 ) -> None:
     first = tag(checkout, "v1.2.0", *options)
@@ -164,7 +164,7 @@ def test_the_major_tag_is_made_and_then_moved_to_the_release_s_commit(
     assert first != second
 
 
-def test_an_older_release_leaves_the_major_tag_where_it_is(checkout: Path, remote: Path) -> None:
+def test_an_older_release_does_not_move_the_major_tag(checkout: Path, remote: Path) -> None:
     newest = tag(checkout, "v1.10.0")
     release(checkout, "move-tag", "v1.10.0")
     tag(checkout, "v1.9.1")
@@ -172,7 +172,7 @@ def test_an_older_release_leaves_the_major_tag_where_it_is(checkout: Path, remot
     assert major(remote) == newest
 
 
-def test_a_release_of_another_major_version_has_a_tag_of_its_own(checkout: Path, remote: Path) -> None:
+def test_another_major_version_has_its_own_tag(checkout: Path, remote: Path) -> None:
     first = tag(checkout, "v1.2.0")
     release(checkout, "move-tag", "v1.2.0")
     second = tag(checkout, "v2.0.0")
@@ -211,22 +211,22 @@ def jobs() -> dict[str, Any]:
 
 
 def needed(jobs: dict[str, Any], name: str) -> set[str]:
-    """Name all that must have succeeded before a job begins."""
+    """The jobs that must succeed before a job starts."""
     before = jobs[name].get("needs", [])
     before = {before} if isinstance(before, str) else set(before)
     return before.union(*(needed(jobs, other) for other in before))
 
 
-def test_whatever_can_write_waits_for_every_test(jobs: dict[str, Any]) -> None:
+def test_jobs_with_write_access_wait_for_every_test(jobs: dict[str, Any]) -> None:
     tests = {"check", "tests", "action", "wheel"}
     writing = {name for name, job in jobs.items() if "write" in (job.get("permissions") or {}).values()}
     assert writing == {"publish", "release", "major-tag"}
     for name in writing:
         assert tests <= needed(jobs, name)
-        assert "if" not in jobs[name], "a condition could let it begin although a test failed"
+        assert "if" not in jobs[name], "a condition could start the job although a test failed"
 
 
-def test_the_tests_are_those_of_every_change(jobs: dict[str, Any]) -> None:
+def test_a_release_runs_the_same_tests_as_every_change(jobs: dict[str, Any]) -> None:
     for name in ("tests", "action"):
         called = ROOT / jobs[name]["uses"]
         assert "workflow_call" in yaml.safe_load(called.read_text(encoding="utf-8"))[True]  # `on`, as YAML 1.1 reads it
@@ -237,11 +237,11 @@ def test_a_called_workflow_and_its_caller_do_not_wait_for_each_other() -> None:
     for name in ("tests", "action", "release"):
         document = yaml.safe_load((WORKFLOW.parent / f"{name}.yml").read_text(encoding="utf-8"))
         groups.append(document["concurrency"]["group"])
-        assert "github.workflow" not in groups[-1], "in a called workflow that is the caller's name"
+        assert "github.workflow" not in groups[-1], "in a called workflow, this is the name of the caller"
     assert len(set(groups)) == len(groups)
 
 
-def test_it_publishes_what_was_tested_by_trusted_publishing_with_attestations(jobs: dict[str, Any]) -> None:
+def test_it_publishes_the_tested_package_with_attestations(jobs: dict[str, Any]) -> None:
     publish = jobs["publish"]
     assert publish["permissions"] == {"id-token": "write"}
     (step,) = [step for step in publish["steps"] if "gh-action-pypi-publish" in step["uses"]]

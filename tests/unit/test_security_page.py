@@ -1,4 +1,4 @@
-"""The page on security names what holds each of its claims, and all of that is there."""
+"""The modules and tests that the security page names for each threat exist."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PAGE = ROOT / "docs" / "security.md"
 NAMED = re.compile(r"`((?:tests|hubs|cli|ci|output)?/?[\w/]+\.py)`")
 
 
-def test_every_file_that_the_page_names_is_there() -> None:
+def test_every_file_named_on_the_page_exists() -> None:
     named = NAMED.findall(PAGE.read_text(encoding="utf-8"))
     assert len(named) > 30
     for name in named:
@@ -18,7 +18,7 @@ def test_every_file_that_the_page_names_is_there() -> None:
         assert (place / name).is_file(), name
 
 
-def test_every_threat_has_a_module_and_a_test_that_hold_it() -> None:
+def test_every_threat_has_a_module_and_a_test() -> None:
     rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
     claims = [row for row in rows if not row.startswith(("| threat |", "| --- |"))]
     assert len(claims) > 15
@@ -28,7 +28,7 @@ def test_every_threat_has_a_module_and_a_test_that_hold_it() -> None:
         assert re.search(r"`(?!tests/)[\w/]+\.py`", held_by), claim
 
 
-def test_github_finds_how_to_report() -> None:
+def test_github_finds_the_security_policy() -> None:
     policy = ROOT / ".github" / "SECURITY.md"
     assert "Report a vulnerability" in policy.read_text(encoding="utf-8")
     assert "/blob/main/.github/SECURITY.md)" in PAGE.read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
-// Launches with the official client as a page does, prints each event as a line of JSON, and leaves at the end.
+// Launches with the official client like a web page, prints each event as a line of JSON, and exits at the end.
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
-// The client is written for browsers: it looks for these two.
+// The client is written for browsers and needs these two.
 globalThis.window = globalThis;
 globalThis.document = { cookie: "", removeEventListener() {} };
 

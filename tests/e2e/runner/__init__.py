@@ -1,5 +1,5 @@
-"""What a GitHub Actions runner does, as far as an action can tell: it starts `main` and `post`, and reads their output.
+"""A stand-in for a GitHub Actions runner: it starts `main` and `post` of an action, and reads their output.
 
-After the runner's source (github.com/actions/runner: `ActionCommandManager`, `ActionCommand`, `FileCommandManager`,
-`NodeScriptActionHandler`, `ProcessInvoker`).
+Based on the source of the runner (github.com/actions/runner: `ActionCommandManager`, `ActionCommand`,
+`FileCommandManager`, `NodeScriptActionHandler`, `ProcessInvoker`).
 """

@@ -1,6 +1,6 @@
-"""Events as GitHub tells of them: name, payload and variables, cut down to what a workflow can go by.
+"""Events as GitHub sends them: name, payload and variables, reduced to what workflows use.
 
-After docs.github.com, "Events that trigger workflows" and "Webhook events and payloads".
+Based on docs.github.com, "Events that trigger workflows" and "Webhook events and payloads".
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ FORK = {"full_name": "student/name", "private": False, "fork": True}
 
 @dataclass(frozen=True)
 class Event:
-    """An event, and what shall be launched for it.
+    """An event, and the expected launch.
 
     Attributes:
-        name: as in `GITHUB_EVENT_NAME`.
-        payload: what `GITHUB_EVENT_PATH` holds.
-        variables: others that go with it, without `GITHUB_`.
-        spec: the repository spec that a hub shall be asked for; empty where none can be told.
-        why: words that the log shall have.
+        name: the value of `GITHUB_EVENT_NAME`.
+        payload: the contents of `GITHUB_EVENT_PATH`.
+        variables: other variables of the event, without `GITHUB_`.
+        spec: the expected repository spec; empty if it cannot be determined.
+        why: words that the log must contain.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Event:
     repository: Mapping[str, Any] = field(default_factory=lambda: OWN)
 
     def job(self) -> dict[str, Any]:
-        """Arguments for a `Job`."""
+        """The arguments for a `Job`."""
         payload = {"repository": self.repository, **self.payload}
         return {"event": (self.name, payload), "variables": dict(self.variables)}
 

@@ -1,6 +1,6 @@
-"""The expressions of workflows, `${{ … }}`, as far as this repository's workflows and examples use them.
+"""Workflow expressions, `${{ … }}`, as far as this repository's workflows and examples use them.
 
-After docs.github.com, "Evaluate expressions in workflows and actions". What is not known here is an error.
+Based on docs.github.com, "Evaluate expressions in workflows and actions". Unknown syntax is an error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WORDS = {"true": True, "false": False, "null": None}
 
 
 def fill(value: Any, context: Mapping[str, Any]) -> Any:
-    """Fill in the expressions of a value; one that is an expression as a whole keeps its type."""
+    """Evaluate the expressions of a value; if the whole value is one expression, the result keeps its type."""
     if not isinstance(value, str):
         return value
     whole = re.fullmatch(r"\$\{\{((?:(?!\}\}).)*)\}\}", value.strip(), re.DOTALL)
@@ -35,17 +35,17 @@ def fill(value: Any, context: Mapping[str, Any]) -> Any:
 
 
 def fill_all(values: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in the expressions of every value."""
+    """Evaluate the expressions of every value."""
     return {name: fill(value, context) for name, value in values.items()}
 
 
 def fill_text(value: Any, context: Mapping[str, Any]) -> str:
-    """Fill in the expressions, and give the value as variables and inputs get it."""
+    """Evaluate the expressions, and format the result like a variable or an input."""
     return _text(fill(value, context))
 
 
 def evaluate(expression: str, context: Mapping[str, Any]) -> Any:
-    """The value of an expression; what the context does not have is null."""
+    """The value of an expression; names that are missing in the context are null."""
     tokens = []
     place, text = 0, expression.strip()
     while place < len(text):
@@ -60,7 +60,7 @@ def evaluate(expression: str, context: Mapping[str, Any]) -> Any:
 
 
 class _Reader:
-    """Reads tokens from the loosest binding to the tightest."""
+    """Reads tokens from the loosest binding operator to the tightest."""
 
     def __init__(self, tokens: list[tuple[str, str]], context: Mapping[str, Any]) -> None:
         self.tokens = tokens

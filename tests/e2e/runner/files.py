@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def read_values(path: Path) -> dict[str, str]:
-    """Read `NAME=value` and `NAME<<BORDER`, lines, `BORDER`; anything else is an error, as it is to a runner."""
+    """Read `NAME=value` and `NAME<<BORDER`, lines, `BORDER`; anything else is an error, as on a runner."""
     values: dict[str, str] = {}
     lines = iter(path.read_text(encoding="utf-8").split("\n"))
     for line in lines:

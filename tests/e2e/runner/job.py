@@ -1,4 +1,4 @@
-"""A job with one step that uses the action: `main` as the runner starts it, and `post` after it."""
+"""A job with one step that uses the action: `main`, started like on a runner, and then `post`."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Ran:
 
     @property
     def summary(self) -> str:
-        """The summary as people see it: a runner hides in it what is masked."""
+        """The summary as it is displayed, with masked values hidden."""
         return self.understood.hide(self.written_summary)
 
     @property
     def error(self) -> str:
-        """The one annotation that says what went wrong."""
+        """The single error annotation."""
         (annotation,) = self.understood.annotations()
         assert annotation.properties["title"]
         return annotation.data
@@ -65,7 +65,7 @@ class Step:
     is_over: bool = False
 
     def start(self, program: str = "main") -> subprocess.Popen[bytes]:
-        """Start `main` or `post`, with files and variables as a runner hands them over."""
+        """Start `main` or `post` with the files and variables that a runner provides."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in _FILES:
             (self.folder / f"{program}-{name}").write_text("")
@@ -91,7 +91,7 @@ class Step:
         }
 
     def finish(self, process: subprocess.Popen[bytes], program: str = "main") -> Ran:
-        """Wait for a program to end, and take in what it wrote."""
+        """Wait for a program to end, and read its files."""
         status = process.wait(LIMIT_S)
         self.state |= read_values(self.folder / f"{program}-STATE")
         return Ran(
@@ -103,7 +103,7 @@ class Step:
         )
 
     def log(self, program: str = "main") -> str:
-        """What a program has printed so far; line ends as they are."""
+        """The output of a program so far, with its line ends unchanged."""
         return (self.folder / f"{program}-log").read_bytes().decode("utf-8")
 
     def main(self) -> Ran:
@@ -114,7 +114,7 @@ class Step:
         return self.finish(self.start("post"), "post")
 
     def cancel(self, process: subprocess.Popen[bytes]) -> Ran:
-        """Cancel the job: SIGINT, SIGTERM after 7.5 s, the end after 2.5 s more; to this one process alone."""
+        """Cancel the job: SIGINT, SIGTERM after 7.5 s, and a kill after 2.5 s more, only to this process."""
         for number, patience_s in ((signal.SIGINT, UNTIL_SIGTERM_S), (signal.SIGTERM, UNTIL_SIGKILL_S)):
             process.send_signal(number)
             try:
@@ -140,11 +140,11 @@ class Job:
     """A job on a runner.
 
     Attributes:
-        temp: `RUNNER_TEMP`; what an earlier step has installed there is used again.
-        workspace: what `actions/checkout` has checked out.
-        event: name and payload of the event.
-        variables: the `GITHUB_*` that go with it, without the prefix.
-        more: other variables of the runner's own environment.
+        temp: `RUNNER_TEMP`; installations of earlier steps in it are reused.
+        workspace: the folder that `actions/checkout` checked out.
+        event: the name and payload of the event.
+        variables: the `GITHUB_*` variables of the event, without the prefix.
+        more: other environment variables of the runner.
     """
 
     temp: Path
@@ -181,7 +181,7 @@ class Job:
         return {**os.environ, **variables, "CI": "true", "RUNNER_TEMP": str(self.temp), **self.more}
 
     def step(self, **inputs: str) -> Step:
-        """Use the action once more; an underscore stands for the hyphen of an input's name."""
+        """Use the action again; an underscore stands for the hyphen in the name of an input."""
         named = {name.replace("_", "-"): value for name, value in inputs.items()}
         self.steps.append(Step(self, self.folder / f"step-{len(self.steps)}", named))
         return self.steps[-1]

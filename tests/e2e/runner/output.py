@@ -1,4 +1,4 @@
-"""What a runner understands of a step's output: commands, masks, groups; and what it shows."""
+"""How a runner interprets the output of a step: commands, masks, groups, and the displayed log."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Command:
 
 @dataclass
 class Understood:
-    """What came of an output.
+    """The interpretation of an output.
 
     Attributes:
-        commands: those that were carried out, in order.
-        masks: what is hidden from then on.
-        groups: by title, the lines in it; a title that comes again goes on.
-        shown: the log as people see it.
-        open_group: the title of a group that was not ended.
-        unread: the lines that were not looked through for commands.
+        commands: the executed commands, in order.
+        masks: the values to hide from then on.
+        groups: the lines of each group by title; a repeated title continues its group.
+        shown: the log as it is displayed.
+        open_group: the title of a group that was not closed.
+        unread: the lines that were not searched for commands.
     """
 
     commands: list[Command] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Understood:
         return [command for command in self.commands if command.name == level]
 
     def hide(self, text: str) -> str:
-        """Put stars in place of what is masked by now."""
+        """Replace masked values with stars."""
         for secret in sorted(self.masks, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
@@ -55,7 +55,7 @@ class Understood:
 
 
 def understand(output: str) -> Understood:
-    """Read an output line by line, as a runner does; a carriage return ends a line, too."""
+    """Interpret an output line by line like a runner, where a carriage return also ends a line."""
     found = Understood()
     word = ""
     for line in re.split(r"\r\n|\r|\n", output):
@@ -70,7 +70,7 @@ def understand(output: str) -> Understood:
             word = command.data
         else:
             _carry_out(found, command)
-    assert not word, "commands are stopped at the end of the output"
+    assert not word, "commands are still disabled at the end of the output"
     return found
 
 
@@ -95,7 +95,7 @@ def _show(found: Understood, line: str) -> None:
 
 
 def parse(line: str, registered: tuple[str, ...]) -> Command | None:
-    """Read `::name a=b,c=d::data` at the start of a line, white space aside, or `##[name a=b;c=d]data` within it."""
+    """Parse `::name a=b,c=d::data` at the start of a line (after white space), or `##[name a=b;c=d]data` anywhere."""
     text = line.strip()
     if text.startswith("::") and (end := text.find("::", 2)) > 0:
         command = _command(text[2:end], text[end + 2 :], ",", registered)

@@ -1,6 +1,6 @@
-"""A job of a workflow file: its steps in order, the action as the harness runs it, stand-ins for GitHub's own actions.
+"""A job of a workflow file: its steps in order, with the real action and stand-ins for GitHub's own actions.
 
-Scripts run in a real shell, with the variables and files that a runner gives them.
+Scripts run in a real shell, with the variables and files that a runner provides.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _SHELLS = {"": ["bash", "-e"], "bash": ["bash", "--noprofile", "--norc", "-eo", 
 
 
 def read_workflow(path: Path) -> dict[str, Any]:
-    """Read a workflow; `on` is a word of its own in YAML 1.1, and is given back its name."""
+    """Read a workflow; restores the key `on`, which YAML 1.1 reads as a boolean."""
     document: dict[Any, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     document["on"] = document.pop(True)
     return document
 
 
 def inputs_of(workflow: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """The inputs of a reusable workflow that is called with these; one that it does not declare is an error."""
+    """The inputs of a reusable workflow that is called with these values; an undeclared input is an error."""
     declared = workflow["on"]["workflow_call"]["inputs"]
     assert set(given) <= set(declared), "the workflow has no such input"
     return {name: about.get("default", "") for name, about in declared.items()} | dict(given)
@@ -45,13 +45,13 @@ class WorkflowJob:
     """A run of one job.
 
     Attributes:
-        job: the runner's side of it; its workspace is what `actions/checkout` would check out.
+        job: the runner of the job; its workspace is the checkout.
         document: the workflow.
-        name: which of its jobs.
+        name: the name of the job in it.
         contexts: `inputs`, `github`, `matrix`, `needs` and `secrets`, as far as the job reads them.
-        artifacts: where artifacts lie, by name.
-        said: what the scripts printed.
-        skipped: the names of the steps whose condition did not hold.
+        artifacts: the folder of the artifacts, by name.
+        said: the output of the scripts.
+        skipped: the names of the steps whose condition was false.
     """
 
     job: Job
@@ -67,7 +67,7 @@ class WorkflowJob:
     _steps: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> WorkflowJob:
-        """Run all steps, and stop the sessions that they launched, whatever happens."""
+        """Run all steps, and always stop the sessions that they launched."""
         try:
             for number, step in enumerate(self._described["steps"]):
                 self._take(step, step.get("name") or step.get("uses") or f"step {number}", number)

@@ -1,4 +1,4 @@
-"""Fixtures: a job on a runner, and the processes that its steps have started."""
+"""Fixtures: a job on a runner, and the processes of its steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def runner_temp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`RUNNER_TEMP`, shared by all tests so that clinder's environment is made once."""
+    """`RUNNER_TEMP`, shared by all tests so that clinder is only installed once."""
     folder = tmp_path_factory.mktemp("runner") / "temp with space"
     folder.mkdir()
     return folder
@@ -25,7 +25,7 @@ def runner_temp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def job(runner_temp: Path, tmp_path: Path) -> Iterator[Job]:
-    """A job in an empty workspace; neither a process nor a file of its steps outlives it."""
+    """A job in an empty workspace; processes and files of its steps are gone at the end."""
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     made = Job(runner_temp, tmp_path / "job", workspace)
@@ -35,11 +35,11 @@ def job(runner_temp: Path, tmp_path: Path) -> Iterator[Job]:
             step.post()
     eventually(lambda: not clinders(made.temp), "clinder's processes have ended")
     left = [path.name for path in made.temp.iterdir() if not path.name.startswith("clinder-python-")]
-    assert left == [], "what a step has recorded goes with it"
+    assert left == [], "a step left its files behind"
 
 
 def clinders(temp: Path) -> list[psutil.Process]:
-    """The processes that steps of the action have started, by their arguments."""
+    """The processes that steps of the action started, found by their arguments."""
     found = []
     for process in psutil.process_iter():
         try:
