@@ -44,9 +44,9 @@ def main() -> int:
     if sys.argv[1:] == ["--check"]:
         if locked_for() == wanted():
             return 0
-        sys.stderr.write("action/requirements.txt is out of date with pyproject.toml: run python action/lock.py\n")
+        sys.stderr.write("action/requirements.txt lags behind pyproject.toml: run python action/lock.py\n")
         return 1
-    header = f"# Made by action/lock.py: change pyproject.toml, then make it anew.\n{_FOR}{wanted()}\n"
+    header = f"# Written by action/lock.py: change pyproject.toml, then run it again.\n{_FOR}{wanted()}\n"
     LOCK.write_text(header + compile_pins(), encoding="utf-8", newline="\n")
     return 0
 

@@ -1,5 +1,5 @@
 'use strict';
-// Child processes, also when a job is cancelled: the runner sends SIGINT, 7.5 s later SIGTERM, and kills after 2.5 s more.
+// Child processes, also in a cancelled job: the runner sends SIGINT, 7.5 s later SIGTERM, and kills after 2.5 s more.
 
 const { spawn } = require('node:child_process');
 

@@ -22,8 +22,8 @@ const NEEDED = 'clinder needs Python 3.11 or later, and finds none on this runne
 class SetupError extends Error {}
 
 /**
- * Run a program outside of the workspace. Checked-out files must not be run as the program (Windows searches the current
- * folder first), and must not configure what is installed or from where.
+ * Run a program outside of the workspace. Checked-out files must not be run as the program (Windows searches the
+ * current folder first), and must not configure what is installed or from where.
  * @param {string} command @param {string[]} args @param {Record<string, string>} env
  */
 function runAway(command, args, env = inherit('program')) {
