@@ -24,7 +24,7 @@ def read_tag(tag: str) -> re.Match[str]:
     """Parse `v1.2.3`, or a pre-release such as `v1.2.3rc1`."""
     read = _TAG.fullmatch(tag)
     if not read:
-        sys.exit(f"{tag!r} is not a release's tag: v1.2.3, or v1.2.3rc1")
+        sys.exit(f"{tag!r} is not a release's tag: expected v1.2.3 or v1.2.3rc1")
     return read
 
 
@@ -42,13 +42,13 @@ def notes(root: Path, version: str) -> str:
         if heading["version"] != version:
             continue
         if not heading["date"]:
-            sys.exit(f"CHANGELOG.md gives {version} no date: ## [{version}] - YYYY-MM-DD")
+            sys.exit(f"CHANGELOG.md has no date for {version}: expected ## [{version}] - YYYY-MM-DD")
         end = headings[number + 1].start() if number + 1 < len(headings) else len(text)
         section = re.sub(r"^\[[^\]]+\]: .*\n?", "", text[heading.end() : end], flags=re.MULTILINE).strip()
         if not section:
-            sys.exit(f"CHANGELOG.md has nothing to say of {version}")
+            sys.exit(f"CHANGELOG.md has an empty section for {version}")
         return section + "\n"
-    sys.exit(f"CHANGELOG.md has no section for {version}: ## [{version}] - YYYY-MM-DD")
+    sys.exit(f"CHANGELOG.md has no section for {version}: expected ## [{version}] - YYYY-MM-DD")
 
 
 def check(root: Path, tag: str) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 QUICK, THOROUGH = "quick", "thorough"
-"""Profiles of the property tests: the same few examples each time; or, to look for new faults, many at random:
+"""Profiles of the property tests: the same few examples every time, or many random ones to look for new errors:
 `HYPOTHESIS_PROFILE=thorough pytest tests/unit/test_fuzz.py`."""
 
 settings.register_profile(QUICK, derandomize=True, deadline=None, database=None, max_examples=100)
@@ -37,7 +37,7 @@ NOT_MEASURED = (
     "test_terminal",
     "test_token",
 )
-"""Folders and files whose commands run what others measure already: coverage doubles the cost of a short process."""
+"""Tests whose commands run code that other tests already cover: coverage doubles the cost of a short process."""
 
 
 def pytest_configure() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 WHERE = "import os\nprint('ran in', os.getcwd())"
-"""A cell that tells where it runs: in a session's working copy, if all is well."""
+"""A cell that prints where it runs, which must be a session's working copy."""
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hub.servers import Connection
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="these are the ways of POSIX shells")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 NO_STDOUT = ("| true", ">&-", ">/dev/full", "| true 2>&1")
 NO_STDERR = ("2>&-", "2>/dev/full", "2> >(true)")
 
@@ -149,7 +149,7 @@ def test_a_third_ctrl_c_does_not_interrupt_the_exit(project: Path, session: Jupy
         stderr=subprocess.PIPE,
         text=True,
     )
-    eventually(lambda: session.asked(f"{session.base}api/status"), "the session is proven")
+    eventually(lambda: session.asked(f"{session.base}api/status"), "the session is being verified")
     for _ in range(30):
         process.send_signal(signal.SIGINT)
         time.sleep(0.01)

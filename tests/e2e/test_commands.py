@@ -92,7 +92,7 @@ def test_an_option_without_effect_is_refused(tmp_path: Path, arguments: tuple[st
     assert f"No such option: {arguments[1]}" in clinder(tmp_path, *arguments, expect=2).stderr
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals there")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals")
 def test_answering_no_changes_nothing(recorded: Path) -> None:
     main, terminal = os.openpty()
     with subprocess.Popen(
@@ -107,7 +107,7 @@ def test_answering_no_changes_nothing(recorded: Path) -> None:
     assert StateFolder(recorded / ".clinder").read().session
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no such shell there")
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 def test_a_closed_stdin_is_not_an_answer(recorded: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", f"{CLINDER} state forget <&-"],
@@ -121,7 +121,7 @@ def test_a_closed_stdin_is_not_an_answer(recorded: Path) -> None:
     assert "Use --yes" in done.stderr
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals there")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals")
 @pytest.mark.parametrize("key", [b"\x03", b"\x04"], ids=["Ctrl-C", "Ctrl-D"])
 def test_an_unanswered_question_changes_nothing(recorded: Path, key: bytes) -> None:
     main, terminal = os.openpty()

@@ -127,7 +127,7 @@ def test_ci_runs_the_second_command_of_the_readme() -> None:
     assert len(first.commands) == len(second.commands) == 1
     assert second.text == "bash .ci/test\n"
     if not (ROOT / ".git").exists():
-        pytest.skip("an unpacked package, which has no CI")
+        pytest.skip("an unpacked source package has no CI files")
     assert re.search(r"^\s*bash \.ci/test$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
 
 
@@ -151,7 +151,7 @@ def missing(block: Block, output: str) -> list[str]:
 RUN = [block for block in BLOCKS if block.comment == "run"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the tutorial's shell is a POSIX one")
+@pytest.mark.skipif(sys.platform == "win32", reason="the tutorial uses a POSIX shell")
 def test_the_tutorial_gives_the_documented_output(tmp_path: Path) -> None:
     home = tmp_path.resolve() / "ada"
     home.mkdir()

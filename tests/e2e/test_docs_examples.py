@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 EXAMPLES = DOCS / "examples"
 EXAMPLE_FILES = sorted(file for file in EXAMPLES.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
 OWN_TESTS = ("hello", "python", "tools")
-"""Folders whose files other tests run; a page need not show all of them."""
+"""Folders whose files other tests run; the pages do not have to show all of them."""
 WORKFLOWS = "github-actions"
-"""Where the action calls clinder; other tests run these."""
+"""Workflows where the action calls clinder; other tests run them."""
 
 
 def included(block: Block) -> Path | None:
@@ -218,7 +218,7 @@ def test_a_ci_service_publishes_or_fails_and_leaves_no_session(project: Path, se
 # Scripts
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the scripts are for a POSIX shell")
+@pytest.mark.skipif(sys.platform == "win32", reason="the scripts need a POSIX shell")
 @pytest.mark.parametrize(("script", "status"), [("several-commands", 0), ("without-files", 0), ("wait-for-hub", 5)])
 def test_a_script_uses_a_session_and_stops_it(project: Path, script: str, status: int) -> None:
     (project / "prepare.py").write_text(

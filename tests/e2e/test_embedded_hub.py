@@ -279,7 +279,9 @@ def test_a_killed_session_is_gone_and_the_next_launch_removes_its_folder(reposit
     (server,) = processes_of(cache)
     server.kill()
     eventually(lambda: is_alive(first.url) is False, "the session is gone")
-    eventually(lambda: not psutil.pid_exists(server.pid), "no zombie of a launcher that lives on is left")
+    eventually(
+        lambda: not psutil.pid_exists(server.pid), "the server is not a zombie of a launcher that is still running"
+    )
     assert len(list((cache / "sessions").iterdir())) == 1
     _, second = launched(local(repository))
     assert len(list((cache / "sessions").iterdir())) == 1

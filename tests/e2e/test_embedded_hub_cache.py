@@ -25,7 +25,7 @@ def repository(tmp_path: Path) -> Path:
     return checkout(tmp_path / "cookbook", where__txt="main\n")
 
 
-@pytest.fixture(params=["below a file", "of a user who is not there"])
+@pytest.fixture(params=["below a file", "of an unknown user"])
 def unusable(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A cache folder that cannot be created."""
     (tmp_path / "file").touch()

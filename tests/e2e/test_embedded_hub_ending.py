@@ -42,7 +42,7 @@ for event in LocalHub(installer=sys.argv[2]).events(RepositorySpec("local", sys.
     pass
 """
 SOON_S = 5.0
-"""Less than what is allowed for the end of a server that was being started."""
+"""Less than the time limit for stopping a server during its start."""
 WAITS = "Another process fetches the same repository: waiting for it."
 
 
@@ -90,7 +90,7 @@ def starting(folder: Path, *arguments: str, until: str) -> Iterator[subprocess.P
         process.wait()
 
 
-def hear(stream: EventStream, words: str) -> None:
+def read_until(stream: EventStream, words: str) -> None:
     said = ""
     while words not in said:
         events = stream.receive(20)
@@ -104,7 +104,7 @@ def test_a_quiet_build_does_not_exceed_the_silence_timeout(builder: Callable[[st
     assert "done at last" in done.stderr
 
 
-@pytest.mark.parametrize("is_abbreviated", [False, True], ids=["the fetch", "the resolving"])
+@pytest.mark.parametrize("is_abbreviated", [False, True], ids=["the fetch", "the ref"])
 def test_a_wait_for_a_repository_is_reported_and_can_be_interrupted(
     held: RepositorySpec, repository: Path, tmp_path: Path, is_abbreviated: bool
 ) -> None:
@@ -150,7 +150,7 @@ def test_a_build_that_ignores_sigterm_is_killed_with_its_children(
     spec = local(builder(STUBBORN[kind]))
     stream = EmbeddedHub().launch(spec)
     with stream:
-        hear(stream, "building")
+        read_until(stream, "building")
     assert not processes_of(tmp_path / "tools")
     assert not stream._thread.is_alive()
 
@@ -278,8 +278,10 @@ def test_a_detached_process_that_holds_the_output_does_not_block_the_build(
 ) -> None:
     stream = EmbeddedHub().launch(local(builder("echo building; setsid sleep 600 & wait")))
     with stream:
-        hear(stream, "building")
-        eventually(lambda: any("sleep" in each.cmdline() for each in processes_of(tmp_path)), "it has begun")
+        read_until(stream, "building")
+        eventually(
+            lambda: any("sleep" in each.cmdline() for each in processes_of(tmp_path)), "the detached process is running"
+        )
         started = time.monotonic()
     assert time.monotonic() - started < SOON_S
     assert not stream._thread.is_alive()

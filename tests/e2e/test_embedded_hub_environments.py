@@ -140,7 +140,8 @@ def test_an_interrupted_build_is_repeated_and_other_processes_wait_for_it(
     # clinder also has the tool's folder on its PATH, but only the tool has it in its arguments.
     tool = str(tmp_path / "tools" / "mamba")
     eventually(
-        lambda: any(tool in process.cmdline() for process in processes_of(tmp_path / "tools")), "the first build runs"
+        lambda: any(tool in process.cmdline() for process in processes_of(tmp_path / "tools")),
+        "the first build is running",
     )
     second = run_python(BUILD, str(stalling))
     assert second.stdout is not None

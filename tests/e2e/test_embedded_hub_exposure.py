@@ -119,7 +119,7 @@ def test_other_web_pages_cannot_connect_to_a_kernel(session: Session) -> None:
     websocket.create_connection(address, cookie=cookie, origin=own, timeout=LIMIT_S).close()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes: the profile's folder is the user's own")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes; the profile folder already belongs to the user")
 def test_other_users_can_neither_read_nor_change_its_files(session: Session, place: Path) -> None:
     (folder,) = (place / "cache" / "sessions").glob("*/")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -309,7 +309,7 @@ OPEN = [
         ([GREEN, REPORT], OPEN, "close", "5"),
         ([GREEN, REPORT], OPEN[:1], None, None),
     ],
-    ids=["opened", "updated", "closed", "nothing to say"],
+    ids=["opened", "updated", "closed", "none"],
 )
 def test_an_issue_lists_the_cookbooks_that_do_not_build(
     job: Job, github: GitHub, tmp_path: Path, jobs: list[Any], issues: list[Any], verb: str | None, number: str | None

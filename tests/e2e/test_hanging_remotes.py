@@ -134,7 +134,7 @@ def run(script: str, limits: Limits) -> list[str]:
         ("echo x; sleep 20", Limits(total_s=20, silence_s=0.3), "it printed nothing for 0.3 s"),
         ("exec >&- 2>&-; sleep 20", Limits(total_s=0.3), "it did not end within 0.3 s"),
     ],
-    ids=["silent", "dripping", "fallen silent", "closed"],
+    ids=["silent", "dripping", "stalled", "closed"],
 )
 def test_a_child_that_takes_too_long_is_stopped(script: str, limits: Limits, reason: str) -> None:
     started = time.monotonic()

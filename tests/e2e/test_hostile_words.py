@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fish", "zsh"]
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="there are neither pseudo-terminals nor POSIX shells")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs pseudo-terminals and POSIX shells")
 ATTACKS = "".join(
     [
         "\x1b]0;title\x07",
@@ -45,7 +45,7 @@ ATTACKS = "".join(
     ]
 )
 OURS = re.compile(r"\x1b\[(\?25[lh]|[0-9;]*m|[0-9]*[AK]|2K)")
-"""What the live view itself writes: it hides the cursor, goes up, erases lines and colours."""
+"""The control sequences of the live view: hide the cursor, move up, erase lines, set colours."""
 
 
 def is_harmless(text: str) -> bool:
@@ -56,7 +56,7 @@ def is_harmless(text: str) -> bool:
     )
 
 
-def forges(text: str) -> bool:
+def imitates_clinder(text: str) -> bool:
     """Whether a text of the hub looks like one of clinder's own."""
     return any(line.startswith("clinder: all is well") for line in text.split("\n"))
 
@@ -119,10 +119,10 @@ def test_all_output_about_a_launch_is_harmless(project: Path, session: JupyterSe
         done = clinder(project, *arguments)
         assert is_harmless(done.stdout), arguments
         assert is_harmless(done.stderr), arguments
-        assert not forges(done.stdout + done.stderr), arguments
+        assert not imitates_clinder(done.stdout + done.stderr), arguments
     (log,) = (project / ".clinder" / "logs").glob("*.log")
     assert is_harmless(log.read_text())
-    assert not forges(log.read_text())
+    assert not imitates_clinder(log.read_text())
 
 
 def test_a_terminal_only_gets_the_control_sequences_of_the_live_view(
@@ -157,7 +157,7 @@ def test_the_message_of_an_error_is_harmless_in_text_and_json(
     done = clinder(project, "up", "-vv", "--json", expect=None)
     assert done.status != 0
     assert is_harmless(done.stderr), repr(done.stderr)
-    assert not forges(done.stderr), done.stderr
+    assert not imitates_clinder(done.stderr), done.stderr
     assert is_harmless(done.stdout)
     assert is_harmless(done.document["error"]["message"])
     assert is_harmless(done.document["error"]["hint"])
@@ -176,7 +176,7 @@ def test_the_report_about_a_hub_is_harmless(project: Path, hub: Server) -> None:
     done = clinder(project, "hub", "check", expect=8)
     assert is_harmless(done.stdout)
     assert is_harmless(done.stderr)
-    assert not forges(done.stdout + done.stderr)
+    assert not imitates_clinder(done.stdout + done.stderr)
     with Server(evil) as other:
         passed_over = clinder(project, "up", "--hub", f"{hub.url},{other.url}", expect=8)
         assert is_harmless(passed_over.stderr)

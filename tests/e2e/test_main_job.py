@@ -122,7 +122,7 @@ def test_two_simultaneous_ups_launch_one_session(project: Path, tmp_path: Path) 
     clinder(project, "down")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="permissions are a POSIX matter")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
 def test_only_the_owner_can_read_the_state(project: Path) -> None:
     clinder(project, "up")
     clinder(project, "down")

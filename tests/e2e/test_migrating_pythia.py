@@ -58,7 +58,7 @@ APPLY = {"git": ["git", "apply"], "patch": ["patch", "--strip=1", "--fuzz=0", "-
 
 
 @pytest.mark.parametrize("tool", APPLY)
-@pytest.mark.parametrize("before", ["", "# another line\n" * 25], ids=["as it is", "with lines before it"])
+@pytest.mark.parametrize("before", ["", "# another line\n" * 25], ids=["unchanged", "with lines before it"])
 def test_the_patch_changes_one_line_of_the_shared_workflow(tmp_path: Path, tool: str, before: str) -> None:
     file = cookbook_actions(tmp_path / "actions", before=before)
     was = file.read_text().splitlines()

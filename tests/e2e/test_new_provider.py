@@ -42,7 +42,7 @@ provider = eval(entry, vars(providers))
 providers.PROVIDERS[provider.id] = provider
 main()
 """
-"""`clinder` with one more provider: the reader of its pages and its entry stand before the arguments."""
+"""`clinder` with another provider: the parser of its web pages and its table entry come before the arguments."""
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="paths are bytes, and as long as Linux has them")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs byte paths and the path limits of Linux")
 
 CONNECTION_REFUSED = ("--hub", "http://127.0.0.1:9", "--retry-attempts", "1")
 SESSION = "http://127.0.0.1:9/user/x/?token=t"

@@ -19,8 +19,8 @@ LIMIT_S = 280.0
 SVG = "{http://www.w3.org/2000/svg}"
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals"),
-    pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="an unpacked package, which has no CI"),
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals"),
+    pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="an unpacked source package has no CI files"),
 ]
 
 

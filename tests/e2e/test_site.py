@@ -29,7 +29,7 @@ __all__ = ["chromium", "kept_cache", "myst", "place", "playwright"]
 ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the site is built by a shell script"),
-    pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="an unpacked package, which has no CI"),
+    pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="an unpacked source package has no CI files"),
 ]
 LOOK = Path(__file__).parent / "browser" / "look.mjs"
 LIMIT_S = 280.0
@@ -150,16 +150,20 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def look(site: Path, chromium: str, playwright: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looks]:
+def check_pages(
+    site: Path, chromium: str, playwright: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PageChecker]:
     """A function that checks pages of the site in a browser."""
     folder = tmp_path_factory.mktemp("browser")
     with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Looks(["node", str(LOOK), str(playwright), chromium], folder, f"http://127.0.0.1:{server.server_port}/")
+        yield PageChecker(
+            ["node", str(LOOK), str(playwright), chromium], folder, f"http://127.0.0.1:{server.server_port}/"
+        )
         server.shutdown()
 
 
-class Looks:
+class PageChecker:
     """A browser that visits pages and returns the problems of each."""
 
     def __init__(self, command: list[str], folder: Path, address: str) -> None:
@@ -175,10 +179,10 @@ class Looks:
         return found
 
 
-def test_every_page_looks_right_narrow_and_wide_light_and_dark(site: Path, look: Looks) -> None:
+def test_every_page_looks_right_narrow_and_wide_light_and_dark(site: Path, check_pages: PageChecker) -> None:
     pages = sorted(page.relative_to(site).as_posix() for page in site.rglob("*.html"))
     assert len(pages) > 30
-    assert look(*pages) == {}
+    assert check_pages(*pages) == {}
 
 
 WRONG = {
@@ -200,7 +204,7 @@ WRONG = {
 
 
 @pytest.fixture(scope="module")
-def wrong(site: Path, look: Looks) -> Iterator[dict[str, list[str]]]:
+def problems(site: Path, check_pages: PageChecker) -> Iterator[dict[str, list[str]]]:
     """The problems found in pages with one error each."""
     head = '<!doctype html><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
     style = "<style>body {margin: 0} @media (prefers-color-scheme: dark) {body {background: #111; color: #eee}}</style>"
@@ -209,13 +213,13 @@ def wrong(site: Path, look: Looks) -> Iterator[dict[str, list[str]]]:
     for name, (body, _) in WRONG.items():
         page = f"{head}{style}<body><main>{body}</main></body>"
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
-    yield look(*(f"wrong/{name}.html" for name in WRONG))
+    yield check_pages(*(f"wrong/{name}.html" for name in WRONG))
     shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_problems_of_a_page_are_found(name: str, wrong: dict[str, list[str]]) -> None:
+def test_problems_of_a_page_are_found(name: str, problems: dict[str, list[str]]) -> None:
     said = set(WRONG[name][1])
-    found = wrong.get(f"wrong/{name}.html", [])
+    found = problems.get(f"wrong/{name}.html", [])
     assert said <= set(found)
     assert bool(said) == bool(found)

@@ -26,7 +26,7 @@ __all__ = ["cache", "job", "runner_temp"]
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the site is built by a shell script"),
-    pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="an unpacked package, which has no CI"),
+    pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="an unpacked source package has no CI files"),
 ]
 LIMIT_S = 280.0
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from hub.servers import Connection, Handler, Request
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="there are neither /proc nor pseudo-terminals")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs /proc and pseudo-terminals")
 TOKEN = "Zm9v/YmFy+secret=="
 FORMS = [TOKEN, quote(TOKEN, safe="")]
 BUILD_TOKEN = "hunter2-of-the-hub"
@@ -308,7 +308,7 @@ def test_the_token_given_to_stop_is_in_no_process_list(place: Place, session: Ju
         stopping.stdin.write(uri)
         stopping.stdin.close()
         stopping.stdin = None
-        eventually(lambda: session.asked(f"{session.base}api/shutdown"), "it is asked to end")
+        eventually(lambda: session.asked(f"{session.base}api/shutdown"), "the shutdown is requested")
         arguments, variables = mentions(psutil.Process(stopping.pid))
         stopping.kill()
         out, err = stopping.communicate(timeout=LIMIT_S)

@@ -93,7 +93,7 @@ def project(cluster: Cluster, tmp_path: Path) -> Path:
 @pytest.fixture
 def forks(project: Path, tmp_path: Path) -> Iterator[Forks]:
     if not hasattr(os, "fork"):
-        pytest.skip("there are no forks on Windows")
+        pytest.skip("Windows has no fork")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     with Forks(project, scratch) as running:

@@ -38,7 +38,7 @@ class Disk(Protocol):
 def full_disk(kind: str, folder: Path) -> Iterator[Disk]:
     """Create a disk: `disk` mounts a file system, `limit` limits the size of the files that this process writes."""
     if sys.platform == "win32":
-        pytest.skip("neither file systems nor limits can be made on Windows")
+        pytest.skip("Windows can neither mount file systems nor limit file sizes")
     folder.mkdir()
     if kind == "limit":
         limited = _Limited(folder)
@@ -52,7 +52,7 @@ def full_disk(kind: str, folder: Path) -> Iterator[Disk]:
     try:
         subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no file system can be mounted here: the limit on file sizes stands in for it")
+        pytest.skip("no file system can be mounted here; the test with a file size limit covers this")
     try:
         yield _Mounted(folder)
     finally:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 LIMIT_S = 120
-"""A command that takes longer is killed by SIGALRM, so that none hangs for ever."""
+"""The time limit of a command; SIGALRM kills it afterwards."""
 KILLED = -getattr(signal, "SIGKILL", 9)
 
 

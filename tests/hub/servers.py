@@ -214,7 +214,7 @@ def event(phase: str | None = None, message: str | None = None, **more: object) 
 KEEPALIVE = b":keepalive\n\n"
 
 Piece: TypeAlias = "bytes | float | str | Callable[[Connection], None]"
-"""Bytes to send; seconds to pause; `hold` and `reset`; or something to do."""
+"""Bytes to send, seconds to pause, `hold` or `reset`, or a function to call."""
 
 
 def play(connection: Connection, *pieces: Piece, is_chunked: bool = True) -> None:

@@ -44,7 +44,7 @@ def brought_up(project: Path, forks: Forks) -> Path:
 
 
 @contextmanager
-def impatient(project: Path) -> Iterator[None]:
+def short_timeouts(project: Path) -> Iterator[None]:
     """Shorten the timeouts for answers that cannot arrive."""
     file = project / "clinder.toml"
     patient = file.read_text()
@@ -114,7 +114,7 @@ def test_an_unreachable_session_is_neither_forgotten_nor_duplicated(
 ) -> None:
     kept = spoil(cluster, mode)
     began = time.monotonic()
-    with impatient(brought_up):
+    with short_timeouts(brought_up):
         ended = forks.run("up")
     assert ended.status == 8
     assert "so it may still be running" in ended.err
@@ -128,7 +128,7 @@ def test_an_unreachable_session_is_reported_as_unreachable(
     cluster: Cluster, brought_up: Path, forks: Forks, mode: str
 ) -> None:
     kept = spoil(cluster, mode)
-    with impatient(brought_up):
+    with short_timeouts(brought_up):
         ended = forks.run("status", "--json")
     assert (ended.status, seen(ended)) == (8, "unreachable")
     assert urls(brought_up) == (kept, [])
@@ -140,7 +140,7 @@ def test_an_unreachable_session_is_not_confirmed_stopped_and_down_can_be_repeate
 ) -> None:
     kept = spoil(cluster, mode)
     began = time.monotonic()
-    with impatient(brought_up):
+    with short_timeouts(brought_up):
         ended = forks.run("down")
     assert ended.status in ((3, 8) if mode == TOKEN_REFUSED else (7, 8)), ended.err
     assert time.monotonic() - began < 5

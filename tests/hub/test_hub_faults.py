@@ -39,7 +39,7 @@ LOG = event("building", "Step 1/40\n")
 BUILT = event("built", "Found built image, launching...\n", imageName="r/x:1")
 LAUNCHING = event("launching", "Launching server...\n")
 START_S = 5.0
-"""How long a command may take beside what it waits for: its start, on a machine that does much else."""
+"""The allowed time of a command in addition to its waits: its start, on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def test_endless_messages_end_with_7_in_time(cluster: Cluster, up: Up) -> None:
         (stream(WAITING, b"data: \xff\xfe{{{\n\n", "hold"), "sent an event that cannot be read"),
         (stream(WAITING, b'data: "a text"\n\n', "hold"), "sent an event that cannot be read"),
     ],
-    ids=["HTML", "noise", "noise in the stream", "no JSON", "no object"],
+    ids=["HTML", "noise", "noise in the stream", "not JSON", "not an object"],
 )
 def test_an_answer_without_an_event_stream_is_a_bug_in_the_hub(
     cluster: Cluster, up: Up, answer: Handler, words: str

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hub.cluster import Cluster
     from hub.conftest import Heard
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, and deleting what is open, are a POSIX matter")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="file modes and deleting open files need POSIX")
 Configure = Callable[..., Config]
 OTHER = Session(url="https://hub.example.org/user/y/", token="hunter3")
 

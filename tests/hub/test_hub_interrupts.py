@@ -178,7 +178,7 @@ def test_a_launch_that_fails_after_a_signal_is_not_retried(hub: Server, clinder:
 def test_a_signal_ends_the_pause_before_the_next_attempt(hub: Server, clinder: Start) -> None:
     hub.handler = lambda _request, connection: connection.html(503)
     process = clinder("up", "--retry-backoff", "60s", "--timeouts-build", "10m")
-    eventually(lambda: hub.requests, "the first try")
+    eventually(lambda: hub.requests, "the first attempt")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     assert ended(process)[0] == 130
@@ -197,7 +197,7 @@ def test_a_signal_during_verification_stops_the_session(
 
     session.overrides[method, path] = stall
     process = clinder("up", "--timeouts-connect", "2s")
-    eventually(lambda: session.asked(session.base + path, method), "the session is proven")
+    eventually(lambda: session.asked(session.base + path, method), "the session is being verified")
     signalled = time.monotonic()
     process.send_signal(signal.SIGINT)
     code, out, _ = ended(process)

@@ -71,7 +71,7 @@ def all_at_once(hub: Cluster, folder: StateFolder) -> None:
         ("down", "main", a_session, 40),
         ("down", "main", all_at_once, 50),
     ],
-    ids=["up", "up in place of another", "up after trouble", "down", "down after trouble"],
+    ids=["up", "replacing up", "up after a crash", "down", "down after a crash"],
 )
 def test_a_command_killed_at_any_step_is_repaired_by_the_next_one(
     cluster: Cluster,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from clinder.state import State
     from hub.cluster import Cluster
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and pseudo-terminals are a POSIX matter")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and pseudo-terminals need POSIX")
 WAITING = event("waiting", "Waiting for build to start...\n")
 BUILT = event("built", "Found built image, launching...\n")
 LAUNCHING = event("launching", "Launching server...\n")
@@ -85,7 +85,10 @@ class Phase:
 
     def await_reached(self) -> None:
         if self.name == "answering":
-            eventually(lambda: any(known.was_asked for known in self.cluster.sessions.values()), "it is proven")
+            eventually(
+                lambda: any(known.was_asked for known in self.cluster.sessions.values()),
+                "the session is being verified",
+            )
         else:
             eventually(lambda: self.is_reached, f"the launch is {self.name}")
         time.sleep(0.2)  # time for the client to read the last event
@@ -381,7 +384,7 @@ def test_closing_the_terminal_ends_down_and_forgets_nothing(
 ) -> None:
     cluster.find(kept).survives = 1000
     shown = terminal("down", "--timeouts-stop=20s")
-    eventually(lambda: cluster.find(kept).survives < 1000, "it was asked to end")
+    eventually(lambda: cluster.find(kept).survives < 1000, "the shutdown is requested")
     shown.close()
     assert shown.await_end() == 128 + signal.SIGHUP
     left = state(tmp_path)

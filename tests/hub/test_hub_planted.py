@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hub.cluster import Cluster, Launched
     from hub.forks import Ended
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX files")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files")
 
 LOG = "20260101T000000.000Z-1"
 NAMES = [
@@ -199,9 +199,9 @@ def test_planted_files_neither_block_a_command_nor_lead_it_outside(
     kind: str,
 ) -> None:
     if kind == "another user" and os.geteuid() != 0:
-        pytest.skip("only root can give files to another user")
+        pytest.skip("only root can change the owner of files")
     if kind == "second name" and name in (".", "logs"):
-        pytest.skip("a folder has one name")
+        pytest.skip("folders have no hard links")
     monkeypatch.chdir(checkout.project)
     forks = python[1][kind == "closed"]
     statuses = {}

@@ -155,7 +155,7 @@ def test_an_endless_answer_is_read_up_to_one_mebibyte(session: JupyterSession, c
 
     session.overrides["GET", "*"] = flood
     observe_session(recorded(session), timeouts=configure().timeouts)
-    eventually(lambda: not session.connections or session.connections[0].is_disconnected(), "the client left")
+    eventually(lambda: not session.connections or session.connections[0].is_disconnected(), "the client disconnected")
     assert sum(sent) < 32 * 1024 * 1024
 
 

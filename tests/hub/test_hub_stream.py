@@ -212,7 +212,7 @@ def test_the_stream_is_closed_at_ready_even_if_the_hub_keeps_it_open(
 ) -> None:
     hub.handler = stream(BUILT, session.ready(), "hold")
     start(configure(), context)
-    eventually(hub.connections[0].is_disconnected, "the stream was left")
+    eventually(hub.connections[0].is_disconnected, "the client disconnected")
 
 
 def test_a_failure_without_message_is_explained_by_the_next_one(
@@ -256,7 +256,7 @@ def test_a_failed_build_with_an_open_stream_ends_the_launch(
 ) -> None:
     hub.handler = stream(WAITING, event("failed", "a\n"), event("failed", "a\n"), event("failed", "a\n"), "hold")
     assert failure(configure(retry__attempts=3), context).exit_status == 5
-    eventually(hub.connections[0].is_disconnected, "the stream was left")
+    eventually(hub.connections[0].is_disconnected, "the client disconnected")
     assert len(hub.requests) == 1, "the failed build was retried"
 
 
@@ -464,7 +464,7 @@ def test_an_endless_line_is_refused_at_one_mebibyte(hub: Server, configure: Conf
 
     hub.handler = handle
     assert "larger than 1048576 bytes" in failure(configure(), context).message
-    eventually(hub.connections[0].is_disconnected, "the stream was left")
+    eventually(hub.connections[0].is_disconnected, "the client disconnected")
     assert sum(sent) < 64 * 1024 * 1024
 
 
@@ -523,7 +523,7 @@ def test_a_silent_hub_is_abandoned(hub: Server, configure: Configure, context: R
     assert isinstance(error, TimedOutError)
     assert error.exit_status == 7
     assert "sent nothing in time while building: timeouts.silence = 0.3s (--timeouts-silence)" in error.message
-    eventually(hub.connections[0].is_disconnected, "the stream was left")
+    eventually(hub.connections[0].is_disconnected, "the client disconnected")
 
 
 def test_keepalives_are_signs_of_life(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hub.servers import Connection
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 LAUNCHING = b"aunching server"
 
 

@@ -21,14 +21,14 @@ def rows() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="an unpacked package, which has no CI")
+@pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="an unpacked source package has no CI files")
 @pytest.mark.parametrize("path", PATHS)
 def test_a_mentioned_file_exists(path: str) -> None:
     sources = path.replace("clinder/", "sources/", 1) if (ROOT / "sources").exists() else path
     assert (ROOT / sources).exists()
 
 
-@pytest.mark.skipif(not (ROOT / "clinder").exists(), reason="an installed package is tested")
+@pytest.mark.skipif(not (ROOT / "clinder").exists(), reason="the installed package is tested")
 @pytest.mark.parametrize(("file", "name"), rows())
 def test_a_mentioned_name_is_in_its_file(file: str, name: str) -> None:
     assert re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8"))

@@ -48,7 +48,7 @@ def late_imports() -> list[tuple[Path, int]]:
     ]
 
 
-@pytest.mark.skipif(not (ROOT / "clinder").exists(), reason="an installed package is tested")
+@pytest.mark.skipif(not (ROOT / "clinder").exists(), reason="the installed package is tested")
 def test_imports_go_down_the_layers_and_never_in_circles() -> None:
     lint_imports = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(

@@ -43,7 +43,7 @@ CHANGELOG = """# Changelog
 [1.2.0]: https://example.org/compare/v1.1.0...v1.2.0
 """
 
-pytestmark = pytest.mark.skipif(not SCRIPT.exists(), reason="an unpacked package, which has no CI")
+pytestmark = pytest.mark.skipif(not SCRIPT.exists(), reason="an unpacked source package has no CI files")
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def test_the_notes_of_the_oldest_version_end_before_the_links(checkout: Path) ->
     ("heading", "said"),
     [
         ("## [1.2.1] - 2026-11-20", "has no section for 1.2.0"),
-        ("## [1.2.0]", "gives 1.2.0 no date"),
-        ("## [1.2.0] - 2026-11-20\n\n## [1.1.9] - 2026-11-01", "has nothing to say of 1.2.0"),
+        ("## [1.2.0]", "has no date for 1.2.0"),
+        ("## [1.2.0] - 2026-11-20\n\n## [1.1.9] - 2026-11-01", "has an empty section for 1.2.0"),
     ],
 )
 def test_a_version_without_a_section_is_not_released(checkout: Path, heading: str, said: str) -> None:

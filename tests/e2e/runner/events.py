@@ -130,4 +130,4 @@ EVENTS = {
         "the commit that was pushed to main",
     ),
 }
-"""By kind, every event that a workflow is likely to run for."""
+"""Every event that workflows typically run for, by kind."""
