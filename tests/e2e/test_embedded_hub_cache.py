@@ -48,7 +48,7 @@ def test_a_local_session_is_unknown_without_a_usable_cache(unusable: str) -> Non
     assert not stop(url, 0)
 
 
-def test_another_server_on_this_machine_can_still_be_checked(repository: Path, unusable: str) -> None:
+def test_another_server_on_this_machine_can_still_be_contacted(repository: Path, unusable: str) -> None:
     done = clinder(repository, "stop", "http://127.0.0.1:9/user/a-b/?token=x", "--timeouts-stop", "1s", expect=8)
     assert "the server cannot be reached" in done.stderr
 

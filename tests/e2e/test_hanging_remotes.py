@@ -61,7 +61,7 @@ def test_a_stalled_fetch_fails_with_the_reason(tmp_path: Path, cache: Path, monk
     assert not processes_of(cache)
 
 
-def test_a_launch_is_told_at_once_that_all_threads_are_busy(silent_remote: str, cache: Path) -> None:
+def test_a_launch_reports_at_once_that_all_threads_are_busy(silent_remote: str, cache: Path) -> None:
     with serving() as hub:
         for number in range(MORE_THAN_THREADS):
             hub.build(RepositorySpec("git", f"{silent_remote}/{number}", "main"))

@@ -166,7 +166,7 @@ def test_hub_serve_lists_it_and_launches_its_repositories(repository: Path, tmp_
         assert stream.events[-1].details["repo_url"] == "https://codeberg.org/org/name"
 
 
-def test_without_its_entry_a_hub_does_not_know_it() -> None:
+def test_a_hub_without_its_entry_does_not_know_it() -> None:
     del PROVIDERS["codeberg"]
     assert read_repository("https://codeberg.org/org/name").provider == "git"
     with pytest.raises(UsageError, match="unknown repository provider 'codeberg'"):

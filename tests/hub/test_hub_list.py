@@ -230,7 +230,7 @@ def test_a_hub_that_was_tried_after_all_is_not_reported_as_skipped(
     assert "passed over" not in error.message
 
 
-def test_the_embedded_hub_is_a_last_resort_even_where_it_is_not_installed(
+def test_an_embedded_hub_that_is_not_installed_is_a_last_resort(
     hub: Server, session: JupyterSession, configure: Configure, monkeypatch: pytest.MonkeyPatch, heard: Heard
 ) -> None:
     def refuse(self: object) -> None:

@@ -234,7 +234,7 @@ def test_the_error_contains_a_session_that_could_not_be_stopped(
 
 
 @pytest.mark.parametrize("mode", ["302", "404", "424", "403 HTML"])
-def test_a_session_is_stopped_when_it_is_confirmed_gone(
+def test_a_session_that_is_confirmed_gone_counts_as_stopped(
     session: JupyterSession, configure: Configure, context: RunContext, mode: str
 ) -> None:
     session.after_shutdown = mode

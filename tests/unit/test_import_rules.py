@@ -49,7 +49,7 @@ def late_imports() -> list[tuple[Path, int]]:
 
 
 @pytest.mark.skipif(not (ROOT / "clinder").exists(), reason="the installed package is tested")
-def test_imports_go_down_the_layers_and_never_in_circles() -> None:
+def test_imports_only_go_down_the_layers_without_cycles() -> None:
     lint_imports = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(
         [lint_imports, "--no-cache", "--no-logo"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -149,7 +149,7 @@ def test_all_imports_are_found_including_late_and_type_imports(package: Path) ->
     }
 
 
-def test_the_picture_has_a_box_for_each_part_and_an_arrow_for_each_direct_import() -> None:
+def test_the_picture_shows_every_part_and_every_direct_import() -> None:
     between = {"cli": {"output", "model"}, "output": {"model"}}
     drawn = MAP["_picture"](between)
     assert drawn.count('class="box"') == len(PARTS)

@@ -1,4 +1,4 @@
-// What MyST asks for the pages of a static site: each is the page's own JSON, whole, in HTML.
+// Serves the pages that MyST requests for a static site: each is the complete JSON of the page, inside HTML.
 const http = require('node:http');
 
 const { BASE_URL = '', CONTENT_CDN_PORT, HOST, PORT } = process.env;
