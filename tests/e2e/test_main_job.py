@@ -1,4 +1,4 @@
-"""Clinder's main commands as a user runs them (init to down, start and stop), with real servers and repositories."""
+"""The main commands as a user runs them (init to down, start and stop), with real servers and repositories."""
 
 from __future__ import annotations
 
