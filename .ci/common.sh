@@ -69,7 +69,17 @@ make_venv() {
     if [ ! -d "$bin" ]; then
         bin=$(cd "$1" && pwd)/Scripts # Windows
     fi
+    upgrade_pip 2>/dev/null || PIP_CERT=${PIP_CERT:-$(system_certificates)} upgrade_pip
+}
+
+upgrade_pip() {
     pip_install --upgrade 'pip>=25.1'
+}
+
+# Print the file of the certificates that the system trusts. pip has trusted them by itself only since 24.2: an older one,
+# as Python 3.11 brings it, cannot be upgraded without them on a network with a certificate authority of its own.
+system_certificates() {
+    "$bin/python" -c 'import ssl; print(ssl.get_default_verify_paths().cafile or "")'
 }
 
 # Put git on PATH, or fail.

@@ -1,15 +1,13 @@
-// Draws in a headless Chromium: `node record.mjs PLAYWRIGHT CHROMIUM MERMAID IN OUT`.
+// Draws in a headless Chromium: `node record.mjs PLAYWRIGHT CHROMIUM FOLDER MERMAID IN OUT`.
 // IN is a Mermaid diagram (.mmd), which becomes an SVG, or a page (.html) with Mermaid diagrams, which becomes a PNG.
-// It needs no network.
+// It needs no network; the browser's own files go into FOLDER.
 import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { withPage } from "../tests/e2e/browser/page.mjs";
 
-const [playwright, executablePath, mermaid, from, to] = process.argv.slice(2);
-const { chromium } = createRequire(import.meta.url)(playwright);
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"] });
-try {
-  const page = await browser.newPage({ viewport: { width: 860, height: 600 }, deviceScaleFactor: 1.5 });
-  page.on("pageerror", (error) => { throw error; });
+const options = { args: ["--force-color-profile=srgb"], viewport: { width: 860, height: 600 }, deviceScaleFactor: 1.5 };
+await withPage(async (page, _context, mermaid, from, to) => {
+  const uncaught = [];
+  page.on("pageerror", (error) => uncaught.push(error));
   const text = readFileSync(from, "utf8");
   const isDiagram = from.endsWith(".mmd");
   await page.setContent(isDiagram ? "<body></body>" : text);
@@ -38,6 +36,5 @@ try {
     await page.evaluate(() => window.mermaid.run({ querySelector: ".mermaid" }));
     await page.locator("main").screenshot({ path: to });
   }
-} finally {
-  await browser.close();
-}
+  if (uncaught.length) throw uncaught[0];
+}, options);

@@ -11,9 +11,11 @@ import io
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ PICTURES = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else DOCS / "picture
 sys.path[:0] = [str(DOCS.parent / "tests"), str(DOCS.parent / "tests" / "e2e")]
 
 import tools  # noqa: E402
+from browsing import LIMIT_S  # noqa: E402
 from hub.servers import JupyterSession, Server, event, stream  # noqa: E402
 from runner.job import Job  # noqa: E402
 
@@ -39,6 +42,8 @@ REPOSITORY = "ProjectPythia/radar-cookbook"
 IMAGE = "registry/radar-cookbook:8c2e82b"
 MERMAID = "mermaid@11.12.0"
 COLUMNS, LINES = 100, 18
+_MORE_THAN_HALF = re.compile("━{15,}[╸╺]")
+"""A bar of 30 columns that is more than half full, and not quite."""
 LAYERS = {"0f3a": 310_000_000, "5c1d": 122_000_000, "a9e2": 64_000_000, "d410": 18_000_000}
 BUILD = """Building conda environment for python=3.12
 Transaction starting
@@ -167,7 +172,9 @@ def record_terminal(folder: Path, env: dict[str, str]) -> None:
     halves: list[list[Text]] = []
 
     def keep(connection: Connection) -> None:
-        connection.wait(0.5)  # the view is drawn eight times a second
+        deadline = time.monotonic() + LIMIT_S
+        while not _MORE_THAN_HALF.search("".join(screen.display)) and time.monotonic() < deadline:
+            connection.wait(0.05)
         halves.append(_shown(screen))
 
     with JupyterSession("radar-cookbook-x1y2z3") as session, Server() as hub:
@@ -183,6 +190,8 @@ def record_terminal(folder: Path, env: dict[str, str]) -> None:
             folder, _Screen(COLUMNS, LINES), env, "logs", "--timeline", "--svg", str(PICTURES / "timeline.svg")
         )
         _on_a_terminal(folder, _Screen(COLUMNS, LINES), env, "down")
+    if not any(_MORE_THAN_HALF.search(line.plain) for line in halves[-1]):
+        sys.exit("clinder up did not show how far the image was pushed:\n" + "\n".join(map(str, halves[-1])))
     _save_terminal(halves[-1], "launching", "clinder up, while the image is pushed")
 
 
@@ -222,8 +231,11 @@ def draw(source: Path, picture: Path) -> None:
     playwright = tools.npm_package(tools.PLAYWRIGHT).parent / "playwright-core"
     mermaid = tools.npm_package(MERMAID).parent / "mermaid" / "dist" / "mermaid.min.js"
     chromium = tools.debian_package("chromium", *tools.CHROMIUMS)
-    command = ["node", str(DOCS / "record.mjs"), str(playwright), chromium, str(mermaid), str(source), str(picture)]
-    subprocess.run(command, check=True)
+    folder = tempfile.mkdtemp(prefix="clinder-browser-")  # if the script fails, it stays: a screenshot is in it
+    command = ["node", str(DOCS / "record.mjs"), str(playwright), chromium, folder, str(mermaid), str(source)]
+    if status := subprocess.run([*command, str(picture)], timeout=LIMIT_S, check=False).returncode:
+        sys.exit(status)
+    shutil.rmtree(folder)
 
 
 def main() -> None:

@@ -37,7 +37,11 @@ NOT_MEASURED = (
     "test_terminal",
     "test_token",
 )
-"""Tests whose commands run code that other tests already cover: coverage doubles the cost of a short process."""
+"""Tests whose commands run code that other tests already cover: coverage doubles the cost of a short process.
+
+A measured process writes its data when it ends. If it is killed at that moment, or cannot write, the file is damaged:
+tests wait for such a process, or start it without `site` (`python -S`), and so without coverage.
+"""
 
 
 def pytest_configure() -> None:

@@ -6,8 +6,10 @@ immediately.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -25,6 +27,8 @@ _SAME_REQUEST_S = 0.1
 """Signals this close together count as one, such as those from the terminal and from a parent process."""
 _EXIT_S = 2.0
 """How long an immediate exit may take before another signal interrupts it."""
+_AGAIN_S = 0.01
+"""The pause before a second signal that came while a thread was being started is sent again."""
 ENDING_SIGNALS: tuple[signal.Signals, ...] = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -63,12 +67,15 @@ class Interrupts:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.requested is not None:
             if number == _HANGUP == self.requested or now < self.requested_at + _SAME_REQUEST_S:
                 return
             if self.is_repeated and now < self._exiting_since + _EXIT_S:
+                return
+            if _starts_thread(frame):
+                _thread.start_new_thread(_signal_again, (number,))
                 return
             self.is_repeated, self._exiting_since = True, now
             message = f"second signal ({signal.Signals(number).name}): exiting immediately"
@@ -100,6 +107,21 @@ class Interrupts:
             self.check()
             time.sleep(min(POLL_S, remaining_s))
         self.check()
+
+
+def _starts_thread(frame: FrameType | None) -> bool:
+    """Whether a thread is being started; an exception raised there can make `threading` raise a `KeyError` instead."""
+    while frame is not None and frame.f_code is not threading.Thread.start.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _signal_again(number: int) -> None:
+    time.sleep(_AGAIN_S)
+    if sys.platform == "win32":
+        signal.raise_signal(number)
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, number)  # which ends a pause of that thread
 
 
 def _name(number: int) -> str:

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING
 
 from measuring import ENVIRONMENT
 
+HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent))
+
+from installing import installer_environment  # noqa: E402
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HERE = Path(__file__).parent
 PEER = "@jupyterhub/binderhub-client@0.5.0"
 LIMIT_S = 600
 
@@ -72,14 +76,15 @@ class Tools:
 def prepared() -> Iterator[Tools]:
     """Install everything, and run the hub in a separate process."""
     with tempfile.TemporaryDirectory(prefix="clinder-benchmarks-") as name:
-        folder = Path(name)
+        folder, env = Path(name), installer_environment(ENVIRONMENT)
 
         def install(*command: str) -> None:
-            subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=True, stdout=sys.stderr, timeout=LIMIT_S)
+            subprocess.run(command, cwd=folder, env=env, check=True, stdout=sys.stderr, timeout=LIMIT_S)
 
-        install(sys.executable, "-m", "venv", "venv")
+        install(sys.executable, "-m", "venv", "--without-pip", "venv")
         python = str(folder / "venv" / "bin" / "python")
-        install(python, "-m", "pip", "install", "-qq", "--compile", str(HERE.parent.parent), "matplotlib")
+        pip = [sys.executable, "-m", "pip", "--python", python]
+        install(*pip, "install", "-qq", "--compile", str(HERE.parent.parent), "matplotlib")
         (folder / "package.json").write_text('{"name": "benchmarks", "private": true}')
         install("npm", "install", "--silent", "--no-audit", "--no-fund", PEER)
         hub = subprocess.Popen(

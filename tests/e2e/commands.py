@@ -35,7 +35,12 @@ class Done:
 
 
 def clinder(
-    folder: Path, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "", expect: int | None = 0
+    folder: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    expect: int | None = 0,
+    limit_s: float = LIMIT_S,
 ) -> Done:
     """Run `clinder` in a folder until it ends, and check its exit status (`None`: any)."""
     ended = subprocess.run(
@@ -45,7 +50,7 @@ def clinder(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=LIMIT_S,
+        timeout=limit_s,
         check=False,
     )
     done = Done(ended.returncode, ended.stdout, ended.stderr)

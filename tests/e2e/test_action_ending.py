@@ -37,8 +37,7 @@ class Gate:
         self._open = threading.Event()
 
     def __call__(self, connection: Connection) -> None:
-        while not self._open.is_set():
-            connection.wait(0.02)
+        connection.wait_until(self._open.is_set)
 
     def open(self) -> None:
         self._open.set()

@@ -10,24 +10,18 @@ from typing import Any
 import pytest
 from embedded import LIMIT_S, Session, cache, checkout, cloned
 from hub_process import HubProcess, serving
+from tools import npm_package
 
 __all__ = ["cache"]
 
-PACKAGE = "@jupyterhub/binderhub-client"
-VERSION = "0.5.0"
+CLIENT = "@jupyterhub/binderhub-client@0.5.0"
 LAUNCH = Path(__file__).parent / "javascript" / "launch.mjs"
 
 
-@pytest.fixture
-def modules(pytestconfig: pytest.Config) -> Path:
-    """The folder with the installed client, installed once for all runs."""
-    assert pytestconfig.cache is not None
-    folder = Path(pytestconfig.cache.mkdir(f"binderhub-client-{VERSION}"))
-    if not (folder / "node_modules" / PACKAGE / "package.json").is_file():
-        (folder / "package.json").write_text(json.dumps({"name": "clinder-tests", "private": True}))
-        install = ["npm", "install", "--no-audit", "--no-fund", "--no-save", f"{PACKAGE}@{VERSION}"]
-        subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=LIMIT_S)
-    return folder
+@pytest.fixture(scope="module")
+def modules() -> Path:
+    """The folder that the client is installed in."""
+    return npm_package(CLIENT).parent
 
 
 def launch(modules: Path, hub: HubProcess, spec: str, *token: str) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from books import kept_cache, notebook, place
+from browsing import LIMIT_S, browser_command, findings
 from commands import clinder
 from embedded import checkout
 from tools import chromium, playwright
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["chromium", "kept_cache", "place", "playwright"]
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-in for the browser is a script with a #! line")
-DRIVE = Path(__file__).parent / "browser" / "drive.mjs"
 BROWSER = """#!{python}
 import json, os, subprocess, sys, urllib.request
 (address,) = sys.argv[1:]
@@ -31,8 +31,8 @@ seen["arguments"] = open(f"/proc/{{os.getppid()}}/cmdline").read() if os.path.is
 seen["environment"] = dict(os.environ)
 driver = {driver!r}
 if driver:
-    done = subprocess.run([*driver, address], stdout=subprocess.PIPE, text=True)
-    seen |= json.loads(done.stdout or "{{}}")
+    done = subprocess.run([*driver, address], capture_output=True, text=True)
+    seen["driven"] = [done.returncode, done.stdout, done.stderr]
 with open({seen!r}, "w") as file:
     json.dump(seen, file)
 """
@@ -48,7 +48,7 @@ def project(place: Path) -> Iterator[Path]:
     (folder / "clinder.toml").write_text(
         f'hub = "local"\nrepo = "{repository.as_uri()}"\n[session]\npath = "lab/tree/hello.ipynb"\nwarm = "off"\n'
     )
-    clinder(folder, "up", "-q")
+    clinder(folder, "up", "-q", limit_s=LIMIT_S)
     yield folder
     clinder(folder, "down", "-q")
 
@@ -63,7 +63,8 @@ def opened_with(folder: Path, project: Path, *arguments: str, driver: list[str] 
     browser, seen = folder / "browser", folder / "seen.json"
     browser.write_text(BROWSER.format(python=sys.executable, driver=driver or [], seen=str(seen)))
     browser.chmod(0o755)
-    done = clinder(project, "open", *arguments, env={**os.environ, "BROWSER": str(browser)})
+    done = clinder(project, "open", *arguments, env={**os.environ, "BROWSER": str(browser)}, limit_s=LIMIT_S)
+    assert seen.exists(), f"the stand-in for the browser failed: {done}"
     found: dict[str, Any] = json.loads(seen.read_text())
     return {**found, "stdout": done.stdout, "stderr": done.stderr}
 
@@ -71,9 +72,9 @@ def opened_with(folder: Path, project: Path, *arguments: str, driver: list[str] 
 def test_jupyterlab_loads_logged_in_and_a_cell_runs(
     project: Path, token: str, chromium: str, playwright: Path, tmp_path: Path
 ) -> None:
-    driver = ["node", str(DRIVE), str(playwright), chromium, str(tmp_path / "profile")]
-    seen = opened_with(tmp_path, project, driver=driver)
-    assert seen.get("output") == "answer 42 work", seen
+    driver = browser_command("drive.mjs", playwright, chromium, tmp_path)
+    seen = findings(*opened_with(tmp_path, project, driver=driver)["driven"])
+    assert seen["output"] == "answer 42 work"
     assert "/lab/tree/hello.ipynb" in seen["address"]
     assert token not in seen["address"]
     assert not [address for address in seen["history"] if token in address]

@@ -15,7 +15,7 @@ from tools import FOLDER
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"
-LIMIT_S = 280.0
+LIMIT_S = 800.0
 SVG = "{http://www.w3.org/2000/svg}"
 
 pytestmark = [

@@ -69,7 +69,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
 
 
 def python(code: str) -> list[str]:
-    return [sys.executable, "-c", code]
+    """Name a command that runs this code, unmeasured: some are killed while they end."""
+    return [sys.executable, "-S", "-c", code]
 
 
 def shutdowns(session: JupyterSession) -> int:
@@ -362,7 +363,8 @@ def test_a_loss_after_ctrl_c_ends_with_6_and_is_not_retried(
 def test_ctrl_c_after_a_loss_prevents_another_launch(project: Path, session: JupyterSession, hub: Server) -> None:
     ended = project / "ended"
     code = (
-        f"import pathlib, signal; signal.signal(signal.SIGTERM, lambda *_: exit(pathlib.Path('ended').touch())); {WAIT}"
+        "import pathlib, signal, sys\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(pathlib.Path('ended').touch())); {WAIT}"
     )
     looks: list[bool] = []
 

@@ -66,14 +66,15 @@ def await_looks(server: JupyterSession) -> None:
 
 @pytest.mark.parametrize("outage", ["503", "cut", "reset", "500"])
 def test_only_a_long_outage_is_a_loss(server: JupyterSession, outage: str) -> None:
-    with watching(server, pace=Pace(check_s=0.02, outage_s=2)) as watch:
+    with watching(server, pace=Pace(check_s=0.02, outage_s=60)) as watch:
         for _ in range(2):
             server.mode = outage
             await_looks(server)
             server.mode = "running"
             await_looks(server)
         assert watch.loss is None
-        server.mode = outage
+    server.mode = outage
+    with watching(server) as watch:
         eventually(lambda: watch.loss, "the loss is noticed")
     assert watch.loss
     assert watch.loss.reason

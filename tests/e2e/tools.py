@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from installing import installer_environment
 
 FOLDER = Path(os.environ.get("CLINDER_TEST_TOOLS") or Path.home() / ".cache" / "clinder-tests")
-INSTALL_LIMIT_S = 280.0
+INSTALL_LIMIT_S = 600.0
 MYST = "mystmd@1.8.3"
 JUPYTER_BOOK = "jupyter-book==2.*"
 PLAYWRIGHT = "playwright-core@1.65.1"
@@ -29,7 +30,13 @@ def _install(what: str, *commands: list[str], cwd: Path | None = None) -> None:
     for command in commands:
         try:
             done = subprocess.run(
-                command, cwd=cwd, capture_output=True, text=True, timeout=INSTALL_LIMIT_S, check=False
+                command,
+                cwd=cwd,
+                env=installer_environment(),
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_LIMIT_S,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             pytest.fail(f"{what} could not be installed: {error}")
@@ -61,10 +68,7 @@ def python_packages(name: str, *packages: str) -> Path:
             environment = folder / "environment"
             python = str(environment / _SCRIPTS / "python")
             make = [sys.executable, "-m", "venv", "--clear", str(environment)]
-            if uv := shutil.which("uv"):
-                install = [uv, "pip", "install", "--quiet", "--python", python, *packages]
-            else:
-                install = [python, "-m", "pip", "install", "--quiet", *packages]
+            install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python, *packages]
             _install(name, make, install)
             marker.write_text(wanted)
     return folder / "environment" / _SCRIPTS

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from hub.channels import Kernel, answering, serve
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 TOKEN = "0123456789abcdefsecret"
 
 
@@ -83,6 +83,17 @@ class Connection:
         while time.monotonic() < deadline and not self._is_over.is_set():
             if self.is_disconnected():
                 raise ConnectionResetError("the client disconnected")
+            time.sleep(0.01)
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Pause until this holds.
+
+        Raises:
+            ConnectionResetError: the client left, or the test is over.
+        """
+        while not condition():
+            if self._is_over.is_set() or self.is_disconnected():
+                raise ConnectionResetError("nobody waits for more")
             time.sleep(0.01)
 
     def hold(self) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pace import assert_took_under
 
 from clinder.state import StateFolder
 from hub.servers import (
@@ -116,7 +117,7 @@ def test_a_stream_cut_while_building_is_requested_again_without_a_second_launch(
     assert "may be left" not in done.stderr
     assert cluster.running == {done.document["url"]}
     assert builds(cluster) == 2
-    assert done.took_s < START_S
+    assert_took_under(done.took_s, START_S)
 
 
 def test_a_cut_while_building_leaves_no_session(cluster: Cluster, up: Up, tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_a_cut_while_building_leaves_no_session(cluster: Cluster, up: Up, tmp_pa
     assert f"{cluster.url} cannot be reached: Connection reset by peer" in done.stderr
     assert cluster.running == set()
     assert state(tmp_path).pending is None
-    assert done.took_s < START_S
+    assert_took_under(done.took_s, START_S)
 
 
 @pytest.mark.parametrize(("end", "status"), [("reset", 8), (KEEPALIVE, 5)], ids=["cut", "ended"])
@@ -140,7 +141,7 @@ def test_a_cut_while_launching_reports_and_records_a_possible_orphan(
     assert f"warning: A session may be left on {cluster.url}." in done.stderr, "after the first"
     assert f"2 sessions may be left on {cluster.url}." in done.document["error"]["hint"]
     assert state(tmp_path).pending is not None
-    assert done.took_s < START_S
+    assert_took_under(done.took_s, START_S)
 
 
 def test_a_retry_after_a_cut_while_launching_reports_the_earlier_session(
@@ -164,7 +165,7 @@ def test_a_stream_that_ends_without_a_result_fails_the_launch(cluster: Cluster, 
     assert done.status == 5
     assert f"{cluster.url} ended the stream before the session was ready" in done.stderr
     assert cluster.running == set()
-    assert done.took_s < START_S
+    assert_took_under(done.took_s, START_S)
 
 
 @pytest.mark.parametrize("is_built", [False, True], ids=["building", "launching"])
@@ -176,7 +177,8 @@ def test_a_silent_stream_ends_with_7_at_timeouts_silence(cluster: Cluster, up: U
     assert f"sent nothing in time while {doing}: timeouts.silence = 1s (--timeouts-silence)" in done.stderr
     assert ("A session may be left" in done.stderr) == is_built
     assert len(cluster.running) == is_built
-    assert 1 < done.took_s < 1 + START_S
+    assert done.took_s > 1
+    assert_took_under(done.took_s, 1 + START_S)
 
 
 @pytest.mark.parametrize("is_built", [False, True], ids=["building", "launching"])
@@ -194,7 +196,8 @@ def test_endless_keepalives_end_with_7(cluster: Cluster, up: Up, is_built: bool)
     key = "launch" if is_built else "build"
     assert f"timeouts.{key} = 1s" in done.stderr
     assert len(cluster.running) == is_built
-    assert 1 < done.took_s < 1 + START_S
+    assert done.took_s > 1
+    assert_took_under(done.took_s, 1 + START_S)
 
 
 def test_endless_messages_end_with_7_in_time(cluster: Cluster, up: Up) -> None:
@@ -209,7 +212,8 @@ def test_endless_messages_end_with_7_in_time(cluster: Cluster, up: Up) -> None:
     assert done.status == 7
     assert "is not done in time while building: timeouts.build = 1s" in done.stderr
     assert cluster.running == set()
-    assert 1 < done.took_s < 2 + START_S
+    assert done.took_s > 1
+    assert_took_under(done.took_s, 2 + START_S)
 
 
 # Not an event stream
@@ -234,7 +238,7 @@ def test_an_answer_without_an_event_stream_is_a_bug_in_the_hub(
     assert done.status in (7, 8)
     assert words in done.stderr
     assert cluster.running == set()
-    assert done.took_s < 1 + START_S
+    assert_took_under(done.took_s, 1 + START_S)
 
 
 def pour(head: bytes, piece: bytes, count: int, sent: list[int]) -> Handler:
@@ -267,7 +271,7 @@ def test_a_huge_answer_is_abandoned_after_one_mebibyte(cluster: Cluster, up: Up,
     assert "larger than 1048576 bytes" in done.stderr
     assert cluster.running == set()
     assert sum(sent) < 20 * 1024 * 1024, "the stream was not abandoned"
-    assert done.took_s < START_S
+    assert_took_under(done.took_s, START_S)
 
 
 # A result
@@ -281,7 +285,7 @@ def test_a_repeated_failure_on_an_open_stream_ends_the_launch_at_once(cluster: C
     assert f"the build on {cluster.url} failed: no such package: nump" in done.stderr
     assert builds(cluster) == 1
     assert cluster.running == set()
-    assert done.took_s < START_S
+    assert_took_under(done.took_s, START_S)
 
 
 URLS: list[object] = [
@@ -335,7 +339,7 @@ def test_ready_with_an_invalid_url_or_token_fails_and_reports_the_orphan(
     assert builds(cluster) == 1
     assert state(tmp_path).session is None
     assert state(tmp_path).pending is not None
-    assert done.took_s < START_S
+    assert_took_under(done.took_s, START_S)
 
 
 @pytest.mark.parametrize(("field", "values"), [("url", URLS), ("token", TOKENS)])
@@ -365,7 +369,8 @@ def test_a_ready_session_that_never_answers_fails_in_time_and_stays_recorded(
     assert f"The session {url} may still run" in done.stderr
     assert "`clinder down` tries again" in done.stderr
     assert [retired.url for retired in state(tmp_path).retired] == [url]
-    assert 1 < done.took_s < 2.5 + START_S
+    assert done.took_s > 1
+    assert_took_under(done.took_s, 2.5 + START_S)
 
 
 def test_a_ready_session_that_refuses_connections_fails_the_launch(cluster: Cluster, up: Up, tmp_path: Path) -> None:
@@ -375,7 +380,8 @@ def test_a_ready_session_that_refuses_connections_fails_the_launch(cluster: Clus
     assert done.status == 5
     assert "Connection refused" in done.stderr
     assert len(state(tmp_path).retired) == 1
-    assert 1 < done.took_s < 2 + START_S
+    assert done.took_s > 1
+    assert_took_under(done.took_s, 2 + START_S)
 
 
 def test_a_server_that_only_answers_its_shutdown_is_shut_down(cluster: Cluster, up: Up, tmp_path: Path) -> None:
@@ -390,4 +396,4 @@ def test_a_server_that_only_answers_its_shutdown_is_shut_down(cluster: Cluster, 
     assert "The session was stopped" in done.stderr
     assert cluster.running == set()
     assert state(tmp_path).retired == ()
-    assert done.took_s < 3 + START_S
+    assert_took_under(done.took_s, 3 + START_S)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pace import assert_took_under
 
 from clinder.config.loading import Config
 from clinder.model.errors import ClinderError, LockedError, NoSessionError, StateError, TimedOutError, UnreachableError
@@ -189,7 +190,7 @@ def test_up_does_not_wait_for_an_unreachable_retired_session(
     second.mode = "503"
     began = time.monotonic()
     up(configure(timeouts__stop=30), RunContext(on_event=heard))
-    assert time.monotonic() - began < 10, "up waited for it"
+    assert_took_under(time.monotonic() - began, 10)  # up does not wait for it
     assert urls(recorded(configure())) == (session.session_url, [second.session_url])
     assert any(isinstance(item, Message) and item.warning and "tries again" in item.text for item in heard.items)
 

@@ -8,6 +8,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import pytest
+from pace import assert_took_under
 
 from clinder.config.loading import Config
 from clinder.hubs.embedded import EmbeddedHub
@@ -186,7 +187,9 @@ def test_a_hub_with_a_slow_health_check_counts_as_healthy(
     with Server() as other:
         config = configure(hub=[hub.url, other.url], timeouts__connect=1, session__warm="off")
         assert start(config, context).hub == hub.url
-    assert 0.4 < time.monotonic() - began < 3
+    took_s = time.monotonic() - began
+    assert took_s > 0.4
+    assert_took_under(took_s, 3)
 
 
 def test_a_single_hub_only_gets_the_launch_request(
@@ -350,8 +353,8 @@ def test_the_build_timeout_covers_all_attempts(hub: Server, configure: Configure
     hub.handler = stream(event("waiting", "x\n"), 0.4)
     began = time.monotonic()
     error = failure(configure(retry__attempts=9, timeouts__build=1), RunContext(on_event=heard))
-    assert time.monotonic() - began < 3
-    assert launches(hub) == 3
+    assert_took_under(time.monotonic() - began, 3)
+    assert 1 < launches(hub) <= 3
     assert "timeouts.build = 1s" in error.message
 
 
@@ -359,7 +362,7 @@ def test_no_pause_exceeds_the_build_timeout(hub: Server, configure: Configure, h
     hub.handler = plain(503)
     began = time.monotonic()
     error = failure(configure(retry__attempts=3, retry__backoff=60, timeouts__build=5), RunContext(on_event=heard))
-    assert time.monotonic() - began < 2
+    assert_took_under(time.monotonic() - began, 2)
     assert isinstance(error, UnreachableError)
     assert "no time is left for another try: timeouts.build = 5s" in error.message
 

@@ -6,15 +6,16 @@ import contextlib
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from pace import assert_took_under
 
 from clinder.state import StateFolder
+from hub.commands import ONE_WISH_S, Command, await_taken
 from hub.servers import LIMIT_S, Connection, Piece, Request, event, eventually, play
 
 if sys.platform != "win32":
@@ -62,10 +63,7 @@ class Phase:
 
     def stand(self, connection: Connection) -> None:
         self.is_reached = True
-        while not self.goes_on:
-            if connection.is_disconnected():
-                raise ConnectionResetError("the client disconnected")
-            time.sleep(0.01)
+        connection.wait_until(lambda: self.goes_on)
 
     def handler(self, _request: Request, connection: Connection) -> None:
         if self.name == "connecting":
@@ -83,7 +81,7 @@ class Phase:
         }
         play(connection, *before.get(self.name, [BUILT, LAUNCHING]), ready)
 
-    def await_reached(self) -> None:
+    def await_reached(self, launch: Command | Terminal) -> None:
         if self.name == "answering":
             eventually(
                 lambda: any(known.was_asked for known in self.cluster.sessions.values()),
@@ -91,7 +89,7 @@ class Phase:
             )
         else:
             eventually(lambda: self.is_reached, f"the launch is {self.name}")
-        time.sleep(0.2)  # time for the client to read the last event
+            launch.await_words(LAST_WORDS[self.name])
 
     def go_on(self) -> None:
         self.goes_on = True
@@ -99,31 +97,27 @@ class Phase:
             known.mode = "running" if known.mode == "503" else known.mode
 
 
+LAST_WORDS = {
+    "connecting": "launching gh/org/name/main",
+    "building": "Waiting for build",
+    "built": "Found built image",
+    "launching": "Launching server",
+}
+"""What a launch has said of each phase when it has taken all that the hub sent."""
 PHASES = ["connecting", "building", "built", "launching", "answering"]
 
 
 @pytest.fixture
-def started(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    processes: list[subprocess.Popen[str]] = []
+def started(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Command]]:
+    processes: list[Command] = []
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "clinder", *with_hub(cluster, list(arguments))]
-        process = subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        processes.append(process)
-        return process
+    def start(*arguments: str) -> Command:
+        processes.append(Command(tmp_path, *with_hub(cluster, list(arguments)), start_new_session=True))
+        return processes[-1]
 
     yield start
     for process in processes:
-        process.kill()
-        process.communicate()
+        process.dispose()
 
 
 def with_hub(cluster: Cluster, arguments: list[str]) -> list[str]:
@@ -137,20 +131,19 @@ def state(folder: Path) -> State:
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_signal_ends_a_launch_and_leaves_no_session(
-    cluster: Cluster, started: Callable[..., subprocess.Popen[str]], tmp_path: Path, command: str, phase: str
+    cluster: Cluster, started: Callable[..., Command], tmp_path: Path, command: str, phase: str
 ) -> None:
     number = SIGNALS[(PHASES.index(phase) + list(COMMANDS).index(command)) % len(SIGNALS)]
     at = Phase(phase, cluster)
     cluster.build = at.handler
     process = started(*COMMANDS[command])
-    at.await_reached()
-    process.send_signal(number)
+    at.await_reached(process)
+    process.signal(number)
     began = time.monotonic()
-    time.sleep(0.2)
     at.go_on() if at.is_built else None
-    out, err = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 128 + number, err
-    assert time.monotonic() - began < AT_ONCE_S
+    status, out, err = process.ended()
+    assert status == 128 + number, err
+    assert_took_under(time.monotonic() - began, AT_ONCE_S)
     assert out == ""
     assert "Traceback" not in err
     assert cluster.running == set()
@@ -161,20 +154,20 @@ def test_a_signal_ends_a_launch_and_leaves_no_session(
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_second_signal_exits_at_once_and_reports_possible_orphans(
-    cluster: Cluster, started: Callable[..., subprocess.Popen[str]], tmp_path: Path, phase: str
+def test_a_second_signal_leaves_at_once_and_says_what_may_be_left(
+    cluster: Cluster, started: Callable[..., Command], tmp_path: Path, phase: str
 ) -> None:
     at = Phase(phase, cluster)
     cluster.build = at.handler
     process = started(*COMMANDS["up"])
-    at.await_reached()
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.3)  # simultaneous signals count as one
-    process.send_signal(signal.SIGTERM)
+    at.await_reached(process)
+    process.signal(signal.SIGINT)
+    time.sleep(ONE_WISH_S)
+    process.signal(signal.SIGTERM)
     began = time.monotonic()
-    _, err = process.communicate(timeout=LIMIT_S)
-    assert process.returncode in (130, 143), err
-    assert time.monotonic() - began < AT_ONCE_S
+    status, _, err = process.ended()
+    assert status in (130, 143), err
+    assert_took_under(time.monotonic() - began, AT_ONCE_S)
     left = state(tmp_path)
     if phase in ("built", "launching"):
         assert f"A session may be left on {cluster.url}" in err
@@ -186,36 +179,39 @@ def test_a_second_signal_exits_at_once_and_reports_possible_orphans(
         assert (left.session, left.pending) == (None, None)
 
 
-@pytest.mark.parametrize(
-    ("second", "after_s"), [(signal.SIGHUP, 0.3), (signal.SIGTERM, 0.02)], ids=["hangup twice", "at once"]
-)
-def test_simultaneous_signals_count_as_one(
-    cluster: Cluster, started: Callable[..., subprocess.Popen[str]], second: signal.Signals, after_s: float
+@pytest.mark.parametrize("second", [signal.SIGHUP, signal.SIGTERM], ids=["hangup twice", "at once"])
+def test_signals_that_come_of_one_wish_count_as_one(
+    cluster: Cluster, started: Callable[..., Command], second: signal.Signals
 ) -> None:
     """A shell forwards the SIGHUP that the kernel also sends, and a supervisor may send two signals at a time."""
     at = Phase("launching", cluster)
     cluster.build = at.handler
     process = started(*COMMANDS["up"])
-    at.await_reached()
-    process.send_signal(signal.SIGHUP)
-    time.sleep(after_s)
-    process.send_signal(second)
-    time.sleep(0.1)
+    at.await_reached(process)
+    if second is signal.SIGHUP:
+        process.signal(signal.SIGHUP)
+        time.sleep(ONE_WISH_S)
+        process.signal(signal.SIGHUP)
+    else:
+        process.send_signal(signal.SIGSTOP)  # so that it takes both at the same time
+        for number in (signal.SIGHUP, second, signal.SIGCONT):
+            process.send_signal(number)
+        await_taken(process.pid, second)
     at.go_on()
-    _, err = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 129, err
-    assert cluster.running == set(), "the session was not stopped"
+    status, _, err = process.ended()
+    assert status == 129, err
+    assert cluster.running == set(), "its end was awaited"
 
 
 # down
 
 
 @pytest.fixture
-def kept(cluster: Cluster, started: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> str:
-    """The URL of a recorded session."""
+def kept(cluster: Cluster, started: Callable[..., Command], tmp_path: Path) -> str:
+    """The URL of a session that is recorded."""
     process = started(*COMMANDS["up"])
-    out, err = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 0, err
+    status, out, err = process.ended()
+    assert status == 0, err
     return out.strip()
 
 
@@ -237,7 +233,7 @@ def held(known_path: str, cluster: Cluster, reached: list[bool]) -> None:
 @pytest.mark.parametrize("phase", ["looking", "asking", "waiting"])
 def test_a_signal_ends_down_and_forgets_nothing(
     cluster: Cluster,
-    started: Callable[..., subprocess.Popen[str]],
+    started: Callable[..., Command],
     tmp_path: Path,
     kept: str,
     phase: str,
@@ -251,17 +247,16 @@ def test_a_signal_ends_down_and_forgets_nothing(
         held("api/status" if phase == "looking" else "api/shutdown", cluster, reached)
     process = started("down", "--timeouts-stop=20s", "--timeouts-connect=6s")
     eventually(lambda: reached or cluster.find(kept).survives not in (0, 1000), f"down is {phase}")
-    process.send_signal(number)
+    process.signal(number)
     began = time.monotonic()
-    _, err = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 128 + number, err
-    assert time.monotonic() - began < AT_ONCE_S
+    status, _, err = process.ended()
+    assert status == 128 + number, err
+    assert_took_under(time.monotonic() - began, AT_ONCE_S)
     left = state(tmp_path)
     assert [known.url for known in (left.session, *left.retired) if known] == [kept]
     cluster.handler = route
     cluster.find(kept).survives = 0
-    again = started("down")
-    assert (again.communicate(timeout=LIMIT_S)[0], again.returncode) == ("", 0)
+    assert started("down").ended()[:2] == (0, "")
     assert cluster.running == set()
     assert state(tmp_path).retired == ()
 
@@ -289,19 +284,38 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         os.write(self.descriptor, keys)
 
+    def press_ctrl_c(self) -> None:
+        """Press Ctrl-C, and wait until the signal that comes of it is taken."""
+        self.type(b"\x03")
+        self.await_words("^C")
+        await_taken(self.pid, signal.SIGINT)
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):
+            while (
+                self.descriptor >= 0
+                and select.select([self.descriptor], [], [], 0)[0]
+                and (piece := os.read(self.descriptor, 65536))
+            ):
+                self.written += piece
+
+    def await_words(self, words: str) -> None:
+        """Wait until this is written."""
+
+        def is_written() -> bool:
+            self._read()
+            return words.encode() in self.written
+
+        eventually(is_written, f"{words!r} is written")
+
     def await_end(self) -> int:
         """Read the output until the command has ended, and return its exit status."""
         deadline = time.monotonic() + LIMIT_S
         while True:
-            with contextlib.suppress(OSError):
-                while (
-                    self.descriptor >= 0
-                    and select.select([self.descriptor], [], [], 0)[0]
-                    and (piece := os.read(self.descriptor, 65536))
-                ):
-                    self.written += piece
+            self._read()
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
+                self._read()
                 return os.waitstatus_to_exitcode(status)
             assert time.monotonic() < deadline, self.written
             time.sleep(0.01)
@@ -336,9 +350,8 @@ def test_ctrl_c_restores_the_terminal(
     at = Phase(phase, cluster)
     cluster.build = at.handler
     shown = terminal(*COMMANDS[command])
-    at.await_reached()
-    shown.type(b"\x03")
-    time.sleep(0.2)
+    at.await_reached(shown)
+    shown.press_ctrl_c()
     at.go_on() if at.is_built else None
     assert shown.await_end() == 130, shown.written
     assert shown.is_sane(), shown.written
@@ -349,13 +362,13 @@ def test_a_second_ctrl_c_restores_the_terminal(cluster: Cluster, terminal: Calla
     at = Phase("launching", cluster)
     cluster.build = at.handler
     shown = terminal(*COMMANDS["up"])
-    at.await_reached()
-    shown.type(b"\x03")
-    time.sleep(0.2)
+    at.await_reached(shown)
+    shown.press_ctrl_c()
+    time.sleep(ONE_WISH_S)
     began = time.monotonic()
     shown.type(b"\x03\x03\x03")
     assert shown.await_end() == 130, shown.written
-    assert time.monotonic() - began < AT_ONCE_S
+    assert_took_under(time.monotonic() - began, AT_ONCE_S)
     assert shown.is_sane(), shown.written
     assert b"A session may be left on" in shown.written.replace(b"\r\n", b" ")
 
@@ -369,9 +382,9 @@ def test_closing_the_terminal_ends_a_launch_and_leaves_no_session(
     at = Phase(phase, cluster)
     cluster.build = at.handler
     shown = terminal(*COMMANDS[command])
-    at.await_reached()
+    at.await_reached(shown)
     shown.close()
-    time.sleep(0.2)
+    await_taken(shown.pid, signal.SIGHUP)
     at.go_on() if at.is_built else None
     assert shown.await_end() == 128 + signal.SIGHUP
     eventually(lambda: cluster.running == set(), "the session is stopped")

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 AT_ONCE = 32
 COMMANDS = [("up",), ("up", "--ref", "v2"), ("down",), ("status",), ("plan",)]
 STATUSES = {"up": {0}, "down": {0}, "status": {0, 6}, "plan": {0}}
-NOTE = re.compile(r"waiting for clinder (up|down) \(process (\d+) of \S+ on \S+, since [\d-]+ [\d:]+\) to release ")
+HOLDER = r"clinder (?:up|down) \(process (\d+) of \S+ on \S+, since [\d-]+ [\d:]+\)"
+NOTE = re.compile(rf"waiting for (?:{HOLDER}|another clinder) to release ")
+"""A holder has no name before it has written it down."""
 
 
 def named(folder: StateFolder) -> set[str]:
@@ -49,9 +51,11 @@ def test_a_waiting_command_names_the_holder_of_the_lock(project: Path, forks: Fo
     ended = forks.run_at_once([("up",), ("down",)] * (AT_ONCE // 2))
     waiting = [line for item in ended for line in item.err.splitlines() if "waiting for" in line]
     assert len(waiting) > AT_ONCE // 4
-    holders = [NOTE.match(line) for line in waiting]
-    assert all(holders), waiting
-    assert {int(holder[2]) for holder in holders if holder} <= {item.pid for item in ended}
+    notes = [NOTE.match(line) for line in waiting]
+    assert all(notes), waiting
+    holders = {int(note[1]) for note in notes if note and note[1]}
+    assert holders
+    assert holders <= {item.pid for item in ended}
 
 
 def test_an_expired_lock_timeout_exits_with_4(project: Path, forks: Forks) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from pace import assert_took_under
 
 from clinder import HOME_PAGE, __version__
 from clinder.config.loading import Config
@@ -238,7 +239,9 @@ def test_a_failure_without_message_ends_the_launch_after_a_second(
     began = time.monotonic()
     error = failure(configure(), context)
     assert isinstance(error, BuildError)
-    assert 0.9 < time.monotonic() - began < 4
+    took_s = time.monotonic() - began
+    assert took_s > 0.9
+    assert_took_under(took_s, 4)
 
 
 @pytest.mark.parametrize("end", ["reset", KEEPALIVE])
@@ -546,4 +549,4 @@ def test_a_hub_that_does_not_answer_in_time_is_unreachable(
     hub.handler = handler
     began = time.monotonic()
     assert isinstance(failure(configure(timeouts__connect=0.5), context), UnreachableError)
-    assert time.monotonic() - began < 4
+    assert_took_under(time.monotonic() - began, 4)

@@ -34,11 +34,12 @@ print("status", status, "terminal is back", echo, flush=True)
 
 
 class Terminal:
-    """A program in a pseudo-terminal."""
+    """A program in a pseudo-terminal; `last_words` are typed to end it."""
 
-    def __init__(self, *command: str, folder: str) -> None:
+    def __init__(self, *command: str, folder: str, last_words: str = "") -> None:
         import pty
 
+        self._last_words = last_words
         self.pid, self._descriptor = pty.fork()
         if self.pid == 0:
             os.chdir(folder)
@@ -54,14 +55,25 @@ class Terminal:
         while text not in self.shown:
             self.type(typing)
             assert time.monotonic() < deadline, f"no {text!r} in {self.shown!r}"
-            if select.select([self._descriptor], [], [], 0.1)[0]:
-                try:
-                    self.shown += os.read(self._descriptor, 65536).decode()
-                except OSError:
-                    assert text in self.shown, self.shown
+            assert self._read() or text in self.shown, self.shown
         self.shown = self.shown.partition(text)[2]
 
-    def close(self) -> None:
+    def _read(self) -> bool:
+        """Read what is shown within a moment; false once there is nobody left to show anything."""
+        if select.select([self._descriptor], [], [], 0.1)[0]:
+            try:
+                self.shown += os.read(self._descriptor, 65536).decode()
+            except OSError:
+                return False
+        return True
+
+    def end(self) -> None:
+        """Wait until the program has ended and written down its coverage; kill it if it does not end."""
+        with contextlib.suppress(OSError):
+            self.type(self._last_words)
+        deadline = time.monotonic() + LIMIT_S
+        while self._read() and time.monotonic() < deadline:
+            pass
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         os.close(self._descriptor)
@@ -73,7 +85,7 @@ def at_terminal(tmp_path: Path) -> Iterator[list[Terminal]]:
     opened: list[Terminal] = []
     yield opened
     for terminal in opened:
-        terminal.close()
+        terminal.end()
 
 
 def run(at_terminal: list[Terminal], folder: Path, code: str) -> Terminal:
@@ -118,7 +130,8 @@ def test_echo_is_restored_after_a_command_is_killed(at_terminal: list[Terminal],
 
 
 def shell(at_terminal: list[Terminal], folder: Path) -> Terminal:
-    at_terminal.append(Terminal("/bin/bash", "--norc", "--noprofile", "-i", folder=str(folder)))
+    bash = ["/bin/bash", "--norc", "--noprofile", "-i"]
+    at_terminal.append(Terminal(*bash, folder=str(folder), last_words="wait; exit\n"))
     terminal = at_terminal[-1]
     terminal.type("PS1='> '; bind 'set enable-bracketed-paste off' 2>/dev/null; echo be''gun\n")
     terminal.until("begun")

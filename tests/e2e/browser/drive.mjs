@@ -1,36 +1,35 @@
-// Follows a page in a headless Chromium to a notebook in JupyterLab, runs its first cell, and tells what it saw.
-// Arguments: the folder of playwright-core, the browser, a folder for its profile, the page.
-import { createRequire } from "node:module";
+// Follows a page to a notebook in JupyterLab and runs its first cell; prints the output, the address and the history.
+// Arguments after those of page.mjs: the page.
+import { withPage } from "./page.mjs";
 
-const [playwright, executablePath, profile, address] = process.argv.slice(2);
-const { chromium } = createRequire(import.meta.url)(playwright);
-const limit = 60_000;
-const quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  args: [...quiet, "--disable-component-update", "--disable-sync"],
-});
-const seen = {};
-try {
-  const page = context.pages()[0] ?? (await context.newPage());
-  await page.goto(address);
-  await page.waitForURL(/^http:/, { timeout: limit });
-  await page.waitForSelector(".jp-Notebook .jp-CodeCell", { timeout: limit });
-  await page.waitForSelector(".jp-Notebook-ExecutionIndicator[data-status=idle]", { timeout: limit });
-  const output = page.locator(".jp-OutputArea-output pre").first();
-  // A key pressed while the page still arranges itself is lost: so again, until there is an output.
-  for (const until = Date.now() + limit; Date.now() < until && !(await output.isVisible()); ) {
-    await page.click(".jp-Notebook .jp-CodeCell .jp-InputArea-editor");
+const KEY_LIMIT_MS = 5000;
+
+/** Runs in the page. At first JupyterLab shows a notebook without a kernel, and calls that idle. */
+function kernelIsIdle() {
+  const name = document.querySelector(".jp-KernelName")?.textContent;
+  const status = document.querySelector(".jp-Notebook-ExecutionIndicator")?.dataset.status;
+  return name && name !== "No Kernel" && status === "idle";
+}
+
+/** Runs in the page: whether the first cell has got this far, by its prompt. */
+function promptIs(pattern) {
+  return new RegExp(pattern).test(document.querySelector(".jp-CodeCell .jp-InputPrompt")?.textContent);
+}
+
+await withPage(async (page, context, address) => {
+  // The page replaces itself at once: whoever waits for its end is told that it was interrupted.
+  await page.goto(address, { waitUntil: "commit" });
+  await page.waitForURL(/^http:/, { waitUntil: "commit" });
+  await page.waitForFunction(kernelIsIdle);
+  // A key pressed while JupyterLab still arranges itself is lost; a cell that has been run twice has no output meanwhile.
+  for (let isTaken = false; !isTaken; ) {
+    await page.click(".jp-CodeCell .jp-InputArea-editor");
     await page.keyboard.press("Control+Enter");
-    await output.waitFor({ timeout: 3000 }).catch(() => {});
+    isTaken = await page.waitForFunction(promptIs, "\\[[*\\d]", { timeout: KEY_LIMIT_MS }).catch(() => false);
   }
-  seen.output = (await output.innerText()).trim();
-  seen.address = page.url();
+  await page.waitForFunction(promptIs, "\\[\\d");
+  const output = await page.locator(".jp-CodeCell .jp-OutputArea-output pre").first().innerText();
   const client = await context.newCDPSession(page);
   const { entries } = await client.send("Page.getNavigationHistory");
-  seen.history = entries.map((entry) => entry.url);
-} finally {
-  console.log(JSON.stringify(seen));
-  await context.close();
-}
+  return { output: output.trim(), address: page.url(), history: entries.map((entry) => entry.url) };
+});

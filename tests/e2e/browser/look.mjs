@@ -1,16 +1,7 @@
-// Looks at every page of a site in a headless Chromium: narrow and wide, light and dark.
-// Arguments: the folder of playwright-core, the browser, a folder for its profile, the site's address, a folder for
-// pictures of the pages or "", the pages. Prints JSON: what is wrong, by page.
-import { createRequire } from "node:module";
+// Looks at every page of a site: narrow and wide, light and dark. Prints what is wrong, by page.
+// Arguments after those of page.mjs: the site's address, a folder for pictures of the pages or "", the pages.
+import { withPage } from "./page.mjs";
 
-const [playwright, executablePath, profile, site, pictures, ...pages] = process.argv.slice(2);
-const { chromium } = createRequire(import.meta.url)(playwright);
-const quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  args: [...quiet, "--disable-component-update", "--disable-sync"],
-});
 const widths = { narrow: 360, wide: 1280 };
 
 // Runs in the page: what sticks out of the window, which pictures did not load, which text is hard to read.
@@ -53,16 +44,23 @@ function look() {
   return { wrong: [...new Set(wrong)], lightness: light(behind(document.body)) };
 }
 
-const found = {};
-try {
-  const page = context.pages()[0] ?? (await context.newPage());
+await withPage(async (page, _context, site, pictures, ...paths) => {
+  const found = {};
+  const loading = new Set();
   let said = [];
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && said.push(`console: ${message.text()}`));
   page.on("pageerror", (error) => said.push(`error: ${error.message}`));
-  page.on("requestfailed", (request) => said.push(`not loaded: ${request.url()}`));
-  page.on("request", (request) => /^(https?|ws)/.test(request.url()) && !request.url().startsWith(site) && said.push(`from elsewhere: ${request.url()}`));
+  page.on("request", (request) => {
+    loading.add(request);
+    if (/^(https?|ws)/.test(request.url()) && !request.url().startsWith(site)) said.push(`from elsewhere: ${request.url()}`);
+  });
+  page.on("requestfinished", (request) => loading.delete(request));
+  page.on("requestfailed", (request) => {
+    loading.delete(request);
+    said.push(`not loaded: ${request.url()}`);
+  });
   page.on("response", (response) => response.status() >= 400 && said.push(`${response.status()}: ${response.url()}`));
-  for (const path of pages) {
+  for (const path of paths) {
     const wrong = [];
     said = [];
     await page.goto(site + path, { waitUntil: "load" });
@@ -77,10 +75,10 @@ try {
         if (pictures) await page.screenshot({ path: `${pictures}/${path.replaceAll("/", "-")}-${name}-${colorScheme}.png`, fullPage: true });
       }
     }
+    // A page that is left while it still loads something would be told of it.
+    while (loading.size) await new Promise((done) => setTimeout(done, 20));
     wrong.push(...said);
     if (wrong.length) found[path] = wrong;
   }
-} finally {
-  await context.close();
-}
-console.log(JSON.stringify(found));
+  return found;
+});

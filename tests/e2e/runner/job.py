@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from pace import slowness
 
 from runner.files import read_values
 from runner.output import Understood, understand
@@ -114,11 +115,15 @@ class Step:
         return self.finish(self.start("post"), "post")
 
     def cancel(self, process: subprocess.Popen[bytes]) -> Ran:
-        """Cancel the job: SIGINT, SIGTERM after 7.5 s, and a kill after 2.5 s more, only to this process."""
+        """Cancel the job: SIGINT, SIGTERM after 7.5 s, and a kill after 2.5 s more, only to this process.
+
+        On a busy machine, the times are longer, so that a process that exits at once has the time for it.
+        """
+        slow = slowness()
         for number, patience_s in ((signal.SIGINT, UNTIL_SIGTERM_S), (signal.SIGTERM, UNTIL_SIGKILL_S)):
             process.send_signal(number)
             try:
-                process.wait(patience_s)
+                process.wait(patience_s * slow)
                 break
             except subprocess.TimeoutExpired:
                 continue
