@@ -162,7 +162,7 @@ def test_a_launch_that_fails_after_a_signal_is_not_tried_again(hub: Server, clin
 def test_a_signal_ends_the_pause_before_the_next_attempt(hub: Server, clinder: Start) -> None:
     hub.handler = lambda _request, connection: connection.html(503)
     process = clinder("up", "--retry-backoff", "60s", "--timeouts-build", "10m")
-    process.await_words("trying again")
+    process.await_words("retrying on")
     process.signal(signal.SIGINT)
     assert process.ended()[0] == 130
     assert len(hub.requests) == 1
