@@ -94,6 +94,7 @@ class TlsFront(_Listener):
         self.greeted = 0
 
     def _serve(self, client: socket.socket) -> None:
+        client.getpeername()  # raises if the client has reset it already: `wrap_socket` would leak the socket then
         with (
             self._context.wrap_socket(client, server_side=True) as secured,
             socket.create_connection(("127.0.0.1", self._behind)) as server,
