@@ -10,16 +10,14 @@ import base64
 import contextlib
 import hashlib
 import os
-import socket
 import ssl
-import threading
 from typing import TYPE_CHECKING, Any
 
-from requests.adapters import HTTPAdapter
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
 from wsproto.utilities import LocalProtocolError
 
+from clinder.net.connections import Call
 from clinder.net.http import new_client, translated
 
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ class WebSocket:
         self.subprotocol = ""
         self._max_message_bytes = max_message_bytes
         self._socket: Any = None  # a socket, or urllib3's stand-in for TLS within TLS
-        self._call = _Call()
+        self._call = Call()
         self._resources = contextlib.ExitStack()
         self._protocol = Connection(ConnectionType.CLIENT)
         self._pieces: list[Any] = []
@@ -113,8 +111,6 @@ class WebSocket:
             own["Sec-WebSocket-Protocol"] = ", ".join(subprotocols)
         client = self._resources.enter_context(new_client())
         self._resources.enter_context(self._call)
-        for scheme in ("http://", "https://"):
-            client.mount(scheme, _Adapter(self._call))
         with translated(who):
             response = client.get(
                 url, headers={**headers, **own}, timeout=(connect_s, answer_s), allow_redirects=False, stream=True
@@ -221,67 +217,3 @@ class WebSocket:
             with contextlib.suppress(WebSocketClosedError):
                 self._send(CloseConnection(code=1000))
         self._resources.close()
-
-
-class _Call:
-    """The connections of one exchange, which another thread can shut down at any moment."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._is_given_up = False
-
-    def __enter__(self) -> _Call:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        with self._lock:
-            for sock in self._sockets:
-                sock.close()
-            self._sockets.clear()
-
-    def use(self, sock: socket.socket) -> None:
-        """Go on over a connection, unless the exchange was given up.
-
-        Raises:
-            ConnectionAbortedError: it was.
-        """
-        with self._lock:
-            if self._is_given_up:
-                raise ConnectionAbortedError("given up")
-            # A duplicate stays valid while TLS wraps the socket, and is never another file's number.
-            self._sockets.append(socket.fromfd(sock.fileno(), socket.AF_INET, socket.SOCK_STREAM))
-
-    def detach(self) -> None:
-        """Shut the connections down under whatever is done with them, and allow no other."""
-        with self._lock:
-            self._is_given_up = True
-            for sock in self._sockets:
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
-
-
-class _Adapter(HTTPAdapter):
-    """Makes connections as requests does, and shows each socket to a call as soon as it is connected."""
-
-    def __init__(self, call: _Call) -> None:
-        self._call = call
-        super().__init__()
-
-    def get_connection_with_tls_context(self, *arguments: Any, **more: Any) -> Any:
-        """Get the pool that connects."""
-        pool: Any = super().get_connection_with_tls_context(*arguments, **more)
-        pool.ConnectionCls = _shown_to(self._call, pool.ConnectionCls)
-        return pool
-
-
-def _shown_to(call: _Call, kind: type) -> Any:
-    """Derive a class of connections that shows its socket to a call."""
-
-    def set_sock(connection: Any, sock: Any) -> None:
-        is_new = sock is not None and getattr(connection, "shown_sock", None) is None
-        connection.shown_sock = sock
-        if is_new:
-            call.use(sock)
-
-    return type(kind.__name__, (kind,), {"sock": property(lambda connection: connection.shown_sock, set_sock)})

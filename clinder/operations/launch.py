@@ -340,7 +340,8 @@ class _Launch:
     def _check_kernel(self, server: JupyterServer) -> None:
         self._report(Verifying(self._kernel))
         if doubt := server.warm(self._kernel, deadline=self._deadline, pause=self._interrupts.sleep):
-            self._report(Message(f"{doubt}; the session is kept", warning=True))
+            limit = f" ({self._config.describe('timeouts.launch')})" if time.monotonic() >= self._deadline else ""
+            self._report(Message(f"{doubt}{limit}; the session is kept", warning=True))
 
     def _retire(self, sessions: Iterable[Session]) -> None:
         for session in sessions:

@@ -398,7 +398,8 @@ def test_a_kernel_that_does_not_answer_in_time_costs_a_warning_and_not_the_sessi
 ) -> None:
     session.kernel, session.kernel_states = silent, ["starting"]
     began = time.monotonic()
-    assert_kept(session, configure(timeouts__launch=1.5), heard, "the server's default kernel did not answer in time")
+    words = "the server's default kernel did not answer in time (timeouts.launch = 1.5s"
+    assert_kept(session, configure(timeouts__launch=1.5), heard, words)
     assert session.kernels == {}, "the kernel was stopped all the same"
     assert time.monotonic() - began < 6
 
