@@ -170,7 +170,7 @@ def test_init_takes_repository_and_branch_from_git(cookbook: Path) -> None:
     assert 'repo = "org/cookbook"' in text
     assert 'ref = "main"' in text
     again = clinder(cookbook, "init", expect=2)
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     clinder(cookbook, "init", "--force", "--hub", "https://hub.example.org")
     assert "https://hub.example.org" in (cookbook / "clinder.toml").read_text()
 

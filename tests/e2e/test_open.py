@@ -98,7 +98,7 @@ def test_without_a_browser_the_link_is_printed(project: Path, token: str) -> Non
     env = {name: value for name, value in os.environ.items() if name not in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")}
     done = clinder(project, "open", "lab/tree/a b.ipynb", env=env)
     assert done.stdout.endswith(f"/lab/tree/a%20b.ipynb?token={token}\n")
-    assert "There is no browser here" in done.stderr
+    assert "No browser was found" in done.stderr
 
 
 def test_print_does_not_open_a_browser(project: Path, token: str, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ COMMANDS = [("up",), ("start", "--config", "clinder.toml")]
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("command", COMMANDS, ids=["up", "start"])
-def test_before_built_a_signal_leaves_at_once(
+def test_before_built_a_signal_exits_at_once(
     hub: Server, clinder: Start, tmp_path: Path, command: tuple[str, ...], number: signal.Signals, status: int
 ) -> None:
     hub.handler = Pausing(WAITING)
@@ -102,7 +102,7 @@ def test_before_built_a_signal_leaves_at_once(
 @pytest.mark.parametrize(
     ("pieces", "words"), [((WAITING, BUILT), "Found built image"), ((BUILT, LAUNCHING), "Launching server")]
 )
-def test_after_built_the_session_is_awaited_and_shut_down(
+def test_after_built_a_signal_waits_for_the_session_and_stops_it(
     hub: Server,
     session: JupyterSession,
     clinder: Start,
@@ -124,7 +124,7 @@ def test_after_built_the_session_is_awaited_and_shut_down(
     assert state(tmp_path).retired == ()
 
 
-def test_a_session_that_does_not_come_in_time_is_told_of(hub: Server, clinder: Start) -> None:
+def test_a_session_that_is_not_ready_in_time_is_reported(hub: Server, clinder: Start) -> None:
     hub.handler = Pausing(BUILT, LAUNCHING)
     process = clinder("up", "--timeouts-stop", "0.5s")
     process.await_words("Launching server")
@@ -135,7 +135,7 @@ def test_a_session_that_does_not_come_in_time_is_told_of(hub: Server, clinder: S
     assert "The hub launches it all the same" in err
 
 
-def test_a_second_signal_leaves_at_once_and_says_what_may_be_left(hub: Server, clinder: Start) -> None:
+def test_a_second_signal_exits_at_once_and_reports_possible_orphans(hub: Server, clinder: Start) -> None:
     hub.handler = Pausing(BUILT, LAUNCHING)
     process = clinder("up")
     process.await_words("Launching server")
@@ -149,7 +149,7 @@ def test_a_second_signal_leaves_at_once_and_says_what_may_be_left(hub: Server, c
     assert "A session may be left on" in err
 
 
-def test_a_launch_that_fails_after_a_signal_is_not_tried_again(hub: Server, clinder: Start) -> None:
+def test_a_launch_that_fails_after_a_signal_is_not_retried(hub: Server, clinder: Start) -> None:
     hub.handler = at = Pausing(BUILT, then=event("failed", "no\n", status_code=500))
     process = clinder("up")
     process.await_words("Found built image")
@@ -223,9 +223,7 @@ def test_a_second_signal_makes_start_print_the_session(session: JupyterSession, 
     assert document["session"]["token"] == TOKEN
 
 
-def test_a_signal_while_waiting_for_the_lock_is_an_interruption(
-    hub: Server, session: JupyterSession, clinder: Start
-) -> None:
+def test_a_signal_interrupts_the_wait_for_the_lock(hub: Server, session: JupyterSession, clinder: Start) -> None:
     hub.handler = Pausing(WAITING)
     clinder("up").await_words("Waiting")
     process = clinder("down")
@@ -250,7 +248,9 @@ def test_down_waits_for_up_and_then_stops_its_session(
     assert state(tmp_path).session is None
 
 
-def test_a_killed_up_frees_the_lock_and_leaves_word(hub: Server, session: JupyterSession, clinder: Start) -> None:
+def test_a_killed_up_releases_the_lock_and_leaves_a_pending_launch(
+    hub: Server, session: JupyterSession, clinder: Start
+) -> None:
     hub.handler = Pausing(WAITING)
     killed = clinder("up")
     killed.await_words("Waiting")
@@ -263,7 +263,7 @@ def test_a_killed_up_frees_the_lock_and_leaves_word(hub: Server, session: Jupyte
     assert "never finished" in err
 
 
-def test_a_hangup_that_is_ignored_stays_ignored(hub: Server, session: JupyterSession, clinder: Start) -> None:
+def test_an_ignored_hangup_stays_ignored(hub: Server, session: JupyterSession, clinder: Start) -> None:
     hub.handler = at = Pausing(WAITING, then=BUILT + session.ready())
     process = clinder("up", under=("nohup",))
     process.await_words("Waiting")

@@ -173,8 +173,8 @@ def test_no_message_is_longer_than_somebody_reads(
     [
         ({"url": "http://127.0.0.1/" + "x" * 100_000}, "URL is longer"),
         ({"token": "x" * 100_000}, "token is longer"),
-        ({"url": "http://%31%32%37.0.0.1/"}, "no name and no address"),
-        ({"url": "http://[fe80::1%25eth0]/"}, "no name and no address"),
+        ({"url": "http://%31%32%37.0.0.1/"}, "is not a name or an address"),
+        ({"url": "http://[fe80::1%25eth0]/"}, "is not a name or an address"),
     ],
 )
 def test_a_session_that_no_server_has_is_refused(
@@ -273,7 +273,7 @@ def test_a_check_without_a_name_is_said_to_be_one(name: object) -> None:
         }
     )
     assert json.loads(document)["problem"].endswith("is unwell: a check without a name")
-    assert "a check without a name  FAILS" in text
+    assert "a check without a name  failed" in text
 
 
 def test_a_failure_that_says_nothing_gets_no_colon_with_nothing_after_it(

@@ -154,7 +154,7 @@ def test_a_signal_ends_a_launch_and_leaves_no_session(
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_second_signal_leaves_at_once_and_says_what_may_be_left(
+def test_a_second_signal_exits_at_once_and_reports_possible_orphans(
     cluster: Cluster, started: Callable[..., Command], tmp_path: Path, phase: str
 ) -> None:
     at = Phase(phase, cluster)
@@ -180,7 +180,7 @@ def test_a_second_signal_leaves_at_once_and_says_what_may_be_left(
 
 
 @pytest.mark.parametrize("second", [signal.SIGHUP, signal.SIGTERM], ids=["hangup twice", "at once"])
-def test_signals_that_come_of_one_wish_count_as_one(
+def test_simultaneous_signals_count_as_one(
     cluster: Cluster, started: Callable[..., Command], second: signal.Signals
 ) -> None:
     """A shell forwards the SIGHUP that the kernel also sends, and a supervisor may send two signals at a time."""
