@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,8 @@ def environment_variables(folder: Path) -> Iterator[Path]:
         for name, value in variables.items():
             patch.setenv(name, value)
         yield cache
+    with suppress(AssertionError):  # what was just killed may take a moment
+        eventually(lambda: not processes_of(folder), "every process has ended", 10)
     left = processes_of(folder)
     for process in left:
         process.kill()
