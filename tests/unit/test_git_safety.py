@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -340,7 +341,8 @@ def test_settings_that_start_programs_are_overridden_for_reading(tmp_path: Path,
 def test_reading_a_checkout_has_no_transport(url: str, tmp_path: Path, spies: Spies) -> None:
     folder = as_a_clone(tmp_path / "clone", spies)
     answer = run_git(reading(folder, "ls-remote", "--", url), timeout_s=60)
-    assert (answer.status, spies.ran) == (128, set())
+    assert answer.status in (128, -signal.SIGPIPE)  # git may still write to the helper that does not exist
+    assert spies.ran == set()
     assert ("not allowed" in answer.errors) != url.startswith("none")
 
 
