@@ -131,9 +131,11 @@ def test_cookies_do_not_pile_up() -> None:
 
     def handle(_request: Request, connection: Connection) -> None:
         nonlocal count
-        lines = [f"Set-Cookie: c{count + number}={'x' * 1000}" for number in range(20)]
+        lines = [f"Set-Cookie: c{count + number}={'x' * 100}" for number in range(20)]
         count += 20
-        connection.send("\r\n".join(["HTTP/1.1 200 OK", *lines, "Content-Length: 2", "", "{}"]).encode())
+        connection.send(
+            "\r\n".join(["HTTP/1.1 200 OK", *lines, "Connection: close", "Content-Length: 2", "", "{}"]).encode()
+        )
 
     with Server(handle) as server, new_client() as client:
         for _ in range(20):
